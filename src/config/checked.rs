@@ -1,0 +1,266 @@
+//! The checked configuration: what the rest of the program sees.
+//!
+//! Every value here has passed its checks: no `Option` that means "use the default", no name that points
+//! nowhere, no address that does not parse. Maps are ordered, so that two dumps of one file are equal.
+
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The whole configuration of one Firstlight process.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Config {
+    /// Where clients connect; at least one.
+    pub listen: Vec<Listener>,
+    /// Where metrics and health are served; `None` switches the admin listener off.
+    pub admin: Option<SocketAddr>,
+    /// Worker threads of the proxy; 0 in the file means one per core and stays 0 here.
+    pub threads: usize,
+    /// Azure OpenAI resources by name; at least one.
+    pub backends: BTreeMap<String, Backend>,
+    /// Models by the name that clients ask for; at least one.
+    pub models: BTreeMap<String, Model>,
+    /// Client applications by name; at least one.
+    pub apps: BTreeMap<String, App>,
+    /// How targets are chosen.
+    pub routing: Routing,
+    /// When a failed request is tried again.
+    pub retry: Retry,
+    /// How long each step of a request may take.
+    pub timeouts: Timeouts,
+    /// Sizes that a request may have.
+    pub limits: Limits,
+    /// What is written to standard output.
+    pub log: Log,
+    /// How often host names are resolved again.
+    pub dns_refresh: Duration,
+    /// How long a stopping process lets streams finish.
+    pub drain: Duration,
+}
+
+/// One address that clients connect to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Listener {
+    /// The address to bind; port 0 lets the system choose and the log tells which.
+    pub address: SocketAddr,
+    /// Certificate and key; `None` is plain HTTP/1.1 and h2 with prior knowledge.
+    pub tls: Option<ListenerTls>,
+}
+
+/// The certificate of a listener.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ListenerTls {
+    /// PEM file with the certificate chain, leaf first.
+    pub certificate: PathBuf,
+    /// PEM file with the private key.
+    pub key: PathBuf,
+}
+
+/// One Azure OpenAI resource in one region.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Backend {
+    /// Where it is.
+    pub endpoint: Endpoint,
+    /// What Firstlight proves itself with there.
+    pub auth: BackendAuth,
+    /// Lower tiers are used first; default 1.
+    pub tier: u32,
+    /// Share of the traffic under `round_robin`; 1 to 1000, default 1.
+    pub weight: u32,
+    /// PEM file with the authorities that may sign this backend's certificate, instead of the system's.
+    pub ca: Option<PathBuf>,
+}
+
+/// Scheme, host and port of a backend.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Endpoint {
+    /// True for `https`.
+    pub tls: bool,
+    /// Host name or address literal, lower case, without brackets.
+    pub host: String,
+    /// Port; 443 or 80 where the file names none.
+    pub port: u16,
+}
+
+/// How Firstlight authenticates to a backend.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BackendAuth {
+    /// The resource's key, sent as `api-key`.
+    ApiKey(SecretSource),
+    /// Nothing is sent; only where every listener and endpoint is on loopback.
+    None,
+}
+
+/// Where a secret comes from. The secret itself is never part of the configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SecretSource {
+    /// An environment variable of the process.
+    Env(String),
+    /// A file, read whole, surrounding white space removed.
+    File(PathBuf),
+    /// A systemd credential: a file name below `$CREDENTIALS_DIRECTORY`.
+    Credential(String),
+}
+
+/// One model name and where it is deployed.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Model {
+    /// Backend name to deployment name; at least one.
+    pub backends: BTreeMap<String, String>,
+    /// What a probe of this model sends.
+    pub probe: ProbeKind,
+    /// How long an attempt of this model may take to its first content token.
+    pub first_token: Duration,
+}
+
+/// What kind of request a probe sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProbeKind {
+    /// A streamed chat completion of a few tokens; the default.
+    Chat,
+    /// A streamed legacy completion.
+    Completions,
+    /// An embedding; the default for models with `embedding` in their name.
+    Embeddings,
+    /// Never probe this model.
+    Off,
+}
+
+/// One client application.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct App {
+    /// Keys that prove a request comes from this app; empty only if `anonymous`.
+    pub api_keys: Vec<ApiKey>,
+    /// Models it may use; `None` means all of them.
+    pub models: Option<Vec<String>>,
+    /// Whether it may send `X-Probe-Target`.
+    pub probe: bool,
+    /// Whether requests without any key belong to it; only where every listener and endpoint is on loopback.
+    pub anonymous: bool,
+}
+
+/// The hash of one client key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ApiKey {
+    /// SHA-256 of the key, as 64 hexadecimal digits, lower case.
+    pub sha256: String,
+    /// What the operator calls it; written to the access log.
+    pub name: String,
+}
+
+/// How targets are chosen. Reasons for each number: `conf/firstlight.yaml`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Routing {
+    /// The rule.
+    pub policy: Policy,
+    /// Weight of a new first-token time in a score; above 0, at most 1.
+    pub ema_alpha: f64,
+    /// A score not refreshed for this long counts as the default score.
+    pub score_ttl: Duration,
+    /// The score of a target that nothing is known about, in milliseconds.
+    pub default_score_ms: f64,
+    /// When a target becomes degraded.
+    pub detect: Detect,
+    /// When a degraded target is healthy again without a probe.
+    pub flag_ttl: Duration,
+    /// The background probes.
+    pub probe: Probe,
+    /// What a 429 does.
+    pub limit: RateLimit,
+}
+
+/// The rule that chooses a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Policy {
+    /// Lowest exponential moving average of time to first token among those that are not degraded.
+    Ema,
+    /// Each in turn, in proportion to weight; nothing is ever degraded. The baseline.
+    RoundRobin,
+}
+
+/// When a target becomes degraded.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Detect {
+    /// A first token at or after this is a slow answer, in milliseconds.
+    pub trip_ms: f64,
+    /// A first token before this is a good answer, in milliseconds; at most `trip_ms`.
+    pub clear_ms: f64,
+    /// Strikes that make a target degraded; a slow answer is one strike.
+    pub strikes_to_trip: f64,
+    /// Strikes for an error; 0 to `strikes_to_trip`.
+    pub strike_error: f64,
+    /// Strikes older than this are void.
+    pub strike_ttl: Duration,
+}
+
+/// The background probes.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Probe {
+    /// From one round of probes to the next; zero in the file switches them off and stays zero here.
+    pub interval: Duration,
+    /// Probes sent to every target in one round; 1 to 10.
+    pub count: u32,
+    /// How long a probe may take.
+    pub timeout: Duration,
+    /// Each round starts up to this share of the interval earlier or later; 0 to 0.5.
+    pub jitter_share: f64,
+    /// Most output tokens that a probe asks for; 1 to 100.
+    pub max_tokens: u32,
+}
+
+/// What a 429 does.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RateLimit {
+    /// How long a target rests after a 429 that names no time.
+    pub default_wait: Duration,
+    /// The longest that a target rests after one 429.
+    pub max_wait: Duration,
+    /// After its rest a target gets its full share back over this time.
+    pub ramp: Duration,
+}
+
+/// When a failed request is tried again.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Retry {
+    /// Attempts in all, the first included; 1 to 10.
+    pub max_attempts: u32,
+    /// Retries allowed as a share of the requests of the last 60 s; 0 to 1.
+    pub budget_share: f64,
+    /// Retries allowed in 60 s however few the requests.
+    pub budget_min: u32,
+}
+
+/// How long each step may take.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Timeouts {
+    /// TCP and TLS connect to a backend.
+    pub connect: Duration,
+    /// The whole of an answer that is not streamed, to its first body byte.
+    pub answer: Duration,
+    /// Silence between two chunks of an answer.
+    pub idle: Duration,
+    /// Silence while a client sends its body.
+    pub body_idle: Duration,
+    /// The whole of a client's body.
+    pub body_total: Duration,
+}
+
+/// Sizes that a request may have.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Limits {
+    /// Largest request body, in bytes.
+    pub body_bytes: usize,
+}
+
+/// What is written to standard output.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Log {
+    /// Whether each request gets its JSON line.
+    pub access: bool,
+}

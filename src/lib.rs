@@ -1,0 +1,16 @@
+//! Firstlight: a load balancer for Azure OpenAI that times the first token of every answer.
+//!
+//! Start with `ARCHITECTURE.md`, then [`routing`]. Modules above the purity line act (sockets, clocks,
+//! files); those below decide, and take the time and the random source as arguments.
+
+// Below the purity line: no async, clock, socket, file, environment, log.
+pub mod azure;
+pub mod auth;
+pub mod config;
+pub mod rng;
+pub mod routing;
+pub mod time;
+
+// Above it.
+pub mod clock;
+pub mod mock;
