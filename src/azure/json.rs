@@ -15,9 +15,6 @@ use std::ops::Range;
 /// Nesting that is still read: the limit of `serde_json`, so that both refuse the same documents.
 const DEPTH_MAX: u32 = 127;
 
-/// Bytes looked at together while skipping over text; the compiler turns one step into vector code.
-const STEP: usize = 16;
-
 /// Where a document stops being JSON, and what was expected there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Fault {
@@ -275,17 +272,44 @@ impl Brackets {
 
 /// How many bytes of a string stand for themselves before the next quote, backslash or control character.
 fn plain_run(bytes: &[u8]) -> usize {
-    run_without(bytes, |byte| byte == b'"' || byte == b'\\' || byte < 0x20)
+    run_before(bytes, |word| equal(word, b'"') | equal(word, b'\\') | control(word))
 }
 
-/// How many bytes come before the first special one.
-pub(super) fn run_without(bytes: &[u8], special: impl Fn(u8) -> bool) -> usize {
-    // Without a branch inside a step: that is what lets the compiler compare a whole step at once.
-    let (steps, _) = bytes.as_chunks::<STEP>();
-    let plain = |step: &&[u8; STEP]| !step.iter().fold(false, |found, &byte| found | special(byte));
-    let run = STEP * steps.iter().take_while(plain).count();
-    let rest = bytes.get(run..).unwrap_or_default();
-    run + rest.iter().position(|&byte| special(byte)).unwrap_or(rest.len())
+/// How many bytes come before the first one that `marks` finds.
+///
+/// `marks` looks at eight bytes at once, as one little-endian word, and sets the top bit of each byte that is
+/// special; it may set higher ones too, as [`equal`] and [`control`] do.
+pub(super) fn run_before(bytes: &[u8], marks: impl Fn(u64) -> u64) -> usize {
+    let first = |word: &[u8; 8]| {
+        let marks = marks(u64::from_le_bytes(*word)) & (ONES << 7);
+        (marks != 0).then(|| usize::try_from(marks.trailing_zeros() / 8).unwrap_or_default())
+    };
+    let (words, rest) = bytes.as_chunks();
+    let mut run = 0;
+    for word in words {
+        if let Some(place) = first(word) {
+            return run + place;
+        }
+        run += word.len();
+    }
+    let mut last = [0; 8];
+    last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+    // A mark behind the rest is one of the zeros that fill the word.
+    run + first(&last).unwrap_or(rest.len()).min(rest.len())
+}
+
+/// The lowest bit of every byte of a word.
+const ONES: u64 = u64::from_le_bytes([1; 8]);
+
+/// Marks the bytes that are `byte`. Exact for the lowest of them; what it borrows may mark higher bytes.
+pub(super) fn equal(word: u64, byte: u8) -> u64 {
+    let difference = word ^ (ONES * u64::from(byte));
+    difference.wrapping_sub(ONES) & !difference
+}
+
+/// Marks the bytes below the space, with the same reservation as [`equal`].
+fn control(word: u64) -> u64 {
+    word.wrapping_sub(ONES * 0x20) & !word
 }
 
 #[cfg(test)]
@@ -336,6 +360,22 @@ mod tests {
                 serde_json::from_str::<serde_json::Value>(&document).is_ok(),
                 "{depth}"
             );
+        }
+    }
+
+    #[test]
+    fn a_run_ends_at_the_first_special_byte() {
+        for length in 0..40 {
+            for special in (0..=u8::MAX).filter(|byte| *byte < 0x20 || b"\"\\".contains(byte)) {
+                let bytes = [&vec![0xff; length][..], &[special, b'"', 0]].concat();
+                assert_eq!(plain_run(&bytes), length, "{special}");
+            }
+            let plain: Vec<u8> = (0x20..=u8::MAX)
+                .filter(|byte| !b"\"\\".contains(byte))
+                .cycle()
+                .take(length * 9)
+                .collect();
+            assert_eq!(plain_run(&plain), plain.len());
         }
     }
 

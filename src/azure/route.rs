@@ -325,9 +325,9 @@ mod tests {
 
     const CHAT: &str = "/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21";
 
-    fn check(method: Method, target: &str, expected: Result<&str, RouteError>) {
+    fn check(method: &Method, target: &str, expected: Result<&str, RouteError>) {
         let upstream =
-            route(&method, target).map(|route| route.upstream_path_and_query("on-backend"));
+            route(method, target).map(|route| route.upstream_path_and_query("on-backend"));
         assert_eq!(upstream.as_deref().map_err(|error| *error), expected, "{method} {target}");
     }
 
@@ -342,23 +342,23 @@ mod tests {
         for operation in ["chat/completions", "completions", "embeddings"] {
             let asked = format!("/openai/deployments/gpt-4o/{operation}{version}");
             let sent = format!("/openai/deployments/on-backend/{operation}{version}");
-            check(Method::POST, &asked, Ok(&sent));
+            check(&Method::POST, &asked, Ok(&sent));
             let v1 = format!("/openai/v1/{operation}");
-            check(Method::POST, &v1, Ok(&v1));
+            check(&Method::POST, &v1, Ok(&v1));
             check(
-                Method::POST,
+                &Method::POST,
                 &format!("{v1}?api-version=preview"),
                 Ok(&format!("{v1}?api-version=preview")),
             );
         }
-        check(Method::GET, "/openai/v1/models", Ok("/openai/v1/models"));
-        check(Method::GET, "/openai/v1/models/gpt-4o", Ok("/openai/v1/models/gpt-4o"));
+        check(&Method::GET, "/openai/v1/models", Ok("/openai/v1/models"));
+        check(&Method::GET, "/openai/v1/models/gpt-4o", Ok("/openai/v1/models/gpt-4o"));
         check(
-            Method::GET,
+            &Method::GET,
             "/openai/models?api-version=2024-10-21",
             Ok("/openai/models?api-version=2024-10-21"),
         );
-        check(Method::GET, "/openai/models", Err(RouteError::MissingApiVersion));
+        check(&Method::GET, "/openai/models", Err(RouteError::MissingApiVersion));
     }
 
     #[test]
@@ -423,14 +423,14 @@ mod tests {
             "/openai/v1/embeddings/",
             "/x",
         ] {
-            check(Method::POST, target, Err(RouteError::NotFound));
+            check(&Method::POST, target, Err(RouteError::NotFound));
         }
         check(
-            Method::POST,
+            &Method::POST,
             "/openai/deployments/gpt-4o/files?api-version=1",
             Err(RouteError::NotFound),
         );
-        check(Method::POST, "/OpenAI/v1/embeddings", Err(RouteError::NotFound));
+        check(&Method::POST, "/OpenAI/v1/embeddings", Err(RouteError::NotFound));
     }
 
     #[test]
@@ -438,16 +438,16 @@ mod tests {
         let target =
             CHAT.replace('?', "?debug=1&").replace("2024", "%32024") + "&user=x&api-version=";
         check(
-            Method::POST,
+            &Method::POST,
             &target,
             Ok("/openai/deployments/on-backend/chat/completions?api-version=2024-10-21"),
         );
-        check(Method::POST, CHAT.split('?').next().unwrap(), Err(RouteError::MissingApiVersion));
+        check(&Method::POST, CHAT.split('?').next().unwrap(), Err(RouteError::MissingApiVersion));
         check_bad(&format!("{CHAT}&api-version=2023-05-15"));
         check_bad(&CHAT.replace("2024-10-21", "a%26b=c"));
         for key in ["api-key", "API-KEY", "api%2Dkey"] {
             check(
-                Method::POST,
+                &Method::POST,
                 &format!("{CHAT}&{key}=secret"),
                 Err(RouteError::CredentialInQuery),
             );
@@ -456,9 +456,9 @@ mod tests {
 
     #[test]
     fn the_other_method_is_named() {
-        check(Method::GET, CHAT, Err(RouteError::MethodNotAllowed { allow: "POST" }));
+        check(&Method::GET, CHAT, Err(RouteError::MethodNotAllowed { allow: "POST" }));
         check(
-            Method::POST,
+            &Method::POST,
             "/openai/v1/models",
             Err(RouteError::MethodNotAllowed { allow: "GET" }),
         );

@@ -304,7 +304,7 @@ mod tests {
     const USAGE: &str = r#"{"choices":[],"id":"chatcmpl-1","usage":{"completion_tokens":1,"prompt_tokens":9,"total_tokens":10},"latency_checkpoint":{"engine_ttft_ms":28}}"#;
 
     fn stream(events: &[&str]) -> String {
-        events.iter().map(|data| format!("data: {data}\n\n")).collect()
+        events.iter().flat_map(|data| ["data: ", data, "\n\n"]).collect()
     }
 
     fn scan(text: &[u8]) -> Scanner {

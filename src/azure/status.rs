@@ -86,20 +86,20 @@ mod tests {
 
     #[test]
     fn every_row_of_the_contract() {
-        let rows: [(&[u16], Option<&str>, Verdict); 10] = [
-            (&[200, 201, 202, 204, 299], None, Verdict::Success),
-            (&[400, 404, 405, 406, 410, 413, 415, 422, 424, 431, 451], None, Verdict::Serve),
-            (&[400], Some("content_filter"), Verdict::Serve),
-            (&[404], Some("404"), Verdict::Serve),
-            (&[404], Some("DeploymentNotFound"), Verdict::NotDeployed),
-            (&[401, 403], Some("401"), Verdict::Unauthorised),
-            (&[408, 499, 500, 502, 503, 504, 507, 529, 599], None, Verdict::Failed),
-            (&[0, 100, 101, 301, 302, 304, 307, 308, 600, 999], None, Verdict::Failed),
-            (&[409], None, Verdict::Conflict),
-            (&[429], Some("DeploymentNotFound"), Verdict::Limited),
+        let rows = [
+            (vec![200, 201, 202, 204, 299], None, Verdict::Success),
+            (vec![400, 404, 405, 406, 410, 413, 415, 422, 424, 431, 451], None, Verdict::Serve),
+            (vec![400], Some("content_filter"), Verdict::Serve),
+            (vec![404], Some("404"), Verdict::Serve),
+            (vec![404], Some("DeploymentNotFound"), Verdict::NotDeployed),
+            (vec![401, 403], Some("401"), Verdict::Unauthorised),
+            (vec![408, 499, 500, 502, 503, 504, 507, 529, 599], None, Verdict::Failed),
+            (vec![0, 100, 101, 301, 302, 304, 307, 308, 600, 999], None, Verdict::Failed),
+            (vec![409], None, Verdict::Conflict),
+            (vec![429], Some("DeploymentNotFound"), Verdict::Limited),
         ];
         for (statuses, code, expected) in rows {
-            for &status in statuses {
+            for status in statuses {
                 assert_eq!(judge(status, code), expected, "{status} {code:?}");
             }
         }
@@ -108,7 +108,7 @@ mod tests {
     #[test]
     fn the_code_of_an_error_body_is_found() {
         let check = |body: &str, expected: Option<&str>| {
-            assert_eq!(error_code(body.as_bytes()).as_deref(), expected)
+            assert_eq!(error_code(body.as_bytes()).as_deref(), expected);
         };
         let not_found = r#"{"error":{"code":"DeploymentNotFound","message":"The API deployment for this resource does not exist."}}"#;
         check(not_found, Some("DeploymentNotFound"));

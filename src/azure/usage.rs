@@ -8,7 +8,8 @@
 //!
 //! A number that is missing or odd is `None`: accounting falls back to its estimate, and nothing fails.
 
-use crate::azure::json::run_without;
+use crate::azure::json::equal;
+use crate::azure::json::run_before;
 use serde::Deserialize;
 
 /// The longest `usage` object that is read.
@@ -92,15 +93,19 @@ impl Collector {
 
     /// How many bytes can pass without changing where we are.
     fn dull_run(&self, bytes: &[u8]) -> usize {
-        let bracket = |byte| matches!(byte, b'"' | b'{' | b'}' | b'[' | b']');
+        let quote_or_bracket = |word| {
+            let brackets =
+                equal(word, b'{') | equal(word, b'}') | equal(word, b'[') | equal(word, b']');
+            brackets | equal(word, b'"')
+        };
         match self.place {
             Place::Escape => 0,
             Place::String => memchr::memchr2(b'"', b'\\', bytes).unwrap_or(bytes.len()),
             // Only directly inside the outermost object do keys matter: elsewhere numbers pass unseen.
-            Place::Outside if self.depth == 1 => {
-                run_without(bytes, |byte| bracket(byte) || matches!(byte, b':' | b','))
-            }
-            Place::Outside => run_without(bytes, bracket),
+            Place::Outside if self.depth == 1 => run_before(bytes, |word| {
+                quote_or_bracket(word) | equal(word, b':') | equal(word, b',')
+            }),
+            Place::Outside => run_before(bytes, quote_or_bracket),
         }
     }
 

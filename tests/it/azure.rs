@@ -76,7 +76,7 @@ fn damaged() -> impl Strategy<Value = Vec<u8>> {
             let at = at.index(bytes.len() + 1);
             match kind {
                 0 => bytes.insert(at, byte),
-                1 if at < bytes.len() => bytes[at] = byte,
+                1 if at < bytes.len() => bytes.splice(at..=at, [byte]).for_each(drop),
                 _ if at < bytes.len() => drop(bytes.remove(at)),
                 _ => {}
             }
@@ -197,12 +197,18 @@ fn stream() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![regular, wild].prop_map(String::into_bytes)
 }
 
+/// A stream with one event for each of `data`.
+fn events_of<'a>(data: impl IntoIterator<Item = &'a str>) -> String {
+    data.into_iter().flat_map(|data| ["data: ", data, "\n\n"]).collect()
+}
+
 /// The bytes in pieces; empty pieces are possible too.
 fn cut<'a>(bytes: &'a [u8], cuts: &[Index]) -> Vec<&'a [u8]> {
     let mut places: Vec<_> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
     places.extend([0, bytes.len()]);
     places.sort_unstable();
-    places.windows(2).map(|pair| &bytes[pair[0]..pair[1]]).collect()
+    let piece = |from: usize, to: usize| bytes.get(from..to).unwrap_or_default();
+    places.iter().zip(places.iter().skip(1)).map(|(from, to)| piece(*from, *to)).collect()
 }
 
 /// All that a scanner tells about a stream, with the end of the first token's event counted from its start.
@@ -212,7 +218,7 @@ fn watch(chunks: &[&[u8]]) -> (Seen, Option<usize>, Option<Usage>, bool) {
     let mut first_token_end = None;
     for chunk in chunks {
         let seen = scanner.scan(chunk);
-        first_token_end = first_token_end.or(seen.first_token_end.map(|end| before + end));
+        first_token_end = first_token_end.or_else(|| seen.first_token_end.map(|end| before + end));
         before += chunk.len();
     }
     (scanner.finish(), first_token_end, scanner.usage(), scanner.finished())
@@ -233,7 +239,7 @@ proptest! {
         before in vec(select(&[FILTER, ROLE][..]), 0..4), tokens in 1..5_usize, cuts in vec(any::<Index>(), 0..9),
     ) {
         let events = before.iter().copied().chain(std::iter::repeat_n(TOKEN, tokens)).chain([STOP, USAGE, "[DONE]"]);
-        let text: String = events.map(|data| format!("data: {data}\n\n")).collect();
+        let text = events_of(events);
         let (seen, first_token_end, usage, _) = watch(&cut(text.as_bytes(), &cuts));
         prop_assert!(seen.first_token && seen.done && seen.error.is_none());
         prop_assert_eq!(first_token_end, text.find(TOKEN).map(|at| at + TOKEN.len() + 2));
@@ -254,7 +260,9 @@ proptest! {
 
 fn collect(chunks: &[&[u8]]) -> Option<Usage> {
     let mut collector = Collector::default();
-    chunks.iter().for_each(|chunk| collector.push(chunk));
+    for chunk in chunks {
+        collector.push(chunk);
+    }
     collector.usage()
 }
 
@@ -320,8 +328,7 @@ proptest! {
 
 #[test]
 fn a_relayed_chunk_costs_no_allocation() {
-    let text: String =
-        [ROLE, TOKEN, STOP, TOKEN].iter().map(|data| format!("data: {data}\n\n")).collect();
+    let text = events_of([ROLE, TOKEN, STOP, TOKEN]);
     let mut scanner = Scanner::new(Operation::ChatCompletions);
     // The buffers grow to the size of an event once.
     text.as_bytes().chunks(7).for_each(|chunk| assert!(!scanner.scan(chunk).done));
@@ -336,8 +343,7 @@ fn a_relayed_chunk_costs_no_allocation() {
 
 #[test]
 fn waiting_for_the_first_token_costs_no_allocation() {
-    let text: String =
-        [FILTER, ROLE, STOP].iter().map(|data| format!("data: {data}\n\n")).collect();
+    let text = events_of([FILTER, ROLE, STOP]);
     let mut scanner = Scanner::new(Operation::ChatCompletions);
     text.as_bytes().chunks(7).for_each(|chunk| assert!(!scanner.scan(chunk).first_token));
     let before = allocations::of_this_thread();
