@@ -9,6 +9,15 @@ use crate::time::Time;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// What an attempt can teach about speed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timing {
+    /// It has a first token: its wait counts in flight and feeds the score.
+    FirstToken,
+    /// It is not streamed: how long it takes says nothing of the target, so it is not counted in flight.
+    Untimed,
+}
+
 /// A slot on one target. Its end tells the target what happened.
 #[derive(Debug)]
 #[must_use = "dropping a lease at once frees the slot it took"]
@@ -17,12 +26,21 @@ pub struct Lease {
     state: Arc<TargetState>,
     target: usize,
     sent: Time,
+    timing: Timing,
 }
 
 impl Lease {
-    pub(super) fn open(pool: Arc<Pool>, state: Arc<TargetState>, target: usize, sent: Time) -> Self {
-        state.enter();
-        Self { pool, state, target, sent }
+    pub(super) fn open(
+        pool: Arc<Pool>,
+        state: Arc<TargetState>,
+        target: usize,
+        timing: Timing,
+        sent: Time,
+    ) -> Self {
+        if timing == Timing::FirstToken {
+            state.enter();
+        }
+        Self { pool, state, target, sent, timing }
     }
 
     /// Position of the target in its pool.
@@ -56,14 +74,20 @@ impl Lease {
         self.event(self.state.limit(self.pool.settings(), asked, now))
     }
 
-    /// No first token within the time-out: counted as a slow answer.
+    /// No first token within the time-out: counted as a slow answer. Untimed: as an error.
     pub fn timed_out(self, now: Time) -> Option<Event> {
+        if self.timing == Timing::Untimed {
+            return self.failed(now);
+        }
         let wait = GivenUp::ByTimeout(now.since(self.sent));
         self.event(self.state.outlasted(self.pool.settings(), wait, self.sent))
     }
 
     /// The client left before the first token. Its wait is a lower bound, never a strike.
     pub fn cancelled(self, now: Time) -> Option<Event> {
+        if self.timing == Timing::Untimed {
+            return None;
+        }
         let wait = GivenUp::ByClient(now.since(self.sent));
         self.event(self.state.outlasted(self.pool.settings(), wait, self.sent))
     }
@@ -75,6 +99,8 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.state.leave();
+        if self.timing == Timing::FirstToken {
+            self.state.leave();
+        }
     }
 }

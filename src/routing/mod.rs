@@ -33,7 +33,7 @@ mod settings;
 mod target;
 
 pub use budget::RetryBudget;
-pub use lease::Lease;
+pub use lease::{Lease, Timing};
 pub use pick::{NoTarget, Picked, Used, Why};
 pub use pool::{Pool, ProbeOutcome, Switch, TargetSpec};
 pub use settings::{Policy, Settings};

@@ -108,6 +108,12 @@ impl Pool {
         })
     }
 
+    /// Whether anything could be tried now or after a rate limit's rest: not ready only while every target
+    /// is blocked.
+    pub fn is_ready(&self) -> bool {
+        self.targets().iter().any(|t| !t.state.is_blocked())
+    }
+
     fn lowest_score(&self, used: &Used, now: Time, rng: &mut Rng) -> Result<Picked, NoTarget> {
         let mut usable = Best::default();
         let mut thinned = Best::default();

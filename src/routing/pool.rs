@@ -1,7 +1,7 @@
 //! The targets of one model.
 
 use crate::routing::budget::RetryBudget;
-use crate::routing::lease::Lease;
+use crate::routing::lease::{Lease, Timing};
 use crate::routing::settings::Settings;
 use crate::routing::target::{Block, Event, GivenUp, TargetState, View};
 use crate::time::Time;
@@ -104,9 +104,9 @@ impl Pool {
     }
 
     /// Opens a lease on a target that was picked; `None` if there is no such target.
-    pub fn dispatch(self: &Arc<Self>, target: usize, now: Time) -> Option<Lease> {
+    pub fn dispatch(self: &Arc<Self>, target: usize, timing: Timing, now: Time) -> Option<Lease> {
         let state = Arc::clone(&self.targets.get(target)?.state);
-        Some(Lease::open(Arc::clone(self), state, target, now))
+        Some(Lease::open(Arc::clone(self), state, target, timing, now))
     }
 
     /// A request failed on two targets: it is its own suspect, and neither target is blamed for it.
