@@ -231,7 +231,10 @@ async fn first_token(
         let Ok(chunk) = read_more(&mut answer).await else {
             return Err(Failure::bare(Outcome::Reset));
         };
-        let seen = chunk.map(|c| scanner.scan(&c)).unwrap_or_default();
+        let seen = match chunk {
+            Some(chunk) => scanner.scan(&chunk),
+            None => scanner.finish(),
+        };
         let held = answer.held.as_ref().map_or(0, Bytes::len);
         if seen.first_token || held > HOLD_BYTES {
             marks.first_token = Some(clock.now());
@@ -245,7 +248,7 @@ async fn first_token(
             let rest = rest_asked(&answer, clock);
             return Err(Failure { outcome, spare: Some(answer), rest });
         }
-        if seen.finished {
+        if scanner.finished() {
             // It said why it stopped: a complete answer that happens to be empty (filtered, say).
             return Ok(answer);
         }

@@ -119,9 +119,7 @@ impl Prober {
     async fn probe(&self, model: &LiveModel, target: usize) {
         let mut asked = self.ask(model, target).await;
         if asked.is_some_and(|a| a.refused_max_tokens) {
-            let mut refusing = self.completion_tokens.lock().unwrap_or_else(PoisonError::into_inner);
-            refusing.insert(Arc::clone(&model.name));
-            drop(refusing);
+            self.note_refusal(model);
             asked = self.ask(model, target).await;
         }
         let Some(asked) = asked else { return };
@@ -172,6 +170,11 @@ impl Prober {
             }
         }
         Some(asked)
+    }
+
+    fn note_refusal(&self, model: &LiveModel) {
+        let mut refusing = self.completion_tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        refusing.insert(Arc::clone(&model.name));
     }
 
     fn refuses(&self, model: &LiveModel) -> bool {

@@ -1,5 +1,6 @@
 //! One backend as requests see it: where it is now, and what we prove ourselves with there.
 
+use crate::auth::keys::BadHash;
 use crate::config::checked::Backend;
 use crate::config::checked::BackendAuth;
 use crate::config::checked::Timeouts;
@@ -25,6 +26,9 @@ const IDLE_CONNECTION: Duration = Duration::from_mins(1);
 /// Why a snapshot could not be built from a configuration that passed its checks.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
+    /// A client key's hash cannot be read.
+    #[error(transparent)]
+    Key(#[from] BadHash),
     /// A backend's key cannot be had.
     #[error("backends.{backend}.auth.api_key: {source}")]
     Secret {

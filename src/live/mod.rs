@@ -114,7 +114,7 @@ impl Snapshot {
         });
         Ok(Self {
             generation: previous.map_or(1, |p| p.generation + 1),
-            keys: KeyRing::new(keys),
+            keys: KeyRing::new(keys)?,
             anonymous: config.apps.iter().find(|(_, a)| a.anonymous).map(|(n, _)| n.as_str().into()),
             models,
             backends,

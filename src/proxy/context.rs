@@ -4,7 +4,7 @@ use crate::azure::error::ClientError;
 use crate::azure::route::Operation;
 use crate::azure::route::Route;
 use crate::azure::sse::Scanner;
-use crate::azure::usage::Tail;
+use crate::azure::usage::Collector;
 use crate::azure::usage::Usage;
 use crate::live::Live;
 use crate::live::LiveModel;
@@ -69,7 +69,7 @@ enum Reader {
     #[default]
     Blind,
     Stream(Box<Scanner>),
-    Whole(Box<Tail>),
+    Whole(Box<Collector>),
 }
 
 impl Context {
@@ -151,8 +151,8 @@ impl Context {
         relayed.bytes += chunk.len();
         let content = match &mut relayed.reader {
             Reader::Stream(scanner) => scanner.scan(chunk).first_token,
-            Reader::Whole(tail) => {
-                tail.push(chunk);
+            Reader::Whole(collector) => {
+                collector.push(chunk);
                 !chunk.is_empty()
             }
             Reader::Blind => !chunk.is_empty(),
@@ -163,12 +163,13 @@ impl Context {
     }
 
     /// Tokens, as far as the answer told them.
-    pub(super) fn usage(&mut self) -> Usage {
-        match &mut self.relayed.reader {
+    pub(super) fn usage(&self) -> Usage {
+        match &self.relayed.reader {
             Reader::Stream(scanner) => scanner.usage(),
-            Reader::Whole(tail) => tail.usage(),
-            Reader::Blind => Usage::default(),
+            Reader::Whole(collector) => collector.usage(),
+            Reader::Blind => None,
         }
+        .unwrap_or_default()
     }
 
     /// Nothing is sent again: gives the memory of the request body back.

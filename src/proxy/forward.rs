@@ -11,7 +11,6 @@ use crate::azure::route::Form;
 use crate::azure::route::Operation;
 use crate::live::Live;
 use crate::live::LiveBackend;
-use crate::live::LiveModel;
 use crate::proxy::FirstlightProxy;
 use crate::proxy::attempt::Order;
 use crate::exchange::{Outcome, Sending};

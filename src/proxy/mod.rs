@@ -69,7 +69,7 @@ impl ProxyHttp for FirstlightProxy {
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
-        match intake::admit(session, ctx, self.live.clock()).await {
+        match intake::admit(session, ctx).await {
             Ok(admitted) => {
                 ctx.admit(admitted, self.live.clock().now());
                 Ok(false)

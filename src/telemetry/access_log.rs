@@ -86,6 +86,7 @@ pub struct Record<'a> {
 #[derive(Clone, Debug, Serialize)]
 pub struct Attempt {
     /// Where it went.
+    #[serde(serialize_with = "as_text")]
     pub backend: Arc<str>,
     /// Why there.
     pub why: &'static str,
@@ -151,4 +152,8 @@ impl AccessLog {
             Sink::Off | Sink::Memory(_) => 0,
         }
     }
+}
+
+fn as_text<S: serde::Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(text)
 }
