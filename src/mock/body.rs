@@ -27,24 +27,37 @@ pub(super) type AnswerBody = UnsyncBoxBody<Bytes, BrokenOff>;
 /// A body that follows `script`, whose times count from `arrival`.
 pub(super) fn play(script: Script, arrival: Instant, visit: Visit, outcome: Outcome) -> AnswerBody {
     let timer = Box::pin(sleep_until(arrival));
-    PlayedBody { script: script.peekable(), arrival, timer, visit, outcome }.boxed_unsync()
+    PlayedBody { script: script.peekable(), arrival, timer, breaks_at: None, visit, outcome }
+        .boxed_unsync()
 }
 
 struct PlayedBody {
     script: Peekable<Script>,
     arrival: Instant,
     timer: Pin<Box<Sleep>>,
+    breaks_at: Option<Instant>,
     visit: Visit,
     outcome: Outcome,
 }
 
+/// What was handed out just before a break has this long to leave the server's buffers: breaking off throws
+/// away what is still there.
+const FLUSH: Duration = Duration::from_millis(5);
+
 impl PlayedBody {
-    fn poll_until(&mut self, at: Duration, context: &mut Context<'_>) -> Poll<()> {
-        let deadline = self.arrival + at;
+    fn poll_until(&mut self, deadline: Instant, context: &mut Context<'_>) -> Poll<()> {
         if self.timer.deadline() != deadline {
             self.timer.as_mut().reset(deadline);
         }
         self.timer.as_mut().poll(context)
+    }
+
+    fn poll_break(&mut self, context: &mut Context<'_>) -> Poll<BrokenOff> {
+        let breaks_at = *self.breaks_at.get_or_insert_with(|| Instant::now() + FLUSH);
+        ready!(self.poll_until(breaks_at, context));
+        self.script.next();
+        self.visit.end(self.outcome);
+        Poll::Ready(BrokenOff)
     }
 }
 
@@ -63,10 +76,11 @@ impl Body for PlayedBody {
             Some(Step::Hang) => return Poll::Pending,
             Some(Step::Send { at, .. } | Step::Abort { at }) => *at,
         };
-        ready!(this.poll_until(at, context));
-        let Some(Step::Send { bytes, tokens, .. }) = this.script.next() else {
-            this.visit.end(this.outcome);
-            return Poll::Ready(Some(Err(BrokenOff)));
+        if this.breaks_at.is_none() {
+            ready!(this.poll_until(this.arrival + at, context));
+        }
+        let Some(Step::Send { bytes, tokens, .. }) = this.script.next_if(Step::sends) else {
+            return this.poll_break(context).map(|broken| Some(Err(broken)));
         };
         this.visit.tokens(tokens);
         if this.script.peek().is_none() {

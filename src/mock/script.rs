@@ -21,6 +21,12 @@ pub(super) enum Step {
     Hang,
 }
 
+impl Step {
+    pub(super) fn sends(&self) -> bool {
+        matches!(self, Self::Send { .. })
+    }
+}
+
 pub(super) type Script = Box<dyn Iterator<Item = Step> + Send>;
 
 /// How a streamed answer ends.
@@ -82,7 +88,7 @@ pub(super) fn stream(pieces: Pieces, timing: Timing, ending: &Ending) -> Script 
         Ending::Hang(Stage::Role) => Box::new(filter.chain(role).chain(once(Step::Hang))),
         Ending::Truncated(after) => {
             let sent = after.min(tokens);
-            let abort = Step::Abort { at: timing.token(sent).saturating_add(FLUSH) };
+            let abort = Step::Abort { at: timing.token(sent) };
             Box::new(filter.chain(role).chain(spoken(token, sent, timing)).chain(once(abort)))
         }
         Ending::Error(mishap) => Box::new(filter.chain(once(send(timing.role, mishap.event())))),
@@ -98,7 +104,7 @@ pub(super) fn whole(at: Duration, body: Bytes, tokens: u32) -> Script {
 /// Half of a body, then the break.
 pub(super) fn broken(at: Duration, body: &Bytes) -> Script {
     let half = body.slice(..body.len() / 2);
-    Box::new([send(at, half), Step::Abort { at: at.saturating_add(FLUSH) }].into_iter())
+    Box::new([send(at, half), Step::Abort { at }].into_iter())
 }
 
 /// Headers and never a body.
@@ -107,9 +113,6 @@ pub(super) fn hang() -> Script {
 }
 
 const DONE: Bytes = Bytes::from_static(b"data: [DONE]\n\n");
-
-/// What was sent just before a break must leave the server's buffer first.
-const FLUSH: Duration = Duration::from_millis(2);
 
 impl Mishap {
     fn event(self) -> Bytes {
@@ -189,7 +192,7 @@ mod tests {
         assert_eq!(told(&Ending::Hang(Stage::Headers)), "hang");
         assert_eq!(told(&Ending::Hang(Stage::Filter)), "10 filter, hang");
         assert_eq!(told(&Ending::Hang(Stage::Role)), "10 filter, 90 role, hang");
-        assert_eq!(told(&Ending::Truncated(1)), "10 filter, 90 role, 100 w0, 107 abort");
+        assert_eq!(told(&Ending::Truncated(1)), "10 filter, 90 role, 100 w0, 105 abort");
         assert_eq!(told(&Ending::Empty), "10 filter, 90 role, 100 data: [DONE]");
         assert!(
             told(&Ending::Error(Mishap::Server)).starts_with("10 filter, 90 data: {\"error\":{")
