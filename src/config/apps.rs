@@ -3,6 +3,7 @@
 //! A key must belong to one app. The same hash in two places would make it a matter of order who pays for
 //! a request, so it is refused here, where both places can be named.
 
+use crate::config::at::At;
 use crate::config::checked::ApiKey;
 use crate::config::checked::App;
 use crate::config::keys;
@@ -10,9 +11,8 @@ use crate::config::loopback::Exposure;
 use crate::config::models::Models;
 use crate::config::names;
 use crate::config::problem::Problems;
-use crate::config::reader::At;
-use crate::config::reader::Section;
 use crate::config::secrets;
+use crate::config::section::Section;
 use std::collections::BTreeMap;
 
 /// Enough to change keys without a gap, few enough to compare with each request's.

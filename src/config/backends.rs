@@ -1,5 +1,6 @@
-//! Backends: Azure OpenAI resources and what proves us to them.
+//! Backends: where requests go, and what proves us to them.
 
+use crate::config::at::At;
 use crate::config::checked::Backend;
 use crate::config::checked::BackendAuth;
 use crate::config::checked::Endpoint;
@@ -9,9 +10,9 @@ use crate::config::loopback::Exposure;
 use crate::config::names;
 use crate::config::problem::Problems;
 use crate::config::problem::Spot;
-use crate::config::reader::At;
-use crate::config::reader::Section;
 use crate::config::secrets;
+use crate::config::section::Section;
+use crate::config::tree::Value;
 use std::collections::BTreeMap;
 
 /// The backends that could be read, and the names of all that are written: a model that names a broken
@@ -103,7 +104,7 @@ fn read_endpoint(
 
 fn auth(at: &At<'_>, exposure: &mut Exposure, problems: &mut Problems) -> Option<BackendAuth> {
     const FORM: &str = "write `{ api_key: { env: NAME } }`";
-    if at.is_map() {
+    if matches!(at.value(), Value::Map(_)) {
         let section = at.section("backends.*.auth", problems);
         let key = section.require("api_key", "{ env: NAME }", problems)?;
         return secrets::source(key, problems).map(BackendAuth::ApiKey);
@@ -114,7 +115,7 @@ fn auth(at: &At<'_>, exposure: &mut Exposure, problems: &mut Problems) -> Option
             return Some(BackendAuth::None);
         }
         "managed_identity" => {
-            problems.refuse(&at.spot, "managed identity is not available yet", FORM)
+            problems.refuse(&at.spot, "managed identity is not available yet", FORM);
         }
         // It may be the key itself: not repeated.
         _ => problems.refuse(&at.spot, "text where a map belongs", FORM),

@@ -1,14 +1,14 @@
 //! Addresses that Firstlight itself binds: the clients' listeners and the operator's.
 
+use crate::config::at::At;
 use crate::config::checked::Listener;
 use crate::config::checked::ListenerTls;
 use crate::config::keys;
 use crate::config::loopback::Exposure;
 use crate::config::problem::Problems;
 use crate::config::problem::Spot;
-use crate::config::reader::At;
-use crate::config::reader::Section;
 use crate::config::secrets;
+use crate::config::section::Section;
 use std::net::IpAddr;
 use std::net::SocketAddr;
 

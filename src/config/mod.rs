@@ -6,13 +6,15 @@
 //! write instead, and go on; `loopback` asks what no single part can know. Only a file without a problem
 //! becomes a [`Config`], in which nothing is left to check.
 //!
-//! What a key is called, its default and its range stand once, in `keys`; `reference` writes that
-//! table out as `conf/firstlight.yaml`, and `dump` writes a [`Config`] as a file that means the same.
+//! What a key is called, its default and its range stand once, in `keys`; [`reference()`] writes that
+//! table out as `conf/firstlight.yaml`, and [`dump()`] writes a [`Config`] as a file that means the same.
 
 pub mod checked;
 
 mod apps;
+mod at;
 mod backends;
+mod dump;
 mod endpoint;
 mod keys;
 mod listen;
@@ -20,19 +22,22 @@ mod loopback;
 mod models;
 mod names;
 mod problem;
-mod reader;
+mod reference;
 mod secrets;
+mod section;
 mod settings;
 mod tree;
 
+pub use crate::config::dump::dump;
 pub use crate::config::problem::Problem;
+pub use crate::config::reference::reference;
 
+use crate::config::at::At;
 use crate::config::checked::Config;
 use crate::config::checked::Policy;
 use crate::config::loopback::Exposure;
 use crate::config::problem::Problems;
-use crate::config::reader::At;
-use crate::config::reader::Section;
+use crate::config::section::Section;
 
 /// A file that can be used.
 #[derive(Clone, Debug)]

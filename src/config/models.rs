@@ -1,5 +1,6 @@
 //! Models: which backends have them, and under which deployment name.
 
+use crate::config::at::At;
 use crate::config::backends::Backends;
 use crate::config::checked::Model;
 use crate::config::checked::ProbeKind;
@@ -7,8 +8,8 @@ use crate::config::keys;
 use crate::config::names;
 use crate::config::problem::Problems;
 use crate::config::problem::Spot;
-use crate::config::reader::At;
-use crate::config::reader::Section;
+use crate::config::section::Section;
+use crate::config::tree::Value;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -57,7 +58,7 @@ fn deployments(
 ) -> BTreeMap<String, String> {
     const WHAT: &str = "backends: `[NAME]` or `{ NAME: deployment }`";
     let mut found = BTreeMap::new();
-    if at.is_list() {
+    if matches!(at.value(), Value::List(_)) {
         for item in at.items(WHAT, problems) {
             let Some(name) = item.text("the name of a backend", problems) else { continue };
             known(name, &item.spot, backends, problems);

@@ -3,10 +3,11 @@
 //! The file never holds a secret, only where to find it. What stands in a secret's place is not repeated
 //! in any message, nor are unknown keys there: it may be the secret itself.
 
+use crate::config::at::At;
 use crate::config::checked::SecretSource;
 use crate::config::names;
 use crate::config::problem::Problems;
-use crate::config::reader::At;
+use crate::config::tree::Value;
 use std::path::PathBuf;
 
 const FORMS: &str = "{ env: NAME }, { file: /path } or { credential: name }";
@@ -16,25 +17,23 @@ const OF_NOTHING: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca49599
 
 /// Reads the place of a secret.
 pub(super) fn source(at: &At<'_>, problems: &mut Problems) -> Option<SecretSource> {
-    if !at.is_map() {
+    if !matches!(at.value(), Value::Map(_)) {
         let instead = format!("put it elsewhere and write {FORMS}");
         problems.refuse(&at.spot, "a secret, or nothing, where its source belongs", instead);
         return None;
     }
     let mut found = Vec::new();
-    for (form, value) in at.entries(problems) {
+    for (form, value) in at.entries(FORMS, problems).unwrap_or_default() {
         match form {
             "env" | "file" | "credential" => found.push((form, value)),
             _ => problems.refuse(&at.spot, "an unknown key", format!("write {FORMS}")),
         }
     }
-    match found.as_slice() {
-        [(form, value)] => one_of(form, value, problems),
-        _ => {
-            problems.refuse(&at.spot, "not exactly one source", format!("write {FORMS}"));
-            None
-        }
+    if let [(form, value)] = found.as_slice() {
+        return one_of(form, value, problems);
     }
+    problems.refuse(&at.spot, "not exactly one source", format!("write {FORMS}"));
+    None
 }
 
 fn one_of(form: &str, at: &At<'_>, problems: &mut Problems) -> Option<SecretSource> {

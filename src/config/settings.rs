@@ -13,7 +13,7 @@ use crate::config::checked::Timeouts;
 use crate::config::keys;
 use crate::config::keys::Real;
 use crate::config::problem::Problems;
-use crate::config::reader::Section;
+use crate::config::section::Section;
 
 const MEBIBYTE: usize = 1 << 20;
 

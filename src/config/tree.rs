@@ -6,6 +6,7 @@
 //!
 //! A value behind an alias has the place of its anchor: that is where it must be corrected.
 
+use crate::config::keys;
 use crate::config::problem::Place;
 use crate::config::problem::Problems;
 use crate::config::problem::Spot;
@@ -95,29 +96,29 @@ fn read(source: &str, duplicate_keys: DuplicateKeyPolicy) -> Result<Node, Error>
 }
 
 /// Turns the parser's error into a problem. Its own words are used only where they quote nothing.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "sixty kinds of errors that need no word of their own"
+)]
 fn note(error: &Error, problems: &mut Problems) {
     let place = error.location().map_or(Place::START, |at| place(&at));
     let (wrong, instead) = match error {
-        Error::DuplicateMappingKey { .. } => {
-            ("this key stands twice in one map", "keep one of them")
+        Error::DuplicateMappingKey { key, .. } => {
+            let key = key.as_deref().filter(|key| keys::is_known(key)).unwrap_or("this key");
+            (format!("{key} stands twice in one map"), "keep one of them")
         }
-        Error::MultipleDocuments { .. } => ("a second document begins here", "write one document"),
+        Error::ExternalMessage { msg, .. } => {
+            (format!("not YAML: {msg}"), "correct it here or just above")
+        }
+        Error::MultipleDocuments { .. } => ("a second document".to_owned(), "write only one"),
         Error::UnknownAnchor { .. } => {
-            ("this alias has no anchor", "quote text that begins with `*`")
+            ("an alias without an anchor".to_owned(), "quote text that begins with `*`")
         }
         Error::UnsupportedTag { .. } => {
-            ("a tag that means nothing here", "quote text that begins with `!`")
+            ("a tag without a meaning here".to_owned(), "quote text that begins with `!`")
         }
-        Error::Budget { .. } => ("nested too deeply, or too much of it", "is this the right file?"),
-        Error::ExternalMessage { msg, .. } => {
-            problems.refuse(
-                &file(place),
-                format!("not YAML: {msg}"),
-                "correct it here or just above",
-            );
-            return;
-        }
-        _ => ("not YAML that can be read here", "write plain maps, lists, text and numbers"),
+        Error::Budget { .. } => ("too deep or too much".to_owned(), "is this the right file?"),
+        _ => ("not plain YAML".to_owned(), "write maps, lists, text and numbers"),
     };
     problems.refuse(&file(place), wrong, instead);
 }
@@ -136,7 +137,7 @@ impl Node {
         match &mut self.value {
             Value::Text(text) => self.text = std::mem::take(text),
             Value::Null | Value::Flag(_) | Value::Whole(_) | Value::Number(_) => {
-                self.text = slice(source, self.bytes).unwrap_or_default().trim().to_owned();
+                slice(source, self.bytes).unwrap_or_default().trim().clone_into(&mut self.text);
             }
             Value::List(items) => items.iter_mut().for_each(|item| item.attach_text(source)),
             Value::Map(entries) => entries.iter_mut().for_each(|(key, value)| {

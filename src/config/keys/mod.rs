@@ -12,8 +12,6 @@ pub(super) use self::entries::*;
 pub(super) use self::routing::*;
 pub(super) use self::steps::*;
 
-use std::time::Duration;
-
 /// A number that may have a fraction.
 pub(super) struct Real {
     pub(super) path: &'static str,
@@ -88,12 +86,6 @@ pub(super) enum Key {
     Whole(&'static Whole),
 }
 
-impl Real {
-    pub(super) fn default_seconds(&self) -> Duration {
-        Duration::try_from_secs_f64(self.default).unwrap_or_default()
-    }
-}
-
 impl Key {
     pub(super) fn path(self) -> &'static str {
         match self {
@@ -121,6 +113,11 @@ fn child(path: &'static str, parent: &str) -> Option<&'static str> {
     let rest =
         if parent.is_empty() { path } else { path.strip_prefix(parent)?.strip_prefix('.')? };
     (!rest.contains('.')).then_some(rest)
+}
+
+/// Whether some map has a key of this name.
+pub(super) fn is_known(word: &str) -> bool {
+    table().any(|key| name(key.path()) == word)
 }
 
 /// Every key, in the order of the reference.
