@@ -1,2 +1,5 @@
+//! The one integration-test binary.
+
 mod azure;
-fn main(){}
+mod config;
+mod mock;

@@ -1,0 +1,147 @@
+//! One backend's state: what it is, how it behaves, what is wrong with it, and what it has seen.
+
+use crate::clock::Clock;
+use crate::mock::ask::{Ask, Surface};
+use crate::mock::behaviour::{Behaviour, Pace};
+use crate::mock::draft::Draft;
+use crate::mock::effect::{Effect, effect};
+use crate::mock::fault::{Armed, Injection};
+use crate::mock::ledger::Ledger;
+use crate::mock::refusal::Refusal;
+use crate::mock::spec::BackendSpec;
+use crate::rng::Rng;
+use http::HeaderMap;
+use parking_lot::Mutex;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
+use tokio::sync::watch;
+use uuid::Builder;
+
+/// What the tasks of one backend share.
+#[derive(Debug)]
+pub(super) struct Backend {
+    pub(super) name: String,
+    pub(super) region: String,
+    pub(super) address: SocketAddr,
+    pub(super) clock: Arc<Clock>,
+    pub(super) ledger: Arc<Ledger>,
+    api_key: Option<String>,
+    deployments: Option<Vec<String>>,
+    behaviour: Mutex<Behaviour>,
+    armed: watch::Sender<Armed>,
+    rng: Mutex<Rng>,
+}
+
+impl Backend {
+    pub(super) fn new(
+        spec: BackendSpec,
+        address: SocketAddr,
+        clock: &Arc<Clock>,
+        rng: Rng,
+    ) -> Self {
+        let BackendSpec { name, listen: _, region, api_key, deployments, behaviour, fault } = spec;
+        Self {
+            name,
+            region,
+            address,
+            clock: Arc::clone(clock),
+            ledger: Arc::new(Ledger::new(Arc::clone(clock))),
+            api_key,
+            deployments,
+            behaviour: Mutex::new(behaviour),
+            armed: watch::Sender::new(Armed { injection: fault, since: clock.now() }),
+            rng: Mutex::new(rng),
+        }
+    }
+
+    pub(super) fn behaviour(&self) -> Behaviour {
+        self.behaviour.lock().clone()
+    }
+
+    /// Changes the behaviour by a function of the present one, unless that finds a problem.
+    pub(super) fn change_behaviour(
+        &self,
+        change: impl FnOnce(&Behaviour) -> Result<Behaviour, String>,
+    ) -> Result<(), String> {
+        let mut behaviour = self.behaviour.lock();
+        *behaviour = change(&behaviour)?;
+        Ok(())
+    }
+
+    pub(super) fn injection(&self) -> Injection {
+        self.armed.borrow().injection.clone()
+    }
+
+    pub(super) fn inject(&self, injection: Injection) -> Result<(), String> {
+        injection.check()?;
+        self.armed.send_replace(Armed { injection, since: self.clock.now() });
+        Ok(())
+    }
+
+    pub(super) fn watch_fault(&self) -> watch::Receiver<Armed> {
+        self.armed.subscribe()
+    }
+
+    /// What becomes of a request that arrives now.
+    pub(super) fn effect(&self) -> Effect {
+        let now = self.clock.now();
+        let (fault, since) = {
+            let armed = self.armed.borrow();
+            (armed.strike(now, &mut self.rng.lock()), armed.since)
+        };
+        effect(&fault, now.since(since), wall())
+    }
+
+    /// Sees that the request has this resource's key.
+    pub(super) fn admit(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        let Some(key) = &self.api_key else { return Ok(()) };
+        let sent = headers.get("api-key").map(http::HeaderValue::as_bytes);
+        if sent == Some(key.as_bytes()) { Ok(()) } else { Err(Refusal::wrong_key()) }
+    }
+
+    /// What is deployed here; a fixed choice where anything is.
+    pub(super) fn deployments(&self) -> Vec<String> {
+        let any =
+            || ["gpt-4o", "gpt-4o-mini", "text-embedding-3-large"].map(str::to_owned).to_vec();
+        self.deployments.clone().unwrap_or_else(any)
+    }
+
+    pub(super) fn deploys(&self, deployment: &str) -> bool {
+        self.deployments.as_ref().is_none_or(|known| known.iter().any(|name| name == deployment))
+    }
+
+    /// Decides what an answer is going to say, or why there is none.
+    pub(super) fn draft(&self, ask: &Ask, pace: Pace) -> Result<Draft, Refusal> {
+        if !self.deploys(&ask.deployment) {
+            return Err(Refusal::unknown_deployment());
+        }
+        let id = self.fresh_id();
+        let behaviour = self.behaviour.lock();
+        let refuses = |prefix: &String| ask.deployment.starts_with(prefix.as_str());
+        if ask.surface == Surface::Chat
+            && ask.max_tokens.is_some()
+            && behaviour.max_tokens_refused_by.iter().any(refuses)
+        {
+            return Err(Refusal::max_tokens());
+        }
+        let timing = behaviour.timing(pace, &mut self.rng.lock());
+        Ok(Draft::new(ask, &behaviour, timing, id))
+    }
+
+    /// A new id in the form of a UUID.
+    pub(super) fn fresh_id(&self) -> String {
+        let mut rng = self.rng.lock();
+        let bits = u128::from(rng.bits()) << 64 | u128::from(rng.bits());
+        Builder::from_random_bytes(bits.to_be_bytes()).into_uuid().to_string()
+    }
+}
+
+/// The time of day.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a Retry-After date is a time of day; nothing is decided by it"
+)]
+pub(super) fn wall() -> SystemTime {
+    SystemTime::now()
+}
