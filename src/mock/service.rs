@@ -7,7 +7,7 @@
 use crate::mock::ask::{Ask, Delivery, Route, Surface, ask, route};
 use crate::mock::backend::{Backend, wall};
 use crate::mock::behaviour::Pace;
-use crate::mock::body::{AnswerBody, play};
+use crate::mock::body::{AnswerBody, BrokenOff, play};
 use crate::mock::chat::{chat_body, chat_pieces, completion_body, completion_pieces};
 use crate::mock::connection::Sabotage;
 use crate::mock::draft::Draft;
@@ -23,7 +23,6 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{Request, Response};
 use hyper::body::Incoming;
-use std::convert::Infallible;
 use std::future::pending;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -37,19 +36,19 @@ struct Exchange {
     received: Received,
 }
 
-/// Answers a request. Never fails: what goes wrong is an answer, or the end of the connection.
+/// Answers a request. Fails only when the request did not arrive in full.
 pub(super) async fn answer(
     backend: Arc<Backend>,
     orders: mpsc::Sender<Sabotage>,
     request: Request<Incoming>,
-) -> Result<Response<AnswerBody>, Infallible> {
+) -> Result<Response<AnswerBody>, BrokenOff> {
     let arrival = Instant::now();
     let (parts, body) = request.into_parts();
     let mut visit = backend.ledger.arrive(&parts);
     let received = match receive(body).await {
         Ok(received) => received,
-        // Nobody is there to read an answer; the connection is about to end.
-        Err(Unreadable::ClientLeft) => return pending().await,
+        // Nobody is there to read an answer. The error ends the connection, or the HTTP/2 stream.
+        Err(Unreadable::BrokenOff) => return Err(BrokenOff),
         Err(Unreadable::TooLarge) => {
             let identity = Identity::new(&backend, &Received::default());
             let reply = Reply::refusal(&Refusal::too_large());
