@@ -12,5 +12,15 @@ pub mod routing;
 pub mod time;
 
 // Above it.
+pub mod admin;
+pub mod cli;
 pub mod clock;
+pub mod endpoints;
+mod exchange;
+pub mod live;
 pub mod mock;
+pub mod probing;
+pub mod proxy;
+pub mod secrets;
+pub mod server;
+pub mod telemetry;

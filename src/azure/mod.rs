@@ -1,1 +1,20 @@
-//! azure
+//! What Azure OpenAI means on the wire, as functions of bytes.
+//!
+//! Everything that a proxy must know about the protocol and nothing about the proxy: which paths exist
+//! ([`route`]), what a request body asks for ([`peek`]), when a stream has said its first word ([`sse`]),
+//! what it cost ([`usage`]), what an answer says about the backend that gave it ([`status`], [`limit`]),
+//! which headers may cross ([`headers`]) and how our own refusals read ([`error`]).
+//!
+//! Nothing here knows a backend, a score or a clock: time is an argument, and every function gives the same
+//! answer for the same bytes however the network cut them.
+
+pub mod error;
+mod event;
+pub mod headers;
+mod json;
+pub mod limit;
+pub mod peek;
+pub mod route;
+pub mod sse;
+pub mod status;
+pub mod usage;

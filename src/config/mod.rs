@@ -1,3 +1,94 @@
 //! Configuration: a YAML file in, checked values or every problem at once out. Pure: reads no file, no
 //! environment and no clock.
+//!
+//! There are two stages. `tree` reads the file into nodes that know their places. The readers (`listen`,
+//! `backends`, `models`, `apps`, `settings`) walk the nodes, note each problem with its place and what to
+//! write instead, and go on; `loopback` asks what no single part can know. Only a file without a problem
+//! becomes a [`Config`], in which nothing is left to check.
+//!
+//! What a key is called, its default and its range stand once, in `keys`; [`reference()`] writes that
+//! table out as `conf/firstlight.yaml`, and [`dump()`] writes a [`Config`] as a file that means the same.
+
 pub mod checked;
+
+mod apps;
+mod at;
+mod backends;
+mod dump;
+mod endpoint;
+mod keys;
+mod listen;
+mod loopback;
+mod models;
+mod names;
+mod problem;
+mod reference;
+mod secrets;
+mod section;
+mod settings;
+mod tree;
+
+pub use crate::config::dump::dump;
+pub use crate::config::problem::Problem;
+pub use crate::config::reference::reference;
+
+use crate::config::at::At;
+use crate::config::checked::Config;
+use crate::config::checked::Policy;
+use crate::config::loopback::Exposure;
+use crate::config::problem::Problems;
+use crate::config::section::Section;
+
+/// A file that can be used.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    /// What it says.
+    pub config: Config,
+    /// What its author may want to know, sorted by place.
+    pub warnings: Vec<Problem>,
+}
+
+/// Checks the text of a file. Gives every problem at once, sorted by place; only text that is not YAML
+/// gives no more than its first mistake.
+pub fn check(text: &str) -> Result<Checked, Vec<Problem>> {
+    let mut problems = Problems::default();
+    let config = tree::parse(text, &mut problems).map(|root| {
+        let file = At::root(&root).section("", &mut problems);
+        read(&file, &mut problems)
+    });
+    let warnings = problems.settle()?;
+    config.map(|config| Checked { config, warnings }).ok_or_else(Vec::new)
+}
+
+/// Reads the whole file. Where a problem was noted the value is a stand-in that nobody gets to see.
+fn read(file: &Section<'_>, problems: &mut Problems) -> Config {
+    let mut exposure = Exposure::default();
+    let timeouts = file.inner("timeouts", problems);
+    let first_token = timeouts.seconds(&keys::FIRST_TOKEN, problems);
+
+    let (listen, admin) = listen::read(file, &mut exposure, problems);
+    let backends = backends::read(file, &mut exposure, problems);
+    let models = models::read(file, &backends, first_token, problems);
+    let apps = apps::read(file, &models, &mut exposure, problems);
+    exposure.check(problems);
+
+    let routing = settings::routing(file, problems);
+    if routing.policy == Policy::Ema {
+        backends.warn_of_weights(problems);
+    }
+    Config {
+        listen,
+        admin,
+        threads: usize::try_from(file.whole(&keys::THREADS, problems)).unwrap_or_default(),
+        backends: backends.all,
+        models: models.all,
+        apps,
+        routing,
+        retry: settings::retry(file, problems),
+        timeouts: settings::timeouts(&timeouts, problems),
+        limits: settings::limits(file, problems),
+        log: settings::log(file, problems),
+        dns_refresh: file.inner("dns", problems).seconds(&keys::DNS_REFRESH, problems),
+        drain: file.seconds(&keys::DRAIN, problems),
+    }
+}

@@ -1,0 +1,374 @@
+//! Our own refusals, in the shape that OpenAI's and Azure's SDKs read.
+//!
+//! `{"error":{"message","type","param","code"}}`: SDKs turn the status into an exception and show the
+//! message, so the message says what is wrong and what to do. It never names a backend, a region or an
+//! address: the client can do nothing with them, and a stranger could. What the client sent is echoed only
+//! as a name of at most 64 characters.
+//!
+//! An answer of Azure's that is passed on does not come through here.
+
+use crate::azure::peek::PeekError;
+use crate::azure::route::RouteError;
+use bytes::Bytes;
+use http::StatusCode;
+use std::time::Duration;
+
+/// Longest name that is repeated to the client, in characters.
+const ECHO_CHARS_MAX: usize = 64;
+
+/// The challenge that comes with every 401.
+const CHALLENGE: &str = "Bearer realm=\"firstlight\"";
+
+/// A request that is answered by us.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClientError {
+    /// No pool has this name.
+    UnknownModel {
+        /// The name that was asked for.
+        model: String,
+    },
+    /// The app may not use this model.
+    ModelForbidden {
+        /// The name that was asked for.
+        model: String,
+    },
+    /// No credential.
+    MissingKey,
+    /// A credential that belongs to no app.
+    BadKey,
+    /// Two credentials, or one that cannot be read.
+    AmbiguousCredential,
+    /// A credential in the query.
+    CredentialInUrl,
+    /// The body is not a JSON object.
+    BadJson {
+        /// The byte where reading stopped.
+        offset: usize,
+        /// What was expected there.
+        what: &'static str,
+    },
+    /// The v1 form without a model in the body.
+    NoModel,
+    /// A member that decides the routing stands there twice.
+    DuplicateKey {
+        /// The member.
+        key: &'static str,
+    },
+    /// A member that decides the routing has a value of the wrong type.
+    WrongType {
+        /// The member.
+        key: &'static str,
+        /// What it must be.
+        expected: &'static str,
+    },
+    /// A body larger than the limit.
+    BodyTooLarge {
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// The body did not arrive in time.
+    BodyTimeout,
+    /// A body that is not JSON by its content type.
+    UnsupportedMediaType,
+    /// No such path.
+    UnknownPath,
+    /// The form needs an `api-version`.
+    MissingApiVersion,
+    /// The path exists, for another method.
+    MethodNotAllowed {
+        /// The value of the `Allow` header.
+        allow: &'static str,
+    },
+    /// A path that could be read in two ways.
+    BadPath {
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// `X-Probe-Target` names no backend of this model.
+    UnknownProbeTarget {
+        /// The name that was given.
+        target: String,
+    },
+    /// Every target is resting after a 429.
+    AllLimited {
+        /// When the first of them is back.
+        retry_after: Duration,
+    },
+    /// No target could answer.
+    NothingLeft {
+        /// When it is worth trying again.
+        retry_after: Duration,
+    },
+    /// Every backend refused our own credential.
+    UpstreamAuth,
+    /// A mistake of ours.
+    Internal,
+}
+
+impl ClientError {
+    /// The status of the answer.
+    pub fn status(&self) -> StatusCode {
+        self.facts().0
+    }
+
+    /// The machine-readable code: `error.code`, and the code in the access log.
+    pub fn code(&self) -> &'static str {
+        self.facts().1
+    }
+
+    /// The value of `Retry-After` in seconds, rounded up so that nobody comes back early.
+    pub fn retry_after_seconds(&self) -> Option<u64> {
+        let (Self::AllLimited { retry_after } | Self::NothingLeft { retry_after }) = self else {
+            return None;
+        };
+        let part = u64::from(retry_after.subsec_nanos() > 0);
+        Some(retry_after.as_secs().saturating_add(part).max(1))
+    }
+
+    /// The value of `Allow`.
+    pub fn allow(&self) -> Option<&'static str> {
+        if let Self::MethodNotAllowed { allow } = self { Some(allow) } else { None }
+    }
+
+    /// The value of `WWW-Authenticate`.
+    pub fn www_authenticate(&self) -> Option<&'static str> {
+        (self.status() == StatusCode::UNAUTHORIZED).then_some(CHALLENGE)
+    }
+
+    /// The JSON body of the answer.
+    pub fn body(&self) -> Bytes {
+        let (_, code, kind) = self.facts();
+        let error = serde_json::json!({
+            "error": { "message": self.message(), "type": kind, "param": null, "code": code }
+        });
+        Bytes::from(error.to_string())
+    }
+
+    fn facts(&self) -> (StatusCode, &'static str, &'static str) {
+        const REQUEST: &str = "invalid_request_error";
+        const SERVER: &str = "server_error";
+        match self {
+            Self::UnknownModel { .. } => (StatusCode::NOT_FOUND, "DeploymentNotFound", REQUEST),
+            Self::ModelForbidden { .. } => (StatusCode::FORBIDDEN, "model_forbidden", REQUEST),
+            Self::MissingKey => (StatusCode::UNAUTHORIZED, "missing_api_key", REQUEST),
+            Self::BadKey => (StatusCode::UNAUTHORIZED, "invalid_api_key", REQUEST),
+            Self::AmbiguousCredential => (StatusCode::BAD_REQUEST, "ambiguous_credential", REQUEST),
+            Self::CredentialInUrl => (StatusCode::BAD_REQUEST, "credential_in_url", REQUEST),
+            Self::BadJson { .. } => (StatusCode::BAD_REQUEST, "invalid_json", REQUEST),
+            Self::NoModel => (StatusCode::BAD_REQUEST, "missing_model", REQUEST),
+            Self::DuplicateKey { .. } => (StatusCode::BAD_REQUEST, "duplicate_key", REQUEST),
+            Self::WrongType { .. } => (StatusCode::BAD_REQUEST, "invalid_type", REQUEST),
+            Self::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", REQUEST),
+            Self::BodyTimeout => (StatusCode::REQUEST_TIMEOUT, "body_timeout", REQUEST),
+            Self::UnsupportedMediaType => {
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", REQUEST)
+            }
+            Self::UnknownPath => (StatusCode::NOT_FOUND, "unknown_path", REQUEST),
+            Self::MissingApiVersion => (StatusCode::NOT_FOUND, "missing_api_version", REQUEST),
+            Self::MethodNotAllowed { .. } => {
+                (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", REQUEST)
+            }
+            Self::BadPath { .. } => (StatusCode::BAD_REQUEST, "bad_path", REQUEST),
+            Self::UnknownProbeTarget { .. } => {
+                (StatusCode::BAD_REQUEST, "unknown_probe_target", REQUEST)
+            }
+            Self::AllLimited { .. } => {
+                (StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded", "rate_limit_error")
+            }
+            Self::NothingLeft { .. } => {
+                (StatusCode::SERVICE_UNAVAILABLE, "no_backend_available", SERVER)
+            }
+            Self::UpstreamAuth => (StatusCode::BAD_GATEWAY, "upstream_auth", SERVER),
+            Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal_error", SERVER),
+        }
+    }
+
+    /// What is wrong, and what to do about it.
+    fn message(&self) -> String {
+        match self {
+            Self::UnknownModel { model } => {
+                format!("There is no model {}; ask for one that is configured here.", quoted(model))
+            }
+            Self::ModelForbidden { model } => {
+                format!("This key may not use the model {}; use a key that may.", quoted(model))
+            }
+            Self::BadJson { offset, what } => {
+                format!("The request body is not a JSON object, at byte {offset}: {what}.")
+            }
+            Self::DuplicateKey { key } => {
+                format!("The request body gives `{key}` twice; give it once.")
+            }
+            Self::WrongType { key, expected } => {
+                format!("`{key}` in the request body must be {expected}.")
+            }
+            Self::BodyTooLarge { limit } => {
+                format!("The request body is larger than {limit} bytes; send a smaller one.")
+            }
+            Self::MethodNotAllowed { allow } => format!("This path is served for {allow} only."),
+            Self::BadPath { what } => {
+                format!("The request target is refused because of {what}; send a plain path.")
+            }
+            Self::UnknownProbeTarget { target } => {
+                format!(
+                    "X-Probe-Target {} is no backend of this model; name one that is.",
+                    quoted(target)
+                )
+            }
+            Self::AllLimited { .. } => {
+                let seconds = self.retry_after_seconds().unwrap_or(1);
+                format!(
+                    "The rate limit of this model is used up everywhere; retry after {seconds} s."
+                )
+            }
+            Self::MissingKey => MISSING_KEY.to_owned(),
+            Self::BadKey => BAD_KEY.to_owned(),
+            Self::AmbiguousCredential => AMBIGUOUS_CREDENTIAL.to_owned(),
+            Self::CredentialInUrl => CREDENTIAL_IN_URL.to_owned(),
+            Self::NoModel => NO_MODEL.to_owned(),
+            Self::BodyTimeout => BODY_TIMEOUT.to_owned(),
+            Self::UnsupportedMediaType => UNSUPPORTED_MEDIA_TYPE.to_owned(),
+            Self::UnknownPath => UNKNOWN_PATH.to_owned(),
+            Self::MissingApiVersion => MISSING_API_VERSION.to_owned(),
+            Self::NothingLeft { .. } => NOTHING_LEFT.to_owned(),
+            Self::UpstreamAuth => UPSTREAM_AUTH.to_owned(),
+            Self::Internal => INTERNAL.to_owned(),
+        }
+    }
+}
+
+// The messages without a variable part.
+const MISSING_KEY: &str = "No credential; send the header `api-key` or `Authorization: Bearer`.";
+const BAD_KEY: &str =
+    "The credential is not known here; check the key and the address it is meant for.";
+const AMBIGUOUS_CREDENTIAL: &str = "The credential cannot be told; send one `api-key` header or one `Authorization: Bearer` header.";
+const CREDENTIAL_IN_URL: &str = "Credentials do not belong in a URL, for URLs are logged; send `api-key` as a header, and replace this key.";
+const NO_MODEL: &str = "The request body names no `model`; add the name of the model to use.";
+const BODY_TIMEOUT: &str = "The request body did not arrive in time; send it again.";
+const UNSUPPORTED_MEDIA_TYPE: &str =
+    "The request body must be JSON; send `Content-Type: application/json`.";
+const UNKNOWN_PATH: &str = "Resource not found; chat/completions, completions, embeddings and models are served \
+     below /openai/v1 and /openai/deployments/{deployment}.";
+const MISSING_API_VERSION: &str =
+    "Resource not found; add `?api-version=` to the URL, or use the form /openai/v1.";
+const NOTHING_LEFT: &str = "The model cannot be reached at the moment; try again.";
+const UPSTREAM_AUTH: &str =
+    "The gateway could not authenticate to the model; its operator must check its credentials.";
+const INTERNAL: &str = "The gateway made a mistake; report it with the value of x-request-id.";
+
+impl From<RouteError> for ClientError {
+    fn from(error: RouteError) -> Self {
+        match error {
+            RouteError::NotFound => Self::UnknownPath,
+            RouteError::MissingApiVersion => Self::MissingApiVersion,
+            RouteError::MethodNotAllowed { allow } => Self::MethodNotAllowed { allow },
+            RouteError::BadPath(what) => Self::BadPath { what },
+            RouteError::CredentialInQuery => Self::CredentialInUrl,
+        }
+    }
+}
+
+impl From<PeekError> for ClientError {
+    fn from(error: PeekError) -> Self {
+        match error {
+            PeekError::BadJson { offset, what } => Self::BadJson { offset, what },
+            PeekError::Duplicate(key) => Self::DuplicateKey { key },
+            PeekError::WrongType { key, expected } => Self::WrongType { key, expected },
+        }
+    }
+}
+
+/// A client's word in quotes, cut if it is long.
+fn quoted(name: &str) -> String {
+    let mut chars = name.chars();
+    let shown: String = chars.by_ref().take(ECHO_CHARS_MAX).collect();
+    let rest = if chars.next().is_some() { "…" } else { "" };
+    format!("`{shown}{rest}`")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn every_kind() -> Vec<ClientError> {
+        let retry_after = Duration::from_millis(1_200);
+        let name = || "gpt-4o".to_owned();
+        vec![
+            ClientError::UnknownModel { model: name() },
+            ClientError::ModelForbidden { model: name() },
+            ClientError::MissingKey,
+            ClientError::BadKey,
+            ClientError::AmbiguousCredential,
+            ClientError::CredentialInUrl,
+            ClientError::BadJson { offset: 7, what: "a comma or } is expected here" },
+            ClientError::NoModel,
+            ClientError::DuplicateKey { key: "model" },
+            ClientError::WrongType { key: "stream", expected: "true or false" },
+            ClientError::BodyTooLarge { limit: 1_024 },
+            ClientError::BodyTimeout,
+            ClientError::UnsupportedMediaType,
+            ClientError::UnknownPath,
+            ClientError::MissingApiVersion,
+            ClientError::MethodNotAllowed { allow: "POST" },
+            ClientError::BadPath { what: "a dot segment" },
+            ClientError::UnknownProbeTarget { target: name() },
+            ClientError::AllLimited { retry_after },
+            ClientError::NothingLeft { retry_after },
+            ClientError::UpstreamAuth,
+            ClientError::Internal,
+        ]
+    }
+
+    fn message(error: &ClientError) -> String {
+        let body: serde_json::Value = serde_json::from_slice(&error.body()).unwrap();
+        body["error"]["message"].as_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn every_body_has_the_shape_that_sdks_read() {
+        for error in every_kind() {
+            let body: serde_json::Value = serde_json::from_slice(&error.body()).unwrap();
+            let fields: Vec<_> =
+                body["error"].as_object().unwrap().keys().map(String::as_str).collect();
+            assert_eq!(fields, ["code", "message", "param", "type"]);
+            assert_eq!(body["error"]["code"], error.code());
+            assert!(message(&error).ends_with('.'), "{error:?}");
+            assert!(error.status().is_client_error() || error.status().is_server_error());
+        }
+    }
+
+    #[test]
+    fn codes_tell_the_kinds_apart() {
+        let codes: std::collections::BTreeSet<_> =
+            every_kind().iter().map(ClientError::code).collect();
+        assert_eq!(codes.len(), every_kind().len());
+    }
+
+    #[test]
+    fn the_headers_that_belong_to_a_status_come_with_it() {
+        for error in every_kind() {
+            assert_eq!(error.www_authenticate().is_some(), error.status() == 401, "{error:?}");
+            assert_eq!(error.allow().is_some(), error.status() == 405, "{error:?}");
+            assert_eq!(
+                error.retry_after_seconds().is_some(),
+                [429, 503].contains(&error.status().as_u16())
+            );
+        }
+    }
+
+    #[test]
+    fn nobody_is_asked_back_early() {
+        let seconds = |retry_after| ClientError::AllLimited { retry_after }.retry_after_seconds();
+        assert_eq!(seconds(Duration::ZERO), Some(1));
+        assert_eq!(seconds(Duration::from_millis(1_001)), Some(2));
+        assert_eq!(seconds(Duration::from_secs(60)), Some(60));
+        assert_eq!(seconds(Duration::MAX), Some(u64::MAX));
+    }
+
+    #[test]
+    fn names_are_repeated_short_and_escaped() {
+        let named = |model: &str| message(&ClientError::UnknownModel { model: model.to_owned() });
+        assert!(named("a\"b\n").contains("`a\"b\n`"));
+        assert!(named(&"é".repeat(65)).contains(&format!("`{}…`", "é".repeat(64))));
+        assert!(named(&"é".repeat(64)).contains(&format!("`{}`", "é".repeat(64))));
+    }
+}

@@ -1,0 +1,421 @@
+//! Watching a stream of server-sent events pass, without holding it up.
+//!
+//! The scanner sees every chunk that is relayed and answers three questions: has the model said its first
+//! token, has the stream failed, has it ended. It splits chunks into lines and events as the WHATWG standard
+//! says (CR, LF or CRLF; a byte order mark; comments; `data` over several lines), so its answer does not
+//! depend on how the network cut the bytes.
+//!
+//! Cost: no chunk allocates once the two buffers have grown to the size of an event. Up to the first token
+//! each event is read as JSON; after it, only the words that a usage or error event must contain are looked
+//! for. Memory: at most 64 KiB for a line and 64 KiB for an event. A larger event is not kept; before the first
+//! token it counts as content, because nothing but content is that large, and timing it is better than
+//! calling a working stream dead.
+//!
+//! What an event means is read in `event`; what becomes of the request is the proxy's business.
+
+use crate::azure::event;
+use crate::azure::event::Name;
+use crate::azure::event::Said;
+pub use crate::azure::event::StreamError;
+use crate::azure::route::Operation;
+use crate::azure::usage;
+use crate::azure::usage::Usage;
+use memchr::memmem::Finder;
+
+/// The longest line, and the most data of one event, that is kept.
+const KEPT_BYTES_MAX: usize = 64 * 1024;
+
+/// What is known of a stream after a chunk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Whether the first token has passed, in this chunk or before.
+    pub first_token: bool,
+    /// If it was in this chunk: how many bytes of the chunk there are up to the end of its event.
+    pub first_token_end: Option<usize>,
+    /// The first error event, in this chunk or before. With `first_token` false nothing came before it.
+    pub error: Option<StreamError>,
+    /// Whether `[DONE]` has passed.
+    pub done: bool,
+}
+
+/// Watches one stream.
+///
+/// # Examples
+///
+/// ```
+/// use firstlight::azure::{route::Operation, sse::Scanner};
+///
+/// let mut scanner = Scanner::new(Operation::ChatCompletions);
+/// assert!(!scanner.scan(b"data: {\"choices\":[{\"delta\":{\"content\":\"H").first_token);
+/// assert!(scanner.scan(b"i\"}}]}\n\n").first_token);
+/// assert!(scanner.scan(b"data: [DONE]\n\n").done);
+/// ```
+#[derive(Debug)]
+pub struct Scanner {
+    operation: Operation,
+    lines: Lines,
+    data: Data,
+    name: Name,
+    seen: Seen,
+    /// Whether a finish reason has passed.
+    finished: bool,
+    usage: Option<Usage>,
+    needles: Needles,
+}
+
+impl Scanner {
+    /// A scanner for the answer to `operation`.
+    pub fn new(operation: Operation) -> Self {
+        Self {
+            operation,
+            lines: Lines::default(),
+            data: Data::default(),
+            name: Name::default(),
+            seen: Seen::default(),
+            finished: false,
+            usage: None,
+            needles: Needles { usage: Finder::new(b"\"usage\""), error: Finder::new(b"\"error\"") },
+        }
+    }
+
+    /// Takes the next bytes of the stream.
+    pub fn scan(&mut self, chunk: &[u8]) -> Seen {
+        self.seen.first_token_end = None;
+        let mut rest = self.lines.skip_line_feed(chunk);
+        while let Some(end) = memchr::memchr2(b'\r', b'\n', rest) {
+            let (line, after) = rest.split_at_checked(end).unwrap_or_default();
+            let (ended_by, after) =
+                after.split_first().map_or((b'\n', after), |(byte, after)| (*byte, after));
+            self.line(line, chunk.len() - after.len());
+            self.lines.after_carriage_return = ended_by == b'\r';
+            rest = self.lines.skip_line_feed(after);
+        }
+        self.lines.keep(rest);
+        self.seen
+    }
+
+    /// Says that the stream has ended: an event whose last line was not ended counts too.
+    pub fn finish(&mut self) -> Seen {
+        self.seen.first_token_end = None;
+        self.line(b"", 0);
+        self.line(b"", 0);
+        self.seen.first_token_end = None;
+        self.seen
+    }
+
+    /// The usage event of the stream, if one has passed.
+    pub fn usage(&self) -> Option<Usage> {
+        self.usage
+    }
+
+    /// Whether a choice has ended with a finish reason: then a stream without content is an empty answer, not
+    /// a broken one. Only looked for up to the first token.
+    pub fn finished(&self) -> bool {
+        self.finished
+    }
+
+    /// Takes the end of a line; `end` is where its event would end in the chunk.
+    fn line(&mut self, last: &[u8], end: usize) {
+        let kept = self.lines.take(last);
+        let line = if kept.is_empty() { last } else { &kept };
+        // A line that was kept is cut where keeping stops, so one that passes in one piece must be as well.
+        let line = self.lines.without_mark(line.get(..=KEPT_BYTES_MAX).unwrap_or(line));
+        if line.is_empty() {
+            self.event(end);
+        } else {
+            self.field(line);
+        }
+        self.lines.give_back(kept);
+    }
+
+    fn field(&mut self, line: &[u8]) {
+        let colon = memchr::memchr(b':', line).unwrap_or(line.len());
+        let (field, value) = line.split_at_checked(colon).unwrap_or_default();
+        let value = value.strip_prefix(b":").unwrap_or_default();
+        let value = value.strip_prefix(b" ").unwrap_or(value);
+        match field {
+            b"data" if line.len() > KEPT_BYTES_MAX => self.data.give_up(),
+            b"data" => self.data.push_line(value),
+            b"event" => self.name = if value == b"error" { Name::Error } else { Name::Other },
+            _ => {}
+        }
+    }
+
+    /// Takes the end of an event that ends at `end` in the chunk.
+    fn event(&mut self, end: usize) {
+        let name = std::mem::take(&mut self.name);
+        let said = match self.data.size {
+            Size::None => Said::Nothing,
+            Size::Kept => self.read(name),
+            Size::TooLarge if name == Name::Error => Said::Error(StreamError::Error),
+            Size::TooLarge => Said::Content,
+        };
+        self.data.clear();
+        match said {
+            Said::Nothing => {}
+            Said::Finish => self.finished = true,
+            Said::Error(error) => self.seen.error = self.seen.error.or(Some(error)),
+            Said::Content if self.settled() => {}
+            Said::Content => {
+                self.seen.first_token = true;
+                self.seen.first_token_end = Some(end);
+            }
+        }
+    }
+
+    fn read(&mut self, name: Name) -> Said {
+        let data = self.data.bytes.as_slice();
+        if data.trim_ascii() == b"[DONE]" {
+            self.seen.done = true;
+            return Said::Nothing;
+        }
+        if self.needles.carries_usage(data) {
+            self.usage = usage::of_event(data).or(self.usage);
+        }
+        // This runs on every chunk of every stream: once the first token has passed, only errors matter.
+        if self.settled() && name == Name::Other && self.needles.error.find(data).is_none() {
+            return Said::Nothing;
+        }
+        event::read(self.operation, name, data)
+    }
+
+    /// Whether it is known how the stream began.
+    fn settled(&self) -> bool {
+        self.seen.first_token || self.seen.error.is_some()
+    }
+}
+
+/// The lines of the stream, across chunks.
+#[derive(Debug, Default)]
+struct Lines {
+    /// The beginning of a line whose end has not arrived; one byte more than is kept tells that it is longer.
+    begun: Vec<u8>,
+    /// Whether the last byte was a carriage return: a line feed right behind it belongs to it.
+    after_carriage_return: bool,
+    /// Whether the first line has passed: only that may begin with a byte order mark.
+    past_first: bool,
+}
+
+impl Lines {
+    fn skip_line_feed<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        if !self.after_carriage_return || bytes.is_empty() {
+            return bytes;
+        }
+        self.after_carriage_return = false;
+        bytes.strip_prefix(b"\n").unwrap_or(bytes)
+    }
+
+    fn keep(&mut self, bytes: &[u8]) {
+        let room = (KEPT_BYTES_MAX + 1).saturating_sub(self.begun.len());
+        self.begun.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
+    }
+
+    /// The kept line with its last bytes, or nothing if none was begun and `last` is the whole line.
+    fn take(&mut self, last: &[u8]) -> Vec<u8> {
+        if !self.begun.is_empty() {
+            self.keep(last);
+        }
+        std::mem::take(&mut self.begun)
+    }
+
+    /// Returns the buffer for the next line.
+    fn give_back(&mut self, mut line: Vec<u8>) {
+        line.clear();
+        self.begun = line;
+    }
+
+    fn without_mark<'a>(&mut self, line: &'a [u8]) -> &'a [u8] {
+        if std::mem::replace(&mut self.past_first, true) {
+            return line;
+        }
+        line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line)
+    }
+}
+
+/// The data of the event so far.
+#[derive(Debug, Default)]
+struct Data {
+    bytes: Vec<u8>,
+    size: Size,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Size {
+    /// No data field yet: an event without one is no event.
+    #[default]
+    None,
+    Kept,
+    TooLarge,
+}
+
+impl Data {
+    fn push_line(&mut self, line: &[u8]) {
+        if self.size == Size::TooLarge {
+            return;
+        }
+        if self.bytes.len() + line.len() >= KEPT_BYTES_MAX {
+            return self.give_up();
+        }
+        if self.size == Size::Kept {
+            self.bytes.push(b'\n');
+        }
+        self.bytes.extend_from_slice(line);
+        self.size = Size::Kept;
+    }
+
+    fn give_up(&mut self) {
+        *self = Self { bytes: Vec::new(), size: Size::TooLarge };
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.size = Size::None;
+    }
+}
+
+/// Words to look for in data that is not read as JSON.
+#[derive(Debug)]
+struct Needles {
+    usage: Finder<'static>,
+    error: Finder<'static>,
+}
+
+impl Needles {
+    /// Whether a usage object may be in there: most events of a stream say `"usage":null`.
+    fn carries_usage(&self, data: &[u8]) -> bool {
+        self.usage.find_iter(data).any(|at| {
+            let mut behind = data
+                .iter()
+                .skip(at + b"\"usage\"".len())
+                .filter(|byte| !byte.is_ascii_whitespace());
+            behind.next() == Some(&b':') && behind.next() == Some(&b'{')
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILTER: &str = r#"{"choices":[],"created":0,"id":"","model":"","object":"","prompt_filter_results":[{"prompt_index":0,"content_filter_results":{}}]}"#;
+    const ROLE: &str = r#"{"choices":[{"delta":{"content":"","refusal":null,"role":"assistant"},"finish_reason":null,"index":0}],"id":"chatcmpl-1","object":"chat.completion.chunk","obfuscation":"aB3","usage":null}"#;
+    const TOKEN: &str = r#"{"choices":[{"delta":{"content":"Hi"},"finish_reason":null,"index":0}],"id":"chatcmpl-1","object":"chat.completion.chunk","obfuscation":"x","service_tier":"default","usage":null}"#;
+    const STOP: &str = r#"{"choices":[{"delta":{},"finish_reason":"stop","index":0}],"id":"chatcmpl-1","usage":null}"#;
+    const USAGE: &str = r#"{"choices":[],"id":"chatcmpl-1","usage":{"completion_tokens":1,"prompt_tokens":9,"total_tokens":10},"latency_checkpoint":{"engine_ttft_ms":28}}"#;
+
+    fn stream(events: &[&str]) -> String {
+        events.iter().map(|data| format!("data: {data}\n\n")).collect()
+    }
+
+    fn scan(text: &[u8]) -> Scanner {
+        let mut scanner = Scanner::new(Operation::ChatCompletions);
+        scanner.scan(text);
+        scanner
+    }
+
+    fn check(text: &[u8], first_token_end: Option<usize>) {
+        let seen = scan(text).seen;
+        assert_eq!(
+            (seen.first_token, seen.first_token_end),
+            (first_token_end.is_some(), first_token_end)
+        );
+    }
+
+    #[test]
+    fn a_chat_stream() {
+        let before = stream(&[FILTER, ROLE]);
+        let token = stream(&[TOKEN]);
+        let mut scanner = Scanner::new(Operation::ChatCompletions);
+        assert_eq!(scanner.scan(before.as_bytes()), Seen::default());
+        let first =
+            Seen { first_token: true, first_token_end: Some(token.len()), ..Seen::default() };
+        assert_eq!(scanner.scan((token + &stream(&[TOKEN])).as_bytes()), first);
+        let later = Seen { first_token_end: None, ..first };
+        assert_eq!(scanner.scan(stream(&[STOP, USAGE]).as_bytes()), later);
+        assert_eq!(scanner.scan(b"data: [DONE]\n\n"), Seen { done: true, ..later });
+        assert_eq!(scanner.usage().unwrap().prompt, Some(9));
+    }
+
+    #[test]
+    fn a_stream_without_content_is_told_from_a_broken_one() {
+        assert!(scan(stream(&[FILTER, ROLE, STOP, USAGE, "[DONE]"]).as_bytes()).finished());
+        assert!(!scan(stream(&[FILTER, ROLE]).as_bytes()).finished());
+    }
+
+    #[test]
+    fn lines_end_as_the_standard_says() {
+        for end in ["\n", "\r", "\r\n"] {
+            let event = format!("data: {TOKEN}{end}{end}");
+            // A line feed that belongs to a carriage return is not waited for.
+            check(event.as_bytes(), Some(event.len() - (end.len() - 1)));
+        }
+    }
+
+    #[test]
+    fn fields_are_read_as_the_standard_says() {
+        let all = |text: &str| Some(text.len());
+        for text in [
+            format!("\u{feff}data:{TOKEN}\n\n"),
+            format!(": comment\nid: 1\nevent: message\nretry: 3\ndata: {TOKEN}\n\n"),
+            format!("data: {}\n\n", TOKEN.replacen(',', ",\ndata:", 3)),
+            format!("data\ndata: {TOKEN}\ndata\n\n"),
+            format!("\n\n\ndata: {TOKEN}\n\n"),
+        ] {
+            check(text.as_bytes(), all(&text));
+        }
+        for text in [
+            format!("data: {TOKEN}\n"),
+            format!(":data: {TOKEN}\n\n"),
+            format!("\n\u{feff}data: {TOKEN}\n\n"),
+            format!("Data: {TOKEN}\n\n"),
+            format!(" data: {TOKEN}\n\n"),
+            format!("data: {}\n\n", TOKEN.replacen("Hi", "H\ndata:i", 1)),
+        ] {
+            check(text.as_bytes(), None);
+        }
+    }
+
+    #[test]
+    fn errors_are_seen_before_and_after_content() {
+        let limited = r#"{"error":{"code":"429","message":"exceeded token rate limit"}}"#;
+        let seen = scan(stream(&[FILTER, limited, TOKEN]).as_bytes()).seen;
+        assert_eq!((seen.first_token, seen.error), (false, Some(StreamError::RateLimited)));
+        let seen =
+            scan(format!("{}event: error\ndata: {{}}\n\n", stream(&[TOKEN])).as_bytes()).seen;
+        assert_eq!((seen.first_token, seen.error), (true, Some(StreamError::Error)));
+        let seen = scan(format!("event: error\n\n{}", stream(&[TOKEN])).as_bytes()).seen;
+        assert_eq!((seen.first_token, seen.error), (true, None));
+    }
+
+    #[test]
+    fn words_in_the_text_are_not_events() {
+        let text =
+            TOKEN.replace("Hi", r#"\"usage\":{\"prompt_tokens\":1},\"error\":{}, data: [DONE]"#);
+        let scanner = scan(stream(&[TOKEN, &text]).as_bytes());
+        assert_eq!((scanner.usage(), scanner.seen.error, scanner.seen.done), (None, None, false));
+    }
+
+    #[test]
+    fn the_end_of_the_stream_ends_the_last_event() {
+        let mut scanner = scan(b"data: {\"error\":{}}");
+        assert_eq!(scanner.seen.error, None);
+        assert_eq!(scanner.finish().error, Some(StreamError::Error));
+    }
+
+    #[test]
+    fn what_is_too_large_is_content_and_is_not_kept() {
+        let large = format!("data: {}\n\n", "x".repeat(KEPT_BYTES_MAX));
+        let many = "data: x\n".repeat(KEPT_BYTES_MAX) + "\n";
+        let comment = format!(": {}\n\n", "x".repeat(2 * KEPT_BYTES_MAX));
+        for (text, first_token) in [(large, true), (many, true), (comment, false)] {
+            let mut scanner = Scanner::new(Operation::ChatCompletions);
+            for chunk in text.as_bytes().chunks(1_000) {
+                scanner.scan(chunk);
+                let kept = scanner.lines.begun.capacity() + scanner.data.bytes.capacity();
+                assert!(kept <= 4 * (KEPT_BYTES_MAX + 1), "{kept}");
+            }
+            assert_eq!(scanner.seen.first_token, first_token);
+            assert_eq!(scan(text.as_bytes()).seen.first_token, first_token);
+        }
+    }
+}

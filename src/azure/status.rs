@@ -1,0 +1,125 @@
+//! The status contract: what a backend's answer says about the backend, and what becomes of the request.
+//!
+//! | answer | verdict | counts against the target | another target | what the client sees in the end |
+//! |---|---|---|---|---|
+//! | 2xx | [`Verdict::Success`] | no: its first token is timed | - | the answer |
+//! | 400, 404, 405, 413, 415, 422 and any other 4xx | [`Verdict::Serve`] | no | no | the answer, unchanged |
+//! | 404 `DeploymentNotFound` | [`Verdict::NotDeployed`] | no; a probe is asked for | yes | another's answer, else this one |
+//! | 401, 403 | [`Verdict::Unauthorised`] | no; a probe is asked for | yes | another's answer, else 502 `upstream_auth` |
+//! | 408, 499, 5xx | [`Verdict::Failed`] | an error | yes | another's answer, else 503 |
+//! | 409 | [`Verdict::Conflict`] | no | only with `Retry-After` | this answer |
+//! | 429 | [`Verdict::Limited`] | rests until its `Retry-After` | yes, at once | another's answer, else 429 |
+//!
+//! A quick refusal is never a latency sample: a policy that books a fast 429 as an excellent answer sends
+//! the refusing region more traffic. A content filter's 400 is an answer about the prompt, the same
+//! everywhere. A client's own 404 never comes this far: names that no target maps are refused before.
+//!
+//! Redirects and informational codes are failures: a model's endpoint does not redirect, and following one
+//! would let an answer choose the host.
+
+use crate::azure::json::Cursor;
+use crate::azure::json::Fault;
+use std::borrow::Cow;
+
+/// What an answer means for its target and its request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// 2xx: pass it on; whether it is good shows with its first token.
+    Success,
+    /// An answer about the request: pass it on unchanged, nothing is learned.
+    Serve,
+    /// The target lacks the deployment that the configuration promises: try elsewhere, else pass it on.
+    NotDeployed,
+    /// The target refuses our credential: try elsewhere, else our own 502.
+    Unauthorised,
+    /// The target failed: an error outcome; try elsewhere.
+    Failed,
+    /// The target is out of quota: it rests; try elsewhere at once.
+    Limited,
+    /// Pass it on, or try again if it says when.
+    Conflict,
+}
+
+impl Verdict {
+    /// Whether a probe should look at the target behind the request.
+    pub fn asks_for_probe(self) -> bool {
+        matches!(self, Self::NotDeployed | Self::Unauthorised)
+    }
+}
+
+/// Judges an answer by its status and, where it has one, the `error.code` of its body (see [`error_code`]).
+pub fn judge(status: u16, code: Option<&str>) -> Verdict {
+    match status {
+        200..=299 => Verdict::Success,
+        401 | 403 => Verdict::Unauthorised,
+        404 if code == Some("DeploymentNotFound") => Verdict::NotDeployed,
+        408 | 499 => Verdict::Failed,
+        409 => Verdict::Conflict,
+        429 => Verdict::Limited,
+        400..=499 => Verdict::Serve,
+        _ => Verdict::Failed,
+    }
+}
+
+/// The `error.code` of an error body, if it is one and has one.
+pub fn error_code(body: &[u8]) -> Option<Cow<'_, str>> {
+    let mut code = None;
+    let mut cursor = Cursor::new(body);
+    let read: Result<(), Fault> = cursor.object(|cursor, key| {
+        if key.raw() != b"error" || cursor.next_byte() != Some(b'{') {
+            return cursor.skip_value();
+        }
+        cursor.object(|cursor, key| {
+            if key.raw() != b"code" || cursor.next_byte() != Some(b'"') {
+                return cursor.skip_value();
+            }
+            code = Some(cursor.string()?.text()?);
+            Ok(())
+        })
+    });
+    read.ok().and(code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_of_the_contract() {
+        let rows: [(&[u16], Option<&str>, Verdict); 10] = [
+            (&[200, 201, 202, 204, 299], None, Verdict::Success),
+            (&[400, 404, 405, 406, 410, 413, 415, 422, 424, 431, 451], None, Verdict::Serve),
+            (&[400], Some("content_filter"), Verdict::Serve),
+            (&[404], Some("404"), Verdict::Serve),
+            (&[404], Some("DeploymentNotFound"), Verdict::NotDeployed),
+            (&[401, 403], Some("401"), Verdict::Unauthorised),
+            (&[408, 499, 500, 502, 503, 504, 507, 529, 599], None, Verdict::Failed),
+            (&[0, 100, 101, 301, 302, 304, 307, 308, 600, 999], None, Verdict::Failed),
+            (&[409], None, Verdict::Conflict),
+            (&[429], Some("DeploymentNotFound"), Verdict::Limited),
+        ];
+        for (statuses, code, expected) in rows {
+            for &status in statuses {
+                assert_eq!(judge(status, code), expected, "{status} {code:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_code_of_an_error_body_is_found() {
+        let check = |body: &str, expected: Option<&str>| {
+            assert_eq!(error_code(body.as_bytes()).as_deref(), expected)
+        };
+        let not_found = r#"{"error":{"code":"DeploymentNotFound","message":"The API deployment for this resource does not exist."}}"#;
+        check(not_found, Some("DeploymentNotFound"));
+        check(
+            r#"{"error":{"message":"m","innererror":{"code":"Inner"},"code":"content_filter"}}"#,
+            Some("content_filter"),
+        );
+        check(r#"{"statusCode":401,"message":"Unauthorized."}"#, None);
+        check(r#"{"error":"text"}"#, None);
+        check(r#"{"error":{"code":null}}"#, None);
+        check("<html>Bad Gateway</html>", None);
+        check(r#"{"error":{"code":"cut"#, None);
+    }
+}

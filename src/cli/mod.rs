@@ -1,0 +1,92 @@
+//! The command line: one file a command.
+//!
+//! Exit codes: 0 done; 1 the configuration has problems, or the claim of the demo did not hold; 2 the command
+//! line was not understood; 3 Firstlight could not start, or a file could not be read or written.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command speaks to people")]
+
+mod check;
+mod config;
+mod mock;
+mod run;
+
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// A load balancer for Azure OpenAI that times the first token of every answer.
+#[derive(Debug, Parser)]
+#[command(name = "firstlight", version, about, disable_help_subcommand = true)]
+#[command(after_help = "Exit codes: 0 done, 1 problems in the configuration (or a claim that did not hold),\n\
+    2 command line not understood, 3 could not start or read a file.")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the load balancer.
+    Run(run::Options),
+    /// Check a configuration file and print every problem in it.
+    Check(check::Options),
+    /// Print configuration: what a file comes to, or every key there is.
+    Config(config::Options),
+    /// Run a fake Azure OpenAI with faults that can be switched while it runs.
+    Mock(mock::Options),
+}
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Exit {
+    /// Done.
+    Done,
+    /// The configuration has problems, or a claim did not hold.
+    Problems,
+    /// Could not start, or a file could not be used.
+    Failed,
+}
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let result = match arguments.command {
+        Command::Run(options) => run::main(&options),
+        Command::Check(options) => check::main(&options),
+        Command::Config(options) => config::main(&options),
+        Command::Mock(options) => mock::main(&options),
+    };
+    match result {
+        Ok(Exit::Done) => ExitCode::SUCCESS,
+        Ok(Exit::Problems) => ExitCode::from(1),
+        Ok(Exit::Failed) => ExitCode::from(3),
+        Err(error) => {
+            eprintln!("firstlight: {error:#}");
+            ExitCode::from(3)
+        }
+    }
+}
+
+/// Reads and checks a file; tells all its problems on standard error.
+fn load(path: &PathBuf) -> anyhow::Result<Option<crate::config::Checked>> {
+    use anyhow::Context as _;
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("cannot read the configuration {}", path.display()))?;
+    match crate::config::check(&text) {
+        Ok(checked) => Ok(Some(checked)),
+        Err(problems) => {
+            for problem in &problems {
+                eprintln!("{}:{problem}", path.display());
+            }
+            Ok(None)
+        }
+    }
+}
+
+/// A tokio runtime with as many workers as asked for; 0: one for each core.
+fn runtime(threads: usize) -> std::io::Result<tokio::runtime::Runtime> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if threads > 0 {
+        builder.worker_threads(threads);
+    }
+    builder.enable_all().thread_name("firstlight").build()
+}

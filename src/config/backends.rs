@@ -1,0 +1,124 @@
+//! Backends: where requests go, and what proves us to them.
+
+use crate::config::at::At;
+use crate::config::checked::Backend;
+use crate::config::checked::BackendAuth;
+use crate::config::checked::Endpoint;
+use crate::config::endpoint;
+use crate::config::keys;
+use crate::config::loopback::Exposure;
+use crate::config::names;
+use crate::config::problem::Problems;
+use crate::config::problem::Spot;
+use crate::config::secrets;
+use crate::config::section::Section;
+use crate::config::tree::Value;
+use std::collections::BTreeMap;
+
+/// The backends that could be read, and the names of all that are written: a model that names a broken
+/// one has made no mistake of its own.
+#[derive(Debug, Default)]
+pub(super) struct Backends<'a> {
+    pub(super) all: BTreeMap<String, Backend>,
+    pub(super) names: Vec<&'a str>,
+    weights: Vec<Spot>,
+}
+
+impl Backends<'_> {
+    /// Warns about weights, which only `round_robin` looks at.
+    pub(super) fn warn_of_weights(&self, problems: &mut Problems) {
+        for spot in &self.weights {
+            problems.warn(spot, "without effect under `policy: ema`", "leave it out, or use tiers");
+        }
+    }
+}
+
+/// Reads `backends`.
+pub(super) fn read<'a>(
+    file: &Section<'a>,
+    exposure: &mut Exposure,
+    problems: &mut Problems,
+) -> Backends<'a> {
+    const WHAT: &str =
+        "{ NAME: { endpoint: https://NAME.openai.azure.com, auth: { api_key: { env: KEY } } } }";
+    let mut backends = Backends::default();
+    let mut endpoints: BTreeMap<(String, u16), String> = BTreeMap::new();
+    let written = file.require("backends", WHAT, problems).map(|at| at.named(WHAT, problems));
+    for (name, at) in written.unwrap_or_default() {
+        backends.names.push(name);
+        let name = names::check(name, &at.key_spot(), problems);
+        let section = at.section("backends.*", problems);
+        if section.get("weight").is_some()
+            && section.whole(&keys::WEIGHT, &mut Problems::default()) != 1
+        {
+            backends.weights.extend(section.spot_of(keys::WEIGHT.path).cloned());
+        }
+        let Some(backend) = backend(&section, exposure, problems) else { continue };
+        let place = (backend.endpoint.host.clone(), backend.endpoint.port);
+        if let Some(other) = endpoints.insert(place, at.spot.path.clone()) {
+            let wrong = format!("the same endpoint as `{other}`");
+            problems.warn(
+                &section.spot,
+                wrong,
+                "give each resource one entry, or its health is learned twice",
+            );
+        }
+        backends.all.extend(name.map(|name| (name, backend)));
+    }
+    backends
+}
+
+fn backend(
+    section: &Section<'_>,
+    exposure: &mut Exposure,
+    problems: &mut Problems,
+) -> Option<Backend> {
+    let endpoint = section
+        .require("endpoint", "https://NAME.openai.azure.com", problems)
+        .and_then(|at| read_endpoint(at, exposure, problems));
+    let auth = section
+        .require("auth", "{ api_key: { env: NAME } }", problems)
+        .and_then(|at| auth(at, exposure, problems));
+    let tier = section.whole(&keys::TIER, problems);
+    let weight = section.whole(&keys::WEIGHT, problems);
+    let ca = section.get("ca").map(|at| secrets::path(at, "the path of a PEM file", problems));
+    Some(Backend { endpoint: endpoint?, auth: auth?, tier, weight, ca: ca.flatten() })
+}
+
+fn read_endpoint(
+    at: &At<'_>,
+    exposure: &mut Exposure,
+    problems: &mut Problems,
+) -> Option<Endpoint> {
+    match endpoint::parse(at.text("https://NAME.openai.azure.com", problems)?) {
+        Ok(endpoint) => {
+            exposure.endpoint(&endpoint, &at.spot);
+            Some(endpoint)
+        }
+        Err((wrong, instead)) => {
+            problems.refuse(&at.spot, wrong, instead);
+            None
+        }
+    }
+}
+
+fn auth(at: &At<'_>, exposure: &mut Exposure, problems: &mut Problems) -> Option<BackendAuth> {
+    const FORM: &str = "write `{ api_key: { env: NAME } }`";
+    if matches!(at.value(), Value::Map(_)) {
+        let section = at.section("backends.*.auth", problems);
+        let key = section.require("api_key", "{ env: NAME }", problems)?;
+        return secrets::source(key, problems).map(BackendAuth::ApiKey);
+    }
+    match at.text("{ api_key: { env: NAME } }", problems)? {
+        "none" => {
+            exposure.trusting(&at.spot);
+            return Some(BackendAuth::None);
+        }
+        "managed_identity" => {
+            problems.refuse(&at.spot, "managed identity is not available yet", FORM);
+        }
+        // It may be the key itself: not repeated.
+        _ => problems.refuse(&at.spot, "text where a map belongs", FORM),
+    }
+    None
+}

@@ -1,0 +1,126 @@
+//! Every key of the file, described once.
+//!
+//! The readers take ranges and defaults from here, the check for unknown keys takes the names, and
+//! `conf/firstlight.yaml` is this table written out; so none of the three can say something else than the
+//! others. A path uses `*` for a name that the operator chooses and for an item of a list.
+
+mod entries;
+mod routing;
+mod steps;
+
+pub(super) use self::entries::*;
+pub(super) use self::routing::*;
+pub(super) use self::steps::*;
+
+/// A number that may have a fraction.
+pub(super) struct Real {
+    pub(super) path: &'static str,
+    pub(super) default: f64,
+    pub(super) least: f64,
+    pub(super) most: f64,
+    pub(super) unit: &'static str,
+    pub(super) about: &'static str,
+}
+
+/// A whole number.
+pub(super) struct Whole {
+    pub(super) path: &'static str,
+    pub(super) default: u32,
+    pub(super) least: u32,
+    pub(super) most: u32,
+    pub(super) unit: &'static str,
+    pub(super) about: &'static str,
+}
+
+/// True or false.
+pub(super) struct Flag {
+    pub(super) path: &'static str,
+    pub(super) default: bool,
+    pub(super) about: &'static str,
+}
+
+/// One word of a few.
+pub(super) struct Word {
+    pub(super) path: &'static str,
+    pub(super) default: &'static str,
+    pub(super) words: &'static [&'static str],
+    pub(super) about: &'static str,
+}
+
+/// Text, or a short list or map.
+pub(super) struct Text {
+    pub(super) path: &'static str,
+    /// What the reference shows.
+    pub(super) shown: &'static str,
+    pub(super) need: Need,
+    pub(super) about: &'static str,
+}
+
+/// What happens to a [`Text`] that is left out.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Need {
+    /// The file is refused.
+    Required,
+    /// What the reference shows is the default.
+    Default,
+    /// Nothing; the reference shows it as a comment.
+    Optional,
+}
+
+/// A map or a list.
+pub(super) struct Group {
+    pub(super) path: &'static str,
+    /// What stands for a last `*` in the reference: a name, or `-` for an item of a list.
+    pub(super) sample: &'static str,
+    pub(super) about: &'static str,
+}
+
+/// One row of the table.
+#[derive(Clone, Copy)]
+pub(super) enum Key {
+    Group(&'static Group),
+    Text(&'static Text),
+    Word(&'static Word),
+    Flag(&'static Flag),
+    Real(&'static Real),
+    Whole(&'static Whole),
+}
+
+impl Key {
+    pub(super) fn path(self) -> &'static str {
+        match self {
+            Self::Group(key) => key.path,
+            Self::Text(key) => key.path,
+            Self::Word(key) => key.path,
+            Self::Flag(key) => key.path,
+            Self::Real(key) => key.path,
+            Self::Whole(key) => key.path,
+        }
+    }
+}
+
+/// The last part of a path: what is written in the file.
+pub(super) fn name(path: &'static str) -> &'static str {
+    path.rsplit('.').next().unwrap_or(path)
+}
+
+/// The names that may stand in the map at `parent`; `""` is the file itself.
+pub(super) fn allowed(parent: &str) -> Vec<&'static str> {
+    table().filter_map(|key| child(key.path(), parent)).collect()
+}
+
+fn child(path: &'static str, parent: &str) -> Option<&'static str> {
+    let rest =
+        if parent.is_empty() { path } else { path.strip_prefix(parent)?.strip_prefix('.')? };
+    (!rest.contains('.')).then_some(rest)
+}
+
+/// Whether some map has a key of this name.
+pub(super) fn is_known(word: &str) -> bool {
+    table().any(|key| name(key.path()) == word)
+}
+
+/// Every key, in the order of the reference.
+pub(super) fn table() -> impl Iterator<Item = Key> {
+    ENTRIES.iter().chain(ROUTING).chain(STEPS).copied()
+}

@@ -1,0 +1,151 @@
+//! The steps of a request: retries, times and sizes; and what the process does beside.
+
+use crate::config::keys::Flag;
+use crate::config::keys::Group;
+use crate::config::keys::Key;
+use crate::config::keys::Real;
+use crate::config::keys::Whole;
+
+pub(in crate::config) const MAX_ATTEMPTS: Whole = Whole {
+    path: "retry.max_attempts",
+    default: 3,
+    least: 1,
+    most: 10,
+    unit: "attempts",
+    about: "The first included. 1 never retries.",
+};
+
+pub(in crate::config) const BUDGET_SHARE: Real = Real {
+    path: "retry.budget_share",
+    default: 0.1,
+    least: 0.0,
+    most: 1.0,
+    unit: "share",
+    about: "Retries as a share of the requests of the last 60 s: an outage must not multiply the load.",
+};
+
+pub(in crate::config) const BUDGET_MIN: Whole = Whole {
+    path: "retry.budget_min",
+    default: 10,
+    least: 0,
+    most: 10_000,
+    unit: "retries",
+    about: "Allowed in 60 s however few the requests, so that quiet times retry too.",
+};
+
+pub(in crate::config) const CONNECT: Real = Real {
+    path: "timeouts.connect_seconds",
+    default: 3.0,
+    least: 0.01,
+    most: 60.0,
+    unit: "seconds",
+    about: "TCP and TLS to a backend: one lost packet is allowed for.",
+};
+
+pub(in crate::config) const FIRST_TOKEN: Real = Real {
+    path: "timeouts.first_token_seconds",
+    default: 60.0,
+    least: 0.01,
+    most: 3600.0,
+    unit: "seconds",
+    about: "Until an attempt's first content token; after that another backend is tried.",
+};
+
+pub(in crate::config) const ANSWER: Real = Real {
+    path: "timeouts.answer_seconds",
+    default: 600.0,
+    least: 0.01,
+    most: 3600.0,
+    unit: "seconds",
+    about: "Until the first body byte of an answer that is not streamed: nothing shows before it is complete.",
+};
+
+pub(in crate::config) const IDLE: Real = Real {
+    path: "timeouts.idle_seconds",
+    default: 120.0,
+    least: 0.01,
+    most: 3600.0,
+    unit: "seconds",
+    about: "Silence between two chunks of an answer.",
+};
+
+pub(in crate::config) const BODY_IDLE: Real = Real {
+    path: "timeouts.body_idle_seconds",
+    default: 15.0,
+    least: 0.01,
+    most: 3600.0,
+    unit: "seconds",
+    about: "Silence while a client sends its body.",
+};
+
+pub(in crate::config) const BODY_TOTAL: Real = Real {
+    path: "timeouts.body_total_seconds",
+    default: 60.0,
+    least: 0.01,
+    most: 3600.0,
+    unit: "seconds",
+    about: "A client's whole body: 20 MiB at 3 Mbit/s.",
+};
+
+pub(in crate::config) const BODY: Whole = Whole {
+    path: "limits.body_mib",
+    default: 20,
+    least: 1,
+    most: 1024,
+    unit: "MiB",
+    about: "Largest request body; it is kept in memory for a retry. Twenty hold a prompt with images.",
+};
+
+pub(in crate::config) const LOG_ACCESS: Flag = Flag {
+    path: "log.access",
+    default: true,
+    about: "Whether each request gets its line of JSON.",
+};
+
+pub(in crate::config) const DNS_REFRESH: Real = Real {
+    path: "dns.refresh_seconds",
+    default: 30.0,
+    least: 0.1,
+    most: 86_400.0,
+    unit: "seconds",
+    about: "How often: a private endpoint that moves is found within this time.",
+};
+
+pub(in crate::config) const DRAIN: Real = Real {
+    path: "drain_seconds",
+    default: 300.0,
+    least: 0.0,
+    most: 86_400.0,
+    unit: "seconds",
+    about: "How long a stopping process lets streams finish. Longer than the longest usual answer.",
+};
+
+/// The rows of this part.
+pub(super) const STEPS: &[Key] = &[
+    Key::Group(&Group {
+        path: "retry",
+        sample: "",
+        about: "When a failed request is tried again, on another backend. Never after the first byte went to the client.",
+    }),
+    Key::Whole(&MAX_ATTEMPTS),
+    Key::Real(&BUDGET_SHARE),
+    Key::Whole(&BUDGET_MIN),
+    Key::Group(&Group {
+        path: "timeouts",
+        sample: "",
+        about: "How long each step of a request may take.",
+    }),
+    Key::Real(&CONNECT),
+    Key::Real(&FIRST_TOKEN),
+    Key::Real(&ANSWER),
+    Key::Real(&IDLE),
+    Key::Real(&BODY_IDLE),
+    Key::Real(&BODY_TOTAL),
+    Key::Group(&Group { path: "limits", sample: "", about: "Sizes that a request may have." }),
+    Key::Whole(&BODY),
+    Key::Group(&Group { path: "log", sample: "", about: "What is written to standard output." }),
+    Key::Flag(&LOG_ACCESS),
+    Key::Group(&Group { path: "dns", sample: "", about: "How host names are resolved." }),
+    Key::Real(&DNS_REFRESH),
+    Key::Real(&DRAIN),
+];

@@ -1,0 +1,113 @@
+//! Models: which backends have them, and under which deployment name.
+
+use crate::config::at::At;
+use crate::config::backends::Backends;
+use crate::config::checked::Model;
+use crate::config::checked::ProbeKind;
+use crate::config::keys;
+use crate::config::names;
+use crate::config::problem::Problems;
+use crate::config::problem::Spot;
+use crate::config::section::Section;
+use crate::config::tree::Value;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// The models that could be read, and the names of all that are written.
+#[derive(Debug, Default)]
+pub(super) struct Models<'a> {
+    pub(super) all: BTreeMap<String, Model>,
+    pub(super) names: Vec<&'a str>,
+}
+
+/// Reads `models`; `first_token` is the time for those that have none of their own.
+pub(super) fn read<'a>(
+    file: &Section<'a>,
+    backends: &Backends<'_>,
+    first_token: Duration,
+    problems: &mut Problems,
+) -> Models<'a> {
+    const WHAT: &str = "{ gpt-4o: {} }";
+    let mut models = Models::default();
+    let written = file.require("models", WHAT, problems).map(|at| at.named(WHAT, problems));
+    for (name, at) in written.unwrap_or_default() {
+        models.names.push(name);
+        let checked = names::check(name, &at.key_spot(), problems);
+        let section = at.section("models.*", problems);
+        let backends = match section.get("backends") {
+            Some(at) => deployments(at, name, backends, problems),
+            None => backends.all.keys().map(|backend| (backend.clone(), name.to_owned())).collect(),
+        };
+        let probe = section.word(&keys::MODEL_PROBE, problems);
+        let model = Model {
+            backends,
+            probe: probe.map_or_else(|| usual_probe(name), probe_kind),
+            first_token: section.seconds_or(&keys::MODEL_FIRST_TOKEN, first_token, problems),
+        };
+        models.all.extend(checked.map(|name| (name, model)));
+    }
+    models
+}
+
+/// `[eastus2]` or `{ eastus2: deployment }`.
+fn deployments(
+    at: &At<'_>,
+    model: &str,
+    backends: &Backends<'_>,
+    problems: &mut Problems,
+) -> BTreeMap<String, String> {
+    const WHAT: &str = "backends: `[NAME]` or `{ NAME: deployment }`";
+    let mut found = BTreeMap::new();
+    if matches!(at.value(), Value::List(_)) {
+        for item in at.items(WHAT, problems) {
+            let Some(name) = item.text("the name of a backend", problems) else { continue };
+            known(name, &item.spot, backends, problems);
+            if found.insert(name.to_owned(), model.to_owned()).is_some() {
+                problems.refuse(
+                    &item.spot,
+                    "this backend stands twice in the list",
+                    "keep one of them",
+                );
+            }
+        }
+        return found;
+    }
+    for (name, deployment) in at.named(WHAT, problems) {
+        known(name, &deployment.key_spot(), backends, problems);
+        let Some(text) = deployment.text("the deployment's name on this backend", problems) else {
+            continue;
+        };
+        if !names::is_deployment(text) {
+            problems.refuse(
+                &deployment.spot,
+                "not a deployment's name",
+                "write 1 to 64 letters, digits, `.`, `_` or `-`, as in the Azure portal",
+            );
+        }
+        found.insert(name.to_owned(), text.to_owned());
+    }
+    found
+}
+
+fn known(name: &str, spot: &Spot, backends: &Backends<'_>, problems: &mut Problems) {
+    if !backends.names.contains(&name) {
+        problems.refuse(
+            spot,
+            "no backend has this name",
+            names::did_you_mean(name, &backends.names),
+        );
+    }
+}
+
+fn usual_probe(model: &str) -> ProbeKind {
+    if model.contains("embedding") { ProbeKind::Embeddings } else { ProbeKind::Chat }
+}
+
+fn probe_kind(word: &str) -> ProbeKind {
+    match word {
+        "completions" => ProbeKind::Completions,
+        "embeddings" => ProbeKind::Embeddings,
+        "off" => ProbeKind::Off,
+        _ => ProbeKind::Chat,
+    }
+}

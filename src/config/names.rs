@@ -1,0 +1,70 @@
+//! Names: which characters they may have, and which one was meant.
+//!
+//! Names of backends, models and apps become header values, metric labels and parts of key paths, so they
+//! are plain words. Deployment names are Azure's and have Azure's characters.
+
+use crate::config::problem::Problems;
+use crate::config::problem::Spot;
+use crate::config::problem::shown;
+
+const LENGTH_MAX: usize = 64;
+
+/// From this likeness on (Jaro-Winkler, 0 to 1) a name is taken for a misspelling of another.
+const ALIKE: f64 = 0.8;
+
+/// Notes a name that is not a plain word.
+pub(super) fn check(name: &str, spot: &Spot, problems: &mut Problems) -> Option<String> {
+    let plain =
+        name.bytes().all(is_word_byte) && name.starts_with(|c: char| c.is_ascii_alphanumeric());
+    if plain && name.len() <= LENGTH_MAX {
+        return Some(name.to_owned());
+    }
+    let instead = "write 1 to 64 letters, digits, `.`, `_` or `-`, the first one a letter or digit";
+    problems.refuse(spot, "not a name", instead);
+    None
+}
+
+/// Whether Azure accepts this as a deployment's name.
+pub(super) fn is_deployment(name: &str) -> bool {
+    !name.is_empty() && name.len() <= LENGTH_MAX && name.bytes().all(is_word_byte)
+}
+
+/// Whether this can be the name of an environment variable.
+pub(super) fn is_variable(name: &str) -> bool {
+    name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+        && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+}
+
+/// Whether this can be the name of a systemd credential: a file name and nothing that leads elsewhere.
+pub(super) fn is_credential(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= 255
+        && name.bytes().all(is_word_byte)
+        && !name.starts_with('.')
+}
+
+fn is_word_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')
+}
+
+/// The name among `known` that was probably meant, or else all of them.
+pub(super) fn did_you_mean(name: &str, known: &[&str]) -> String {
+    let likeness = |candidate: &&str| strsim::jaro_winkler(name, candidate);
+    let best = known.iter().copied().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+    match best {
+        Some(best) if likeness(&best) >= ALIKE => format!("did you mean `{best}`?"),
+        Some(_) => format!("write one of {}", list(known)),
+        None => "there is none yet".to_owned(),
+    }
+}
+
+/// `a`, `b`, `c`; not more than fit on a line or two.
+pub(super) fn list(names: &[&str]) -> String {
+    const MOST: usize = 20;
+    let mut listed: Vec<String> =
+        names.iter().take(MOST).map(|name| format!("`{}`", shown(name))).collect();
+    if names.len() > MOST {
+        listed.push(format!("{} more", names.len() - MOST));
+    }
+    listed.join(", ")
+}

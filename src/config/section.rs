@@ -1,0 +1,145 @@
+//! A map with known keys: the reader of numbers, flags and words.
+//!
+//! Ranges and defaults come from the rows of `keys`. A value that is noted as a problem reads as its
+//! default, so that what depends on it can still be checked.
+
+use crate::config::at::At;
+use crate::config::keys;
+use crate::config::keys::Flag;
+use crate::config::keys::Real;
+use crate::config::keys::Whole;
+use crate::config::keys::Word;
+use crate::config::names;
+use crate::config::problem::Problems;
+use crate::config::problem::Spot;
+use crate::config::tree::Value;
+use std::time::Duration;
+
+/// A map whose keys are all known.
+pub(super) struct Section<'a> {
+    /// Where its own key stands.
+    pub(super) spot: Spot,
+    entries: Vec<(&'a str, At<'a>)>,
+}
+
+impl<'a> Section<'a> {
+    pub(super) fn new(spot: Spot, entries: Vec<(&'a str, At<'a>)>) -> Self {
+        Self { spot, entries }
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&At<'a>> {
+        self.entries.iter().find(|(key, _)| *key == name).map(|(_, at)| at)
+    }
+
+    /// Like [`Section::get`]; notes that the key is missing. `what` says what to write.
+    pub(super) fn require(
+        &self,
+        name: &str,
+        what: &str,
+        problems: &mut Problems,
+    ) -> Option<&At<'a>> {
+        let found = self.get(name);
+        if found.is_none() {
+            let instead = format!("write `{name}: {what}`");
+            problems.refuse(&self.spot, format!("`{name}` is missing"), instead);
+        }
+        found
+    }
+
+    /// The section whose rows stand below `pattern`; empty if it is not written.
+    pub(super) fn inner(&self, pattern: &'static str, problems: &mut Problems) -> Self {
+        match self.get(keys::name(pattern)) {
+            Some(at) => at.section(pattern, problems),
+            None => Self::new(self.spot.clone(), Vec::new()),
+        }
+    }
+
+    /// Where a value stands, if it is written.
+    pub(super) fn spot_of(&self, path: &'static str) -> Option<&Spot> {
+        self.get(keys::name(path)).map(|at| &at.spot)
+    }
+
+    pub(super) fn flag(&self, key: &'static Flag, problems: &mut Problems) -> bool {
+        let Some(at) = self.get(keys::name(key.path)) else { return key.default };
+        let Value::Flag(flag) = at.value() else {
+            return at.mismatch("a flag", "true or false", problems).unwrap_or(key.default);
+        };
+        *flag
+    }
+
+    /// `None` if it is not written, or not one of the words.
+    pub(super) fn word(&self, key: &'static Word, problems: &mut Problems) -> Option<&'a str> {
+        let at = self.get(keys::name(key.path))?;
+        let what = format!("one of {}", names::list(key.words));
+        let word = at.text(&what, problems)?;
+        if key.words.contains(&word) {
+            return Some(word);
+        }
+        let instead = names::did_you_mean(word, key.words);
+        problems.refuse(&at.spot, "not a word that is known here", instead);
+        None
+    }
+
+    pub(super) fn whole(&self, key: &'static Whole, problems: &mut Problems) -> u32 {
+        let Some(at) = self.get(keys::name(key.path)) else { return key.default };
+        if let Value::Whole(number) = *at.value()
+            && let Ok(number) = u32::try_from(number)
+            && (key.least..=key.most).contains(&number)
+        {
+            return number;
+        }
+        let what = format!("a whole number from {} to {} ({})", key.least, key.most, key.unit);
+        refuse_number(at, &what, problems);
+        key.default
+    }
+
+    pub(super) fn real(&self, key: &'static Real, problems: &mut Problems) -> f64 {
+        self.real_or(key, key.default, problems)
+    }
+
+    pub(super) fn seconds(&self, key: &'static Real, problems: &mut Problems) -> Duration {
+        self.seconds_or(key, to_duration(key.default), problems)
+    }
+
+    /// Like [`Section::seconds`], with a default that stands elsewhere in the file.
+    pub(super) fn seconds_or(
+        &self,
+        key: &'static Real,
+        default: Duration,
+        problems: &mut Problems,
+    ) -> Duration {
+        to_duration(self.real_or(key, default.as_secs_f64(), problems))
+    }
+
+    fn real_or(&self, key: &'static Real, default: f64, problems: &mut Problems) -> f64 {
+        let Some(at) = self.get(keys::name(key.path)) else { return default };
+        let number = match *at.value() {
+            Value::Number(number) => number,
+            // No range goes further than 32 bits.
+            Value::Whole(number) => u32::try_from(number).map_or(f64::INFINITY, f64::from),
+            Value::Null | Value::Flag(_) | Value::Text(_) | Value::List(_) | Value::Map(_) => {
+                f64::NAN
+            }
+        };
+        // What is not a number is in no range.
+        if (key.least..=key.most).contains(&number) {
+            return number;
+        }
+        let what = format!("a number from {} to {} ({})", key.least, key.most, key.unit);
+        refuse_number(at, &what, problems);
+        default
+    }
+}
+
+fn refuse_number(at: &At<'_>, what: &str, problems: &mut Problems) {
+    if matches!(at.value(), Value::Whole(_) | Value::Number(_)) {
+        problems.refuse(&at.spot, "out of range", format!("write {what}"));
+    } else {
+        at.mismatch::<()>("a number", what, problems);
+    }
+}
+
+/// Every range of seconds is one of durations, so that the default of a duration is never taken.
+fn to_duration(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or_default()
+}

@@ -1,0 +1,320 @@
+//! One exchange with one target: send the request, wait for its first content.
+//!
+//! Nothing is passed on from here: the chunks before the first content token (the prompt filter's, the
+//! role's) are held, so that a 200 that stays silent, or turns into an error event, can still be answered by
+//! another backend. What each answer means is `azure::status`. What it teaches is the caller's business:
+//! `attempt` for clients' requests, `probing` for our own.
+
+use crate::azure::limit::retry_after;
+use crate::azure::route::Operation;
+use crate::azure::sse::Scanner;
+use crate::azure::sse::StreamError;
+use crate::azure::status::Verdict;
+use crate::azure::status::error_code;
+use crate::azure::status::judge;
+use crate::clock::Clock;
+use crate::time::Time;
+use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
+use pingora_core::Result;
+use pingora_core::connectors::http::Connector as HttpConnector;
+use pingora_core::protocols::http::client::HttpSession;
+use pingora_core::upstreams::peer::HttpPeer;
+use pingora_http::RequestHeader;
+use std::time::Duration;
+
+/// The most that is held back while waiting for the first content token. A stream that says more than this
+/// without content is passed on as it is.
+const HOLD_BYTES: usize = 1 << 20;
+/// The most that is read of an error answer, to learn its code and to keep the connection.
+const ERROR_BODY_BYTES: usize = 64 << 10;
+/// A kept connection may have been closed by the other side just now; then another is tried, this often.
+const STALE_CONNECTIONS: usize = 4;
+
+/// What is sent.
+pub(crate) struct Sending {
+    pub(crate) peer: HttpPeer,
+    pub(crate) request: RequestHeader,
+    pub(crate) body: Bytes,
+    pub(crate) operation: Operation,
+    /// Whether a stream was asked for: then the first content token counts, else the first byte.
+    pub(crate) stream: bool,
+}
+
+/// When what was seen, whatever became of the exchange.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Marks {
+    pub(crate) status: u16,
+    pub(crate) header: Option<Time>,
+    pub(crate) first_token: Option<Time>,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Good: a first token, or a first byte of a good answer.
+    Ok,
+    /// Passed on as it is: the client's own mistake, or nothing else could be tried.
+    Passed,
+    /// No connection.
+    Connect,
+    /// The connection broke before any content.
+    Reset,
+    /// No first content token in time.
+    TimedOut,
+    /// 5xx, 408 or 499.
+    ServerError,
+    /// 429, or its event inside a stream.
+    Limited,
+    /// Our credential was refused.
+    Unauthorised,
+    /// The deployment is not there.
+    DeploymentMissing,
+    /// 409 with a Retry-After.
+    Conflict,
+    /// An error event before any content.
+    ErrorEvent,
+    /// The stream ended before any content.
+    EmptyStream,
+    /// The client left first.
+    ClientAbort,
+}
+
+impl Outcome {
+    /// The word for logs and metrics.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Passed => "passed",
+            Self::Connect => "connect",
+            Self::Reset => "reset",
+            Self::TimedOut => "timed_out",
+            Self::ServerError => "server_error",
+            Self::Limited => "limited",
+            Self::Unauthorised => "unauthorised",
+            Self::DeploymentMissing => "deployment_missing",
+            Self::Conflict => "conflict",
+            Self::ErrorEvent => "error_event",
+            Self::EmptyStream => "empty_stream",
+            Self::ClientAbort => "client_abort",
+        }
+    }
+
+    /// Whether another target may be tried.
+    pub(crate) const fn is_retryable(self) -> bool {
+        !matches!(self, Self::Ok | Self::Passed | Self::ClientAbort)
+    }
+
+    /// Whether the retry asks no budget: the backend did no work.
+    pub(crate) const fn is_free(self) -> bool {
+        matches!(self, Self::Connect | Self::Limited)
+    }
+}
+
+/// A good answer, or one that is passed on.
+pub(crate) struct Answer {
+    pub(crate) session: HttpSession,
+    pub(crate) peer: HttpPeer,
+    /// What was read and not yet passed on.
+    pub(crate) held: Option<Bytes>,
+    /// Whether the upstream finished its answer.
+    pub(crate) ended: bool,
+    /// What it is.
+    pub(crate) kind: AnswerKind,
+}
+
+impl Answer {
+    /// Reads what is left, discards it and gives the connection back.
+    pub(crate) async fn finish(mut self, http: &HttpConnector) {
+        while !self.ended {
+            self.held = None;
+            if read_more(&mut self).await.is_err() {
+                return;
+            }
+        }
+        http.release_http_session(self.session, &self.peer, self.peer.options.idle_timeout).await;
+    }
+}
+
+/// What an answer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AnswerKind {
+    /// Good; `Marks::first_token` tells whether its speed counts.
+    Good,
+    /// Passed on as it is; it says nothing about the target.
+    Passed,
+}
+
+/// No answer to pass on, or only for want of a better one.
+pub(crate) struct Failure {
+    pub(crate) outcome: Outcome,
+    /// The answer, where the contract passes it on when nothing else can be tried.
+    pub(crate) spare: Option<Answer>,
+    /// The rest that a rate limit asked for.
+    pub(crate) rest: Option<Duration>,
+}
+
+impl Failure {
+    pub(crate) fn bare(outcome: Outcome) -> Self {
+        Self { outcome, spare: None, rest: None }
+    }
+}
+
+/// Runs one exchange to its first content, or to its failure. The caller bounds its time.
+pub(crate) async fn exchange(
+    http: &HttpConnector,
+    sending: &Sending,
+    clock: &Clock,
+    marks: &mut Marks,
+) -> std::result::Result<Answer, Failure> {
+    let session = send(http, sending).await?;
+    marks.header = Some(clock.now());
+    let header = session.response_header();
+    marks.status = header.map_or(0, |h| h.status.as_u16());
+    let kind = header.and_then(|h| h.headers.get(http::header::CONTENT_TYPE));
+    let event_stream = kind.is_some_and(|v| v.as_bytes().starts_with(b"text/event-stream"));
+    let peer = sending.peer.clone();
+    let mut answer = Answer { session, peer, held: None, ended: false, kind: AnswerKind::Good };
+    if !(200..300).contains(&marks.status) {
+        return judge_error(answer, marks.status, clock).await;
+    }
+    if sending.operation == Operation::Embeddings {
+        // Time to headers is what an embedding has for a first token.
+        marks.first_token = marks.header;
+    }
+    if sending.stream && event_stream {
+        return first_token(answer, sending.operation, clock, marks).await;
+    }
+    read_more(&mut answer).await.map_err(|_| Failure::bare(Outcome::Reset))?;
+    Ok(answer)
+}
+
+/// Sends the request and waits for the response header. A kept connection that turns out to be dead before
+/// any answer byte is replaced by another.
+async fn send(http: &HttpConnector, sending: &Sending) -> std::result::Result<HttpSession, Failure> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let connected = http.get_http_session(&sending.peer).await;
+        let (mut session, reused) = connected.map_err(|_| Failure::bare(Outcome::Connect))?;
+        match write_and_wait(&mut session, sending).await {
+            Ok(()) => return Ok(session),
+            Err(_) if reused && tries < STALE_CONNECTIONS => {}
+            Err(_) => return Err(Failure::bare(Outcome::Reset)),
+        }
+    }
+}
+
+async fn write_and_wait(session: &mut HttpSession, sending: &Sending) -> Result<()> {
+    session.set_read_timeout(None);
+    session.write_request_header(Box::new(sending.request.clone())).await?;
+    session.write_request_body(sending.body.clone(), true).await?;
+    session.finish_request_body().await?;
+    loop {
+        session.read_response_header().await?;
+        let informational = session.response_header().is_some_and(|h| h.status.is_informational());
+        if !informational {
+            return Ok(());
+        }
+    }
+}
+
+/// Reads until the first content token, holding what comes before it.
+async fn first_token(
+    mut answer: Answer,
+    operation: Operation,
+    clock: &Clock,
+    marks: &mut Marks,
+) -> std::result::Result<Answer, Failure> {
+    let mut scanner = Scanner::new(operation);
+    loop {
+        let Ok(chunk) = read_more(&mut answer).await else {
+            return Err(Failure::bare(Outcome::Reset));
+        };
+        let seen = match chunk {
+            Some(chunk) => scanner.scan(&chunk),
+            None => scanner.finish(),
+        };
+        let held = answer.held.as_ref().map_or(0, Bytes::len);
+        if seen.first_token || held > HOLD_BYTES {
+            marks.first_token = Some(clock.now());
+            return Ok(answer);
+        }
+        if let Some(error) = seen.error {
+            let outcome = match error {
+                StreamError::RateLimited => Outcome::Limited,
+                StreamError::Error => Outcome::ErrorEvent,
+            };
+            let rest = rest_asked(&answer, clock);
+            return Err(Failure { outcome, spare: Some(answer), rest });
+        }
+        if scanner.finished() {
+            // It said why it stopped: a complete answer that happens to be empty (filtered, say).
+            return Ok(answer);
+        }
+        if seen.done || answer.ended {
+            return Err(Failure { outcome: Outcome::EmptyStream, spare: Some(answer), rest: None });
+        }
+    }
+}
+
+/// What an answer that is not 2xx means for this attempt.
+async fn judge_error(
+    mut answer: Answer,
+    status: u16,
+    clock: &Clock,
+) -> std::result::Result<Answer, Failure> {
+    if read_error_body(&mut answer).await.is_err() {
+        return Err(Failure::bare(Outcome::Reset));
+    }
+    let rest = rest_asked(&answer, clock);
+    let code = answer.held.as_deref().and_then(error_code);
+    let outcome = match judge(status, code.as_deref()) {
+        Verdict::Conflict if rest.is_some() => Outcome::Conflict,
+        Verdict::Serve | Verdict::Success | Verdict::Conflict => {
+            return Ok(Answer { kind: AnswerKind::Passed, ..answer });
+        }
+        Verdict::NotDeployed => Outcome::DeploymentMissing,
+        Verdict::Unauthorised => return Err(Failure::bare(Outcome::Unauthorised)),
+        Verdict::Limited => return Err(Failure { outcome: Outcome::Limited, spare: None, rest }),
+        Verdict::Failed => return Err(Failure::bare(Outcome::ServerError)),
+    };
+    Err(Failure { outcome, spare: Some(answer), rest })
+}
+
+async fn read_error_body(answer: &mut Answer) -> Result<()> {
+    while !answer.ended && answer.held.as_ref().map_or(0, Bytes::len) < ERROR_BODY_BYTES {
+        read_more(answer).await?;
+    }
+    Ok(())
+}
+
+/// Reads one chunk, adds it to what is held and returns it. `None`: the answer is complete.
+async fn read_more(answer: &mut Answer) -> Result<Option<Bytes>> {
+    if answer.session.response_done() {
+        answer.ended = true;
+        return Ok(None);
+    }
+    let chunk = answer.session.read_response_body().await?;
+    let Some(chunk) = chunk else {
+        answer.ended = true;
+        return Ok(None);
+    };
+    answer.ended = answer.session.response_done();
+    answer.held = Some(match answer.held.take() {
+        None => chunk.clone(),
+        Some(before) => {
+            let mut joined = BytesMut::with_capacity(before.len() + chunk.len());
+            joined.extend_from_slice(&before);
+            joined.extend_from_slice(&chunk);
+            joined.freeze()
+        }
+    });
+    Ok(Some(chunk))
+}
+
+fn rest_asked(answer: &Answer, clock: &Clock) -> Option<Duration> {
+    let none = HeaderMap::new();
+    let headers = answer.session.response_header().map_or(&none, |h| &h.headers);
+    retry_after(headers, clock.unix().as_secs())
+}

@@ -1,0 +1,208 @@
+//! What is live: one snapshot of everything a request needs, behind one pointer.
+//!
+//! A request loads the snapshot once and keeps it to its end, so it never sees half of a change. Building
+//! the next snapshot carries over what was learned about every target that is still there.
+
+mod backend;
+
+pub use backend::{BuildError, LiveBackend};
+
+use crate::auth::keys::KeyRing;
+use crate::clock::Clock;
+use crate::config::checked::App;
+use crate::config::checked::Config;
+use crate::config::checked::Policy as ConfiguredPolicy;
+use crate::config::checked::ProbeKind;
+use crate::rng::Rng;
+use crate::routing::Policy;
+use crate::routing::Pool;
+use crate::routing::RetryBudget;
+use crate::routing::Settings;
+use crate::routing::TargetSpec;
+use arc_swap::ArcSwap;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+/// The pointer to the present snapshot, and what does not change with it.
+pub struct Live {
+    snapshot: ArcSwap<Snapshot>,
+    clock: Clock,
+    /// One random stream, cut into as many seeds as are asked for.
+    seeds: AtomicU64,
+}
+
+/// Everything a request needs to know, consistent in itself.
+pub struct Snapshot {
+    /// Counts the configurations of this process, from 1.
+    pub generation: u64,
+    /// The checked configuration.
+    pub config: Arc<Config>,
+    /// Who the clients are.
+    pub keys: KeyRing,
+    /// The app for requests without a key, if any.
+    pub anonymous: Option<Arc<str>>,
+    models: BTreeMap<String, Arc<LiveModel>>,
+    backends: BTreeMap<String, Arc<LiveBackend>>,
+    /// Every backend, for requests that name no model.
+    pub any_backend: Arc<LiveModel>,
+}
+
+/// One model with its pool.
+pub struct LiveModel {
+    /// The name that clients ask for.
+    pub name: Arc<str>,
+    /// Its targets.
+    pub pool: Arc<Pool>,
+    /// The backend of each target, in the order of the pool.
+    pub backends: Vec<Arc<LiveBackend>>,
+    /// What a probe sends.
+    pub probe: ProbeKind,
+    /// How long an attempt may take to its first content token.
+    pub first_token: Duration,
+}
+
+impl Live {
+    /// The first snapshot of a process.
+    pub fn new(config: Config, clock: Clock) -> Result<Self, BuildError> {
+        let snapshot = Snapshot::build(config, None)?;
+        let seed = u64::try_from(clock.unix().as_nanos()).unwrap_or(0);
+        Ok(Self { snapshot: ArcSwap::from_pointee(snapshot), clock, seeds: AtomicU64::new(seed) })
+    }
+
+    /// The present snapshot.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
+    /// The process's clock.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// A random source for one decision.
+    pub fn rng(&self) -> Rng {
+        Rng::from_seed(self.seeds.fetch_add(0x9E37_79B9_7F4A_7C15, Relaxed))
+    }
+}
+
+impl Snapshot {
+    fn build(config: Config, previous: Option<&Self>) -> Result<Self, BuildError> {
+        let mut backends = BTreeMap::new();
+        for (name, backend) in &config.backends {
+            let old = previous.and_then(|p| p.backends.get(name));
+            let live = LiveBackend::build(name, backend, &config.timeouts, old.map(AsRef::as_ref))?;
+            backends.insert(name.clone(), Arc::new(live));
+        }
+        let models = config
+            .models
+            .iter()
+            .map(|(name, model)| {
+                let old = previous.and_then(|p| p.models.get(name));
+                let live = LiveModel::build(name, &model.backends, &config, &backends, old);
+                let live = LiveModel { probe: model.probe, first_token: model.first_token, ..live };
+                (name.clone(), Arc::new(live))
+            })
+            .collect();
+        let everywhere = config.backends.keys().map(|b| (b.clone(), String::new())).collect();
+        let old = previous.map(|p| &p.any_backend);
+        let any_backend = Arc::new(LiveModel::build("", &everywhere, &config, &backends, old));
+        let keys = config.apps.iter().flat_map(|(app, settings)| {
+            settings.api_keys.iter().map(move |k| (app.as_str(), k.name.as_str(), k.sha256.as_str()))
+        });
+        Ok(Self {
+            generation: previous.map_or(1, |p| p.generation + 1),
+            keys: KeyRing::new(keys)?,
+            anonymous: config.apps.iter().find(|(_, a)| a.anonymous).map(|(n, _)| n.as_str().into()),
+            models,
+            backends,
+            any_backend,
+            config: Arc::new(config),
+        })
+    }
+
+    /// The model of that name.
+    pub fn model(&self, name: &str) -> Option<&Arc<LiveModel>> {
+        self.models.get(name)
+    }
+
+    /// All models, by name.
+    pub fn models(&self) -> impl Iterator<Item = &Arc<LiveModel>> {
+        self.models.values()
+    }
+
+    /// All backends, by name.
+    pub fn backends(&self) -> impl Iterator<Item = &Arc<LiveBackend>> {
+        self.backends.values()
+    }
+
+    /// Whether a backend of that name is configured.
+    pub fn has_backend(&self, name: &str) -> bool {
+        self.backends.contains_key(name)
+    }
+
+    /// The settings of an app.
+    pub fn app(&self, name: &str) -> Option<&App> {
+        self.config.apps.get(name)
+    }
+}
+
+impl LiveModel {
+    fn build(
+        name: &str,
+        deployments: &BTreeMap<String, String>,
+        config: &Config,
+        backends: &BTreeMap<String, Arc<LiveBackend>>,
+        previous: Option<&Arc<Self>>,
+    ) -> Self {
+        let mut specs = Vec::new();
+        let mut live = Vec::new();
+        for (backend, deployment) in deployments {
+            let (Some(settings), Some(found)) = (config.backends.get(backend), backends.get(backend))
+            else {
+                continue;
+            };
+            specs.push(TargetSpec {
+                backend: backend.clone(),
+                deployment: deployment.clone(),
+                tier: settings.tier,
+                weight: settings.weight,
+            });
+            live.push(Arc::clone(found));
+        }
+        let retries = RetryBudget::new(config.retry.budget_share, config.retry.budget_min);
+        let pool = Pool::new(settings(config), specs, retries, previous.map(|p| &*p.pool));
+        Self {
+            name: name.into(),
+            pool: Arc::new(pool),
+            backends: live,
+            probe: ProbeKind::Off,
+            first_token: config.timeouts.answer,
+        }
+    }
+}
+
+/// The engine's settings, from the configuration's.
+fn settings(config: &Config) -> Settings {
+    let routing = &config.routing;
+    Settings {
+        policy: match routing.policy {
+            ConfiguredPolicy::Ema => Policy::Ema,
+            ConfiguredPolicy::RoundRobin => Policy::RoundRobin,
+        },
+        ema_alpha: routing.ema_alpha,
+        score_ttl: routing.score_ttl,
+        default_score_ms: routing.default_score_ms,
+        trip_ms: routing.detect.trip_ms,
+        clear_ms: routing.detect.clear_ms,
+        strikes_to_trip: routing.detect.strikes_to_trip,
+        strike_error: routing.detect.strike_error,
+        strike_ttl: routing.detect.strike_ttl,
+        flag_ttl: routing.flag_ttl,
+        limit_default: routing.limit.default_wait,
+        limit_max: routing.limit.max_wait,
+        limit_ramp: routing.limit.ramp,
+    }
+}

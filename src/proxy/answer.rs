@@ -1,0 +1,83 @@
+//! What goes back to the client: the headers of a relayed answer, and our own answers.
+
+use crate::azure::error::ClientError;
+use crate::azure::headers::forward_response;
+use crate::live::Live;
+use crate::proxy::context::Context;
+use crate::proxy::forward;
+use http::HeaderName;
+use http::header;
+use pingora_core::{Error, ErrorSource, Result};
+use pingora_http::ResponseHeader;
+use pingora_proxy::Session;
+
+/// Filters the header of a relayed answer and adds ours.
+pub(super) fn finish_header(response: &mut ResponseHeader, ctx: &mut Context) -> Result<()> {
+    let dropped: Vec<HeaderName> =
+        response.headers.keys().filter(|name| !forward_response(name)).cloned().collect();
+    for name in &dropped {
+        response.remove_header(name);
+    }
+    ctx.start_relay(&response.headers);
+    let (backend, ttft_ms, attempts) = {
+        let state = ctx.progress.lock();
+        let last = state.attempts.last();
+        (last.map(|a| a.backend.to_string()), last.and_then(|a| a.ttft_ms), state.attempts.len())
+    };
+    if let Some(backend) = backend {
+        response.insert_header("x-firstlight-backend", backend)?;
+    }
+    response.insert_header("x-firstlight-attempts", attempts.to_string())?;
+    if let Some(ms) = ttft_ms {
+        response.insert_header("x-firstlight-ttft-ms", format!("{ms:.0}"))?;
+    }
+    response.insert_header("x-request-id", &ctx.request_id)?;
+    Ok(())
+}
+
+/// Answers a request ourselves. A request whose body was not read whole loses its connection afterwards: what
+/// is left of the body must not be taken for the next request.
+pub(super) async fn refuse(session: &mut Session, ctx: &mut Context, error: ClientError) -> Result<()> {
+    let body = error.body();
+    let mut header = ResponseHeader::build(error.status(), Some(8))?;
+    header.insert_header(header::CONTENT_TYPE, "application/json")?;
+    header.insert_header(header::CONTENT_LENGTH, body.len())?;
+    header.insert_header("x-request-id", &ctx.request_id)?;
+    if let Some(seconds) = error.retry_after_seconds() {
+        header.insert_header(header::RETRY_AFTER, seconds)?;
+    }
+    if let Some(challenge) = error.www_authenticate() {
+        header.insert_header(header::WWW_AUTHENTICATE, challenge)?;
+    }
+    if let Some(allow) = error.allow() {
+        header.insert_header(header::ALLOW, allow)?;
+    }
+    let attempts = ctx.progress.lock().attempts.len();
+    if attempts > 0 {
+        header.insert_header("x-firstlight-attempts", attempts.to_string())?;
+    }
+    ctx.refused = Some(error);
+    ctx.relayed.bytes = body.len();
+    if !session.as_downstream_mut().is_body_done() {
+        session.set_keepalive(None);
+    }
+    session.write_response_header(Box::new(header), false).await?;
+    session.write_response_body(Some(body), true).await
+}
+
+/// Answers a request whose attempts came to nothing, if anybody is there and nothing was sent yet. Returns
+/// the status for Pingora's own log; 0: nobody is there.
+pub(super) async fn fail(session: &mut Session, ctx: &mut Context, error: &Error, live: &Live) -> u16 {
+    if *error.esource() == ErrorSource::Downstream {
+        return 0;
+    }
+    if let Some(written) = session.response_written() {
+        return written.status.as_u16();
+    }
+    let answer = ctx.refused.take().unwrap_or_else(|| forward::after_failure(ctx, live));
+    let status = answer.status().as_u16();
+    match refuse(session, ctx, answer).await {
+        Ok(()) => status,
+        Err(_) => 0,
+    }
+}

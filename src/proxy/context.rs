@@ -1,0 +1,192 @@
+//! What Pingora carries from phase to phase of one request.
+
+use crate::azure::error::ClientError;
+use crate::azure::route::Operation;
+use crate::azure::route::Route;
+use crate::azure::sse::Scanner;
+use crate::azure::usage::Collector;
+use crate::azure::usage::Usage;
+use crate::live::Live;
+use crate::live::LiveModel;
+use crate::live::Snapshot;
+use crate::proxy::intake::Admitted;
+use crate::proxy::progress::Progress;
+use crate::routing::Lease;
+use crate::telemetry::Telemetry;
+use crate::time::Time;
+use bytes::Bytes;
+use http::HeaderMap;
+use prometheus::IntGauge;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// One request.
+pub struct Context {
+    pub(super) arrived: Time,
+    pub(super) snapshot: Arc<Snapshot>,
+    pub(super) request_id: String,
+    pub(super) note: Note,
+    pub(super) admitted: Option<Admitted>,
+    pub(super) progress: Arc<Progress>,
+    /// The attempt that was chosen and not yet handed to the connector.
+    pub(super) chosen: Option<Chosen>,
+    /// Our own answer, if there is one.
+    pub(super) refused: Option<ClientError>,
+    pub(super) relayed: Relayed,
+    in_flight: IntGauge,
+}
+
+/// What the log tells of a request, as far as it is known.
+#[derive(Default)]
+pub(super) struct Note {
+    pub(super) route: Option<&'static str>,
+    pub(super) app: Option<Arc<str>>,
+    pub(super) key: Option<(String, String)>,
+    pub(super) model: Option<Arc<str>>,
+    pub(super) stream: bool,
+    pub(super) bytes_in: usize,
+}
+
+/// An attempt that was chosen.
+pub(super) struct Chosen {
+    pub(super) lease: Lease,
+    pub(super) why: &'static str,
+}
+
+/// What was seen of the answer on its way to the client.
+#[derive(Default)]
+pub(super) struct Relayed {
+    reader: Reader,
+    pub(super) bytes: usize,
+    /// Arrival of the request to the first content chunk sent.
+    pub(super) first_content: Option<Time>,
+    pub(super) upstream_id: Option<String>,
+}
+
+/// Reads token usage, and in a stream the first content, from what passes by.
+#[derive(Default)]
+enum Reader {
+    #[default]
+    Blind,
+    Stream(Box<Scanner>),
+    Whole(Box<Collector>),
+}
+
+impl Context {
+    pub(super) fn new(live: &Live, telemetry: &Telemetry) -> Self {
+        telemetry.metrics.requests_in_flight.inc();
+        Self {
+            arrived: live.clock().now(),
+            snapshot: live.snapshot(),
+            request_id: String::new(),
+            note: Note::default(),
+            admitted: None,
+            progress: Arc::default(),
+            chosen: None,
+            refused: None,
+            relayed: Relayed::default(),
+            in_flight: telemetry.metrics.requests_in_flight.clone(),
+        }
+    }
+
+    /// The client's own request id if it is a plain word, else a new one.
+    pub(super) fn take_request_id(&mut self, headers: &HeaderMap) {
+        let given = headers.get("x-request-id").map(http::HeaderValue::as_bytes).unwrap_or_default();
+        let plain = (1..=128).contains(&given.len())
+            && given.iter().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(b));
+        self.request_id = if plain {
+            String::from_utf8_lossy(given).into_owned()
+        } else {
+            Uuid::now_v7().to_string()
+        };
+    }
+
+    pub(super) fn note_route(&mut self, route: &Route) {
+        self.note.route = Some(route.path_template());
+    }
+
+    pub(super) fn note_app(&mut self, app: &Arc<str>, key: Option<(&str, &str)>) {
+        self.note.app = Some(Arc::clone(app));
+        self.note.key = key.map(|(id, name)| (id.to_owned(), name.to_owned()));
+    }
+
+    pub(super) fn note_body(&mut self, bytes: usize) {
+        self.note.bytes_in = bytes;
+    }
+
+    pub(super) fn note_model(&mut self, model: &LiveModel, stream: bool) {
+        self.note.model = Some(Arc::clone(&model.name));
+        self.note.stream = stream;
+    }
+
+    pub(super) fn admit(&mut self, admitted: Admitted, now: Time) {
+        admitted.model.pool.retries().count_request(now);
+        self.admitted = Some(admitted);
+    }
+
+    /// The operation and whether it goes through the connector.
+    pub(super) fn operation(&self) -> Option<Operation> {
+        self.admitted.as_ref().map(|a| a.route.operation)
+    }
+
+    /// The answer starts: what kind of reader suits it.
+    pub(super) fn start_relay(&mut self, headers: &HeaderMap) {
+        let Some(operation) = self.operation() else { return };
+        let kind = headers.get(http::header::CONTENT_TYPE).map(http::HeaderValue::as_bytes);
+        let kind = kind.unwrap_or_default();
+        self.relayed.reader = if kind.starts_with(b"text/event-stream") {
+            Reader::Stream(Box::new(Scanner::new(operation)))
+        } else if kind.starts_with(b"application/json") {
+            Reader::Whole(Box::default())
+        } else {
+            Reader::Blind
+        };
+        let id = headers.get("apim-request-id").and_then(|v| v.to_str().ok());
+        self.relayed.upstream_id = id.map(str::to_owned);
+    }
+
+    /// A chunk on its way to the client.
+    pub(super) fn relay(&mut self, chunk: &Bytes, now: Time) {
+        let relayed = &mut self.relayed;
+        relayed.bytes += chunk.len();
+        let content = match &mut relayed.reader {
+            Reader::Stream(scanner) => scanner.scan(chunk).first_token,
+            Reader::Whole(collector) => {
+                collector.push(chunk);
+                !chunk.is_empty()
+            }
+            Reader::Blind => !chunk.is_empty(),
+        };
+        if content && relayed.first_content.is_none() {
+            relayed.first_content = Some(now);
+        }
+    }
+
+    /// Tokens, as far as the answer told them.
+    pub(super) fn usage(&self) -> Usage {
+        match &self.relayed.reader {
+            Reader::Stream(scanner) => scanner.usage(),
+            Reader::Whole(collector) => collector.usage(),
+            Reader::Blind => None,
+        }
+        .unwrap_or_default()
+    }
+
+    /// Nothing is sent again: gives the memory of the request body back.
+    pub(super) fn forget_body(&mut self) {
+        if let Some(admitted) = self.admitted.as_mut() {
+            admitted.body = Bytes::new();
+        }
+    }
+
+    /// Whether the attempt that just failed was granted another. Asked once per attempt.
+    pub(super) fn wants_retry(&self) -> bool {
+        std::mem::take(&mut self.progress.lock().retry)
+    }
+}
+
+impl Drop for Context {
+    fn drop(&mut self) {
+        self.in_flight.dec();
+    }
+}

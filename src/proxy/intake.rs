@@ -1,0 +1,129 @@
+//! Admission: who asks, for what, and whether they may. Everything is judged on one parsed request, the
+//! same one that is routed, so that nobody is authorised for one model and served another.
+
+use crate::auth::keys::credential;
+use crate::azure::error::ClientError;
+use crate::azure::peek::peek;
+use crate::azure::route::Form;
+use crate::azure::route::Operation;
+use crate::azure::route::Route;
+use crate::azure::route::route;
+use crate::config::checked::App;
+use crate::live::LiveModel;
+use crate::live::Snapshot;
+use crate::proxy::body;
+use crate::proxy::context::Context;
+use bytes::Bytes;
+use http::HeaderMap;
+use pingora_core::Error;
+use pingora_proxy::Session;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// A request that may go on.
+pub(super) struct Admitted {
+    pub(super) route: Route,
+    pub(super) model: Arc<LiveModel>,
+    pub(super) body: Bytes,
+    /// Where the body names the model, in the v1 form.
+    pub(super) model_span: Option<Range<usize>>,
+    pub(super) stream: bool,
+    /// The one target that the client asked for, and may.
+    pub(super) only: Option<usize>,
+}
+
+/// Why a request does not go on.
+pub(super) enum Refusal {
+    /// We answer it.
+    Answer(ClientError),
+    /// Nobody is there to read an answer.
+    ClientGone(Box<Error>),
+}
+
+impl From<ClientError> for Refusal {
+    fn from(error: ClientError) -> Self {
+        Self::Answer(error)
+    }
+}
+
+/// Judges a request, reading its body. What is learned on the way is noted in `ctx` for the log, whatever
+/// the verdict.
+pub(super) async fn admit(session: &mut Session, ctx: &mut Context) -> Result<Admitted, Refusal> {
+    let snapshot = Arc::clone(&ctx.snapshot);
+    let request = session.req_header();
+    ctx.take_request_id(&request.headers);
+    let target = request.uri.path_and_query().map_or("", |p| p.as_str());
+    let raw = std::str::from_utf8(request.raw_path()).unwrap_or(target);
+    let route = route(&request.method, raw).map_err(ClientError::from)?;
+    ctx.note_route(&route);
+    let app = identify(&request.headers, &snapshot, ctx)?;
+    let app = snapshot.app(&app).ok_or(ClientError::Internal)?;
+    if route.operation == Operation::Models {
+        let model = Arc::clone(&snapshot.any_backend);
+        let body = Bytes::new();
+        return Ok(Admitted { route, model, body, model_span: None, stream: false, only: None });
+    }
+    check_content_type(&request.headers)?;
+    let wish = app.probe.then(|| request.headers.get("x-probe-target").cloned()).flatten();
+    let limits = &snapshot.config.limits;
+    let body = body::read(session.as_downstream_mut(), limits.body_bytes, &snapshot.config.timeouts).await?;
+    ctx.note_body(body.len());
+    let (name, model_span, stream) = read_body(&route, &body)?;
+    let model = find_model(&name, &snapshot, app)?;
+    ctx.note_model(&model, stream);
+    let only = wish.map(|wish| find_target(wish.as_bytes(), &model)).transpose()?;
+    Ok(Admitted { route, model, body, model_span, stream, only })
+}
+
+/// The app that the credential belongs to.
+fn identify(headers: &HeaderMap, snapshot: &Snapshot, ctx: &mut Context) -> Result<Arc<str>, ClientError> {
+    let presented = credential(headers).map_err(|_| ClientError::AmbiguousCredential)?;
+    match presented {
+        Some(key) => {
+            let found = snapshot.keys.find(key).ok_or(ClientError::BadKey)?;
+            let app: Arc<str> = found.app.into();
+            ctx.note_app(&app, Some((found.key_id, found.key_name)));
+            Ok(app)
+        }
+        None => {
+            let app = snapshot.anonymous.clone().ok_or(ClientError::MissingKey)?;
+            ctx.note_app(&app, None);
+            Ok(app)
+        }
+    }
+}
+
+/// A body that says it is something else than JSON is refused; one that says nothing is tried.
+fn check_content_type(headers: &HeaderMap) -> Result<(), ClientError> {
+    let Some(kind) = headers.get(http::header::CONTENT_TYPE) else { return Ok(()) };
+    let kind = kind.as_bytes().split(|&b| b == b';').next().unwrap_or_default().trim_ascii();
+    let json = kind.eq_ignore_ascii_case(b"application/json") || kind.to_ascii_lowercase().ends_with(b"+json");
+    if json { Ok(()) } else { Err(ClientError::UnsupportedMediaType) }
+}
+
+fn read_body(route: &Route, body: &[u8]) -> Result<(String, Option<Range<usize>>, bool), ClientError> {
+    let seen = peek(body)?;
+    match &route.form {
+        Form::Deployment(name) => Ok((name.clone(), None, seen.stream)),
+        Form::V1 | Form::Resource => {
+            let name = seen.model.ok_or(ClientError::NoModel)?;
+            Ok((name.into_owned(), seen.model_span, seen.stream))
+        }
+    }
+}
+
+/// The model, if it exists and the app may use it.
+fn find_model(name: &str, snapshot: &Snapshot, app: &App) -> Result<Arc<LiveModel>, ClientError> {
+    let allowed = app.models.as_ref().is_none_or(|models| models.iter().any(|m| m == name));
+    match snapshot.model(name) {
+        Some(model) if allowed => Ok(Arc::clone(model)),
+        Some(_) => Err(ClientError::ModelForbidden { model: name.to_owned() }),
+        None => Err(ClientError::UnknownModel { model: name.to_owned() }),
+    }
+}
+
+fn find_target(wish: &[u8], model: &LiveModel) -> Result<usize, ClientError> {
+    let name = String::from_utf8_lossy(wish);
+    let found = model.pool.position(&name);
+    found.ok_or_else(|| ClientError::UnknownProbeTarget { target: name.into_owned() })
+}

@@ -1,0 +1,100 @@
+//! The end of a request: its log line and its metrics.
+
+use crate::live::Live;
+use crate::proxy::context::Context;
+use crate::telemetry::Telemetry;
+use crate::telemetry::access_log::Record;
+use crate::time::millis;
+use pingora_core::{Error, ErrorSource};
+use pingora_proxy::Session;
+use std::time::UNIX_EPOCH;
+
+/// Counts and logs a finished request.
+pub(super) fn finish(
+    session: &Session,
+    error: Option<&Error>,
+    ctx: &mut Context,
+    live: &Live,
+    telemetry: &Telemetry,
+) {
+    let now = live.clock().now();
+    let status = session.response_written().map_or(0, |h| h.status.as_u16());
+    let term = term(error, ctx, status);
+    count(ctx, status, term, telemetry);
+    let usage = ctx.usage();
+    let state = ctx.progress.lock();
+    let answered = state.attempts.last().filter(|_| ctx.refused.is_none());
+    let backend = answered.map(|a| &*a.backend);
+    let request = session.req_header();
+    let model = ctx.admitted.as_ref().map(|a| &a.model);
+    let deployment = model.zip(backend).and_then(|(m, b)| m.pool.spec(m.pool.position(b)?));
+    telemetry.access_log.write(&Record {
+        ts: humantime::format_rfc3339_millis(UNIX_EPOCH + live.clock().unix()).to_string(),
+        request_id: &ctx.request_id,
+        client_ip: session.client_addr().and_then(|a| a.as_inet()).map(|a| a.ip().to_string()),
+        app: ctx.note.app.as_deref(),
+        key_id: ctx.note.key.as_ref().map(|k| k.0.as_str()),
+        key_name: ctx.note.key.as_ref().map(|k| k.1.as_str()),
+        method: request.method.as_str(),
+        route: ctx.note.route.unwrap_or("other"),
+        model: ctx.note.model.as_deref(),
+        deployment: deployment.map(|s| s.deployment.as_str()).filter(|d| !d.is_empty()),
+        stream: ctx.note.stream,
+        status,
+        code: ctx.refused.as_ref().map(crate::azure::error::ClientError::code),
+        bytes_in: ctx.note.bytes_in,
+        bytes_out: ctx.relayed.bytes,
+        tokens_in: usage.prompt,
+        tokens_out: usage.completion,
+        tokens_cached: usage.cached,
+        tokens_reasoning: usage.reasoning,
+        ttft_ms: ctx.relayed.first_content.map(|at| millis(at.since(ctx.arrived))),
+        duration_ms: millis(now.since(ctx.arrived)),
+        attempts: &state.attempts,
+        backend,
+        upstream_request_id: ctx.relayed.upstream_id.as_deref(),
+        term,
+        config_gen: ctx.snapshot.generation,
+    });
+    if let (Some(app), Some(model), Some(backend)) = (&ctx.note.app, &ctx.note.model, backend) {
+        let counts = [
+            ("prompt", usage.prompt),
+            ("completion", usage.completion),
+            ("cached", usage.cached),
+            ("reasoning", usage.reasoning),
+        ];
+        for (kind, tokens) in counts {
+            if let Some(tokens) = tokens {
+                let tokens_total = &telemetry.metrics.tokens;
+                tokens_total.with_label_values(&[app, model, backend, kind]).inc_by(tokens);
+            }
+        }
+    }
+}
+
+/// How a request ended, in a word.
+fn term(error: Option<&Error>, ctx: &Context, status: u16) -> &'static str {
+    match error {
+        None if ctx.refused.is_some() => "refused",
+        None => "ok",
+        Some(error) if *error.esource() == ErrorSource::Downstream => "client_abort",
+        Some(_) if ctx.refused.is_some() || status == 0 => "failed",
+        Some(_) => "upstream_abort",
+    }
+}
+
+fn count(ctx: &Context, status: u16, term: &str, telemetry: &Telemetry) {
+    let metrics = &telemetry.metrics;
+    let app = ctx.note.app.as_deref().unwrap_or("");
+    let route = ctx.note.route.unwrap_or("other");
+    let code = status.to_string();
+    metrics.requests.with_label_values(&[app, route, code.as_str()]).inc();
+    if term == "client_abort" {
+        let phase = if ctx.relayed.first_content.is_some() { "after_content" } else { "before_content" };
+        metrics.client_aborts.with_label_values(&[phase]).inc();
+    }
+    if let (Some(model), Some(at)) = (&ctx.note.model, ctx.relayed.first_content) {
+        let ttft = at.since(ctx.arrived).as_secs_f64();
+        metrics.client_ttft.with_label_values(&[&**model]).observe(ttft);
+    }
+}

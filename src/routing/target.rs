@@ -1,0 +1,368 @@
+//! One target: what is known of it, and how that changes.
+//!
+//! The truth is [`Learned`], behind a short lock that only outcomes take. What a pick reads is mirrored
+//! into atomics after every change, so that choosing among a thousand targets takes no lock. A pick may see
+//! a score and its age from two neighbouring updates; either is a fair reading.
+//!
+//! Score: `score = alpha x ttft + (1 - alpha) x score_eff`, where `score_eff` is the score, or the default
+//! when the score is older than its time to live (a region that nobody uses is tried again).
+
+use crate::routing::settings::{Policy, Settings};
+use crate::time::Time;
+use std::sync::atomic::AtomicU8;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// Why a target is out of use beside its state. Entered and left by operators and by our own probes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Block {
+    /// An operator took it out.
+    Drained = 1,
+    /// The backend refused our credential when our own probe used it.
+    AuthFailed = 2,
+    /// The backend does not know the deployment that the configuration names.
+    Misconfigured = 4,
+}
+
+/// A target's state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// In normal use.
+    Healthy,
+    /// Used only when nothing better is left.
+    Degraded,
+}
+
+/// Why a target became degraded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Slow first tokens.
+    Slow,
+    /// Errors.
+    Errors,
+}
+
+/// What changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It became degraded.
+    Degraded(Cause),
+    /// It is healthy again.
+    Recovered,
+    /// A 429 made it rest this long.
+    Limited(Duration),
+}
+
+/// Something that an operator should hear.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Position of the target in its pool.
+    pub target: usize,
+    /// What changed.
+    pub change: Change,
+}
+
+/// A reading of one target for people and metrics.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct View {
+    /// Its state.
+    pub state: State,
+    /// Effective score in milliseconds.
+    pub score_ms: f64,
+    /// Strikes held against it.
+    pub strikes: f64,
+    /// Attempts that wait for their first token.
+    pub in_flight: u32,
+    /// How much longer it rests after a 429; zero when it does not.
+    pub limited: Duration,
+    /// Whether any [`Block`] is set.
+    pub blocked: bool,
+}
+
+/// What is known of one target. Shared between the pools of successive configurations.
+#[derive(Debug, Default)]
+pub(super) struct TargetState {
+    in_flight: AtomicU32,
+    blocks: AtomicU8,
+    /// Mirrors of [`Learned`]: nanoseconds, or the bits of a float.
+    score_bits: AtomicU64,
+    score_until: AtomicU64,
+    degraded_until: AtomicU64,
+    limited_until: AtomicU64,
+    learned: Mutex<Learned>,
+}
+
+#[derive(Debug, Default)]
+struct Learned {
+    score_ms: f64,
+    /// The score counts until here; zero: nothing was ever learned.
+    score_until: Time,
+    slow_strikes: f64,
+    error_strikes: f64,
+    strike_at: Time,
+    /// Errors since the last success.
+    error_run: u32,
+    degraded: bool,
+    degraded_until: Time,
+    /// Slow answers to requests sent before this are old news.
+    recovered_at: Time,
+    limited_until: Time,
+    limit_run: u32,
+}
+
+impl TargetState {
+    // ---- reads: atomics only
+
+    pub(super) fn score_ms(&self, settings: &Settings, now: Time) -> f64 {
+        if self.score_until.load(Relaxed) > now.nanos() {
+            f64::from_bits(self.score_bits.load(Relaxed))
+        } else {
+            settings.default_score_ms
+        }
+    }
+
+    pub(super) fn is_degraded(&self, now: Time) -> bool {
+        self.degraded_until.load(Relaxed) > now.nanos()
+    }
+
+    pub(super) fn is_blocked(&self) -> bool {
+        self.blocks.load(Relaxed) != 0
+    }
+
+    pub(super) fn limited(&self, now: Time) -> Duration {
+        Time::from_nanos(self.limited_until.load(Relaxed)).since(now)
+    }
+
+    /// The share of its traffic that a target gets back after a 429: 1 when there was none lately.
+    pub(super) fn ramp(&self, settings: &Settings, now: Time) -> f64 {
+        let until = self.limited_until.load(Relaxed);
+        let since = now.since(Time::from_nanos(until));
+        if until == 0 || since >= settings.limit_ramp {
+            return 1.0;
+        }
+        0.1 + 0.9 * since.as_secs_f64() / settings.limit_ramp.as_secs_f64()
+    }
+
+    pub(super) fn in_flight(&self) -> u32 {
+        self.in_flight.load(Relaxed)
+    }
+
+    pub(super) fn view(&self, settings: &Settings, now: Time) -> View {
+        let strikes = self.with(|l| l.strikes(settings, now));
+        let state = if self.is_degraded(now) { State::Degraded } else { State::Healthy };
+        View {
+            state,
+            score_ms: self.score_ms(settings, now),
+            strikes,
+            in_flight: self.in_flight(),
+            limited: self.limited(now),
+            blocked: self.is_blocked(),
+        }
+    }
+
+    // ---- changes
+
+    pub(super) fn enter(&self) {
+        self.in_flight.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn leave(&self) {
+        let before = self.in_flight.fetch_sub(1, Relaxed);
+        debug_assert!(before > 0, "a lease ended twice");
+    }
+
+    pub(super) fn block(&self, block: Block) {
+        self.blocks.fetch_or(block as u8, Relaxed);
+    }
+
+    pub(super) fn unblock(&self, block: Block) {
+        self.blocks.fetch_and(!(block as u8), Relaxed);
+    }
+
+    /// A first content token, `ttft` after a dispatch at `sent`.
+    pub(super) fn first_token(&self, settings: &Settings, ttft: Duration, sent: Time) -> Option<Change> {
+        let now = sent + ttft;
+        self.change(|l| {
+            l.error_run = 0;
+            l.limit_run = 0;
+            l.observe(settings, crate::time::millis(ttft), sent, now)
+        })
+    }
+
+    /// A 2xx answer whose speed says nothing (not streamed): forgives errors, teaches no latency.
+    pub(super) fn answered(&self) {
+        self.change(|l| {
+            l.error_run = 0;
+            l.limit_run = 0;
+            l.error_strikes = 0.0;
+            None
+        });
+    }
+
+    /// An attempt that was given up after `age` without a first token: a lower bound of its TTFT. It moves
+    /// the score; a strike only when it was our own time-out (`strike`), not the client's patience.
+    pub(super) fn outlasted(&self, settings: &Settings, wait: GivenUp, sent: Time) -> Option<Change> {
+        let (age, by_client) = match wait {
+            GivenUp::ByClient(age) => (age, true),
+            GivenUp::ByTimeout(age) => (age, false),
+        };
+        let now = sent + age;
+        let age_ms = crate::time::millis(age);
+        self.change(|l| {
+            if by_client {
+                if age_ms >= settings.trip_ms && age_ms > l.score(settings, now) {
+                    l.move_score(settings, age_ms, now);
+                }
+                return None;
+            }
+            l.observe(settings, age_ms.max(settings.trip_ms), sent, now)
+        })
+    }
+
+    /// An error before any content: a strike, never a latency.
+    pub(super) fn failed(&self, settings: &Settings, now: Time) -> Option<Change> {
+        self.change(|l| {
+            l.error_run = l.error_run.saturating_add(1);
+            l.strike(settings, Strike::Error, now)
+        })
+    }
+
+    /// Takes back the strike of a request that also failed elsewhere: it is its own suspect. Only where no
+    /// other request failed since the last success, or a dead region would never be noticed.
+    pub(super) fn forgive_error(&self, settings: &Settings) {
+        self.change(|l| {
+            if l.error_run == 1 {
+                l.error_strikes = (l.error_strikes - settings.strike_error).max(0.0);
+            }
+            None
+        });
+    }
+
+    /// A 429: rest for what it asked, at least 1 s, doubling while no success comes between.
+    pub(super) fn limit(&self, settings: &Settings, asked: Option<Duration>, now: Time) -> Option<Change> {
+        self.change(|l| {
+            let repeats = 1_u64 << l.limit_run.min(16);
+            let wait = asked.unwrap_or(settings.limit_default).max(Duration::from_secs(repeats));
+            let wait = wait.clamp(Duration::from_secs(1), settings.limit_max);
+            l.limit_run = l.limit_run.saturating_add(1);
+            l.limited_until = l.limited_until.max(now + wait);
+            Some(Change::Limited(wait))
+        })
+    }
+
+    /// Reports the end of a flag whose time is over.
+    pub(super) fn tick(&self, now: Time) -> Option<Change> {
+        self.change(|l| {
+            let over = l.degraded && l.degraded_until <= now;
+            if over {
+                l.degraded = false;
+                l.recovered_at = now;
+            }
+            over.then_some(Change::Recovered)
+        })
+    }
+
+    fn with<R>(&self, read: impl FnOnce(&Learned) -> R) -> R {
+        read(&self.learned.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Learned) -> Option<Change>) -> Option<Change> {
+        let mut learned = self.learned.lock().unwrap_or_else(PoisonError::into_inner);
+        let event = change(&mut learned);
+        learned.check_invariants();
+        self.score_bits.store(learned.score_ms.to_bits(), Relaxed);
+        self.score_until.store(learned.score_until.nanos(), Relaxed);
+        self.limited_until.store(learned.limited_until.nanos(), Relaxed);
+        let until = if learned.degraded { learned.degraded_until } else { Time::ZERO };
+        self.degraded_until.store(until.nanos(), Relaxed);
+        event
+    }
+}
+
+/// Who gave an attempt up, and after how long.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum GivenUp {
+    ByClient(Duration),
+    ByTimeout(Duration),
+}
+
+#[derive(Clone, Copy)]
+enum Strike {
+    Slow,
+    Error,
+}
+
+impl Learned {
+    fn score(&self, settings: &Settings, now: Time) -> f64 {
+        if self.score_until > now { self.score_ms } else { settings.default_score_ms }
+    }
+
+    fn strikes(&self, settings: &Settings, now: Time) -> f64 {
+        if now.since(self.strike_at) > settings.strike_ttl {
+            return 0.0;
+        }
+        self.slow_strikes + self.error_strikes
+    }
+
+    fn move_score(&mut self, settings: &Settings, sample_ms: f64, now: Time) {
+        let old = self.score(settings, now);
+        self.score_ms = settings.ema_alpha * sample_ms + (1.0 - settings.ema_alpha) * old;
+        self.score_until = now + settings.score_ttl;
+    }
+
+    fn observe(&mut self, settings: &Settings, ttft_ms: f64, sent: Time, now: Time) -> Option<Change> {
+        self.move_score(settings, ttft_ms, now);
+        if ttft_ms >= settings.trip_ms {
+            // What was sent before the recovery tells of the time before it.
+            return if sent < self.recovered_at { None } else { self.strike(settings, Strike::Slow, now) };
+        }
+        if ttft_ms < settings.clear_ms {
+            (self.slow_strikes, self.error_strikes) = (0.0, 0.0);
+            if self.degraded {
+                self.degraded = false;
+                self.recovered_at = now;
+                // The old score tells of the bad time: lowest score wins would keep the target out.
+                self.score_ms = ttft_ms;
+                return Some(Change::Recovered);
+            }
+        }
+        None
+    }
+
+    fn strike(&mut self, settings: &Settings, strike: Strike, now: Time) -> Option<Change> {
+        if settings.policy == Policy::RoundRobin {
+            return None;
+        }
+        if now.since(self.strike_at) > settings.strike_ttl {
+            (self.slow_strikes, self.error_strikes) = (0.0, 0.0);
+        }
+        let cause = match strike {
+            Strike::Slow => {
+                self.slow_strikes += 1.0;
+                Cause::Slow
+            }
+            Strike::Error => {
+                self.error_strikes += settings.strike_error;
+                Cause::Errors
+            }
+        };
+        self.strike_at = now;
+        if self.slow_strikes + self.error_strikes < settings.strikes_to_trip {
+            return None;
+        }
+        (self.slow_strikes, self.error_strikes) = (0.0, 0.0);
+        self.degraded_until = now + settings.flag_ttl;
+        let renewed = std::mem::replace(&mut self.degraded, true);
+        (!renewed).then_some(Change::Degraded(cause))
+    }
+
+    fn check_invariants(&self) {
+        debug_assert!(self.score_ms.is_finite() && self.score_ms >= 0.0, "score {}", self.score_ms);
+        debug_assert!(self.slow_strikes >= 0.0 && self.error_strikes >= 0.0);
+        debug_assert!(!self.degraded || self.degraded_until > Time::ZERO);
+    }
+}
