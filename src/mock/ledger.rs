@@ -85,7 +85,7 @@ impl Recorded {
 /// Counters and last requests of one backend.
 #[derive(Debug)]
 pub(super) struct Ledger {
-    clock: Arc<Clock>,
+    clock: Clock,
     counters: watch::Sender<Counters>,
     recent: Mutex<Recent>,
 }
@@ -101,7 +101,7 @@ struct Recent {
 const RECENT_MAX: usize = 64;
 
 impl Ledger {
-    pub(super) fn new(clock: Arc<Clock>) -> Self {
+    pub(super) fn new(clock: Clock) -> Self {
         Self { clock, counters: watch::Sender::default(), recent: Mutex::default() }
     }
 
@@ -264,7 +264,7 @@ mod tests {
 
     #[test]
     fn every_visit_has_one_outcome_and_a_dropped_one_was_cancelled() {
-        let ledger = Arc::new(Ledger::new(Arc::new(Clock::start())));
+        let ledger = Arc::new(Ledger::new(Clock::start()));
         let mut whole = arrive(&ledger);
         whole.end(Outcome::Completed);
         whole.end(Outcome::Faulted);
@@ -281,7 +281,7 @@ mod tests {
 
     #[test]
     fn a_request_in_flight_outlives_a_reset() {
-        let ledger = Arc::new(Ledger::new(Arc::new(Clock::start())));
+        let ledger = Arc::new(Ledger::new(Clock::start()));
         let before = arrive(&ledger);
         ledger.reset();
         let _after = arrive(&ledger);
@@ -296,7 +296,7 @@ mod tests {
 
     #[test]
     fn only_the_last_requests_are_kept() {
-        let ledger = Arc::new(Ledger::new(Arc::new(Clock::start())));
+        let ledger = Arc::new(Ledger::new(Clock::start()));
         for _ in 0..RECENT_MAX + 10 {
             arrive(&ledger).end(Outcome::Completed);
         }

@@ -53,7 +53,7 @@ use tokio::time::timeout;
 pub struct Mock {
     fleet: Arc<Fleet>,
     control: Option<SocketAddr>,
-    clock: Arc<Clock>,
+    clock: Clock,
     _tasks: JoinSet<()>,
 }
 
@@ -88,9 +88,9 @@ impl Mock {
         control: Option<SocketAddr>,
         seed: u64,
     ) -> io::Result<Self> {
-        let clock = Arc::new(Clock::start());
+        let clock = Clock::start();
         let mut tasks = JoinSet::new();
-        let fleet = Arc::new(Fleet::start(specs, &clock, seed, &mut tasks)?);
+        let fleet = Arc::new(Fleet::start(specs, clock, seed, &mut tasks)?);
         let control = control
             .map(|address| control::start(address, Arc::clone(&fleet), &mut tasks))
             .transpose()?;

@@ -5,7 +5,7 @@
 //! ([`crate::mock::script`]) that starts with the arrival of the request.
 
 use crate::mock::ask::{Ask, Delivery, Route, Surface, ask, route};
-use crate::mock::backend::{Backend, wall};
+use crate::mock::backend::Backend;
 use crate::mock::behaviour::Pace;
 use crate::mock::body::{AnswerBody, BrokenOff, play};
 use crate::mock::chat::{chat_body, chat_pieces, completion_body, completion_pieces};
@@ -25,6 +25,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use std::future::pending;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
@@ -108,7 +109,7 @@ impl Exchange {
         let ask = ask(surface, deployment, &self.received.bytes)?;
         let draft = self.backend.draft(&ask, pace)?;
         let reply = match ask.delivery {
-            Delivery::Whole => whole_reply(&ask, draft, ending),
+            Delivery::Whole => whole_reply(&ask, draft, ending, self.backend.clock.unix()),
             Delivery::Stream | Delivery::StreamWithUsage => {
                 visit.streams();
                 streamed_reply(&ask, &draft, ending)
@@ -128,10 +129,10 @@ fn streamed_reply(ask: &Ask, draft: &Draft, ending: &Ending) -> Reply {
 }
 
 /// An answer that is not streamed comes when its last token would have come.
-fn whole_reply(ask: &Ask, mut draft: Draft, ending: &Ending) -> Reply {
+fn whole_reply(ask: &Ask, mut draft: Draft, ending: &Ending, unix: Duration) -> Reply {
     match ending {
         // There are no events to put the error into.
-        Ending::Error(mishap) => return Reply::refusal(&mishap_refusal(*mishap, wall())),
+        Ending::Error(mishap) => return Reply::refusal(&mishap_refusal(*mishap, unix)),
         Ending::Empty => draft.tokens = 0,
         Ending::Whole | Ending::Hang(_) | Ending::Truncated(_) => {}
     }
