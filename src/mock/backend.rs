@@ -14,7 +14,6 @@ use http::HeaderMap;
 use parking_lot::Mutex;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
 use tokio::sync::watch;
 use uuid::Builder;
 
@@ -24,7 +23,7 @@ pub(super) struct Backend {
     pub(super) name: String,
     pub(super) region: String,
     pub(super) address: SocketAddr,
-    pub(super) clock: Arc<Clock>,
+    pub(super) clock: Clock,
     pub(super) ledger: Arc<Ledger>,
     api_key: Option<String>,
     deployments: Option<Vec<String>>,
@@ -34,19 +33,14 @@ pub(super) struct Backend {
 }
 
 impl Backend {
-    pub(super) fn new(
-        spec: BackendSpec,
-        address: SocketAddr,
-        clock: &Arc<Clock>,
-        rng: Rng,
-    ) -> Self {
+    pub(super) fn new(spec: BackendSpec, address: SocketAddr, clock: Clock, rng: Rng) -> Self {
         let BackendSpec { name, listen: _, region, api_key, deployments, behaviour, fault } = spec;
         Self {
             name,
             region,
             address,
-            clock: Arc::clone(clock),
-            ledger: Arc::new(Ledger::new(Arc::clone(clock))),
+            clock,
+            ledger: Arc::new(Ledger::new(clock)),
             api_key,
             deployments,
             behaviour: Mutex::new(behaviour),
@@ -90,7 +84,7 @@ impl Backend {
             let armed = self.armed.borrow();
             (armed.strike(now, &mut self.rng.lock()), armed.since)
         };
-        effect(&fault, now.since(since), wall())
+        effect(&fault, now.since(since), self.clock.unix())
     }
 
     /// Sees that the request has this resource's key.
@@ -135,13 +129,4 @@ impl Backend {
         let bits = u128::from(rng.bits()) << 64 | u128::from(rng.bits());
         Builder::from_random_bytes(bits.to_be_bytes()).into_uuid().to_string()
     }
-}
-
-/// The time of day.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a Retry-After date is a time of day; nothing is decided by it"
-)]
-pub(super) fn wall() -> SystemTime {
-    SystemTime::now()
 }

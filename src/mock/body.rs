@@ -17,9 +17,9 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// The stream was broken off on purpose.
+/// A request or an answer ended before its end: the client left, or a fault broke the answer off.
 #[derive(Clone, Copy, Debug, Error)]
-#[error("the mock broke the answer off")]
+#[error("broken off before the end")]
 pub(super) struct BrokenOff;
 
 pub(super) type AnswerBody = UnsyncBoxBody<Bytes, BrokenOff>;

@@ -10,7 +10,6 @@ use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use socket2::{SockRef, Socket};
-use std::convert::Infallible;
 use std::error::Error;
 use std::io;
 use std::time::Duration;
@@ -33,7 +32,8 @@ pub(super) async fn serve<S, B>(
     mut orders: mpsc::Receiver<Sabotage>,
 ) -> io::Result<()>
 where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+    S: Service<Request<Incoming>, Response = Response<B>>,
+    S::Error: Into<Box<dyn Error + Send + Sync>>,
     S::Future: Send + 'static,
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -55,7 +55,8 @@ where
 /// Speaks HTTP on a stream until either side has had enough.
 pub(super) async fn converse<S, B>(stream: TcpStream, service: S)
 where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+    S: Service<Request<Incoming>, Response = Response<B>>,
+    S::Error: Into<Box<dyn Error + Send + Sync>>,
     S::Future: Send + 'static,
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,

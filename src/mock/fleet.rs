@@ -31,7 +31,7 @@ impl Fleet {
     /// Opens each backend's port and serves it from a task of `tasks`.
     pub(super) fn start(
         specs: Vec<BackendSpec>,
-        clock: &Arc<Clock>,
+        clock: Clock,
         seed: u64,
         tasks: &mut JoinSet<()>,
     ) -> io::Result<Self> {

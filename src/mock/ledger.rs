@@ -6,6 +6,7 @@
 //! `requests = in_flight + completed + rejected + faulted + cancelled_by_client` holds at every moment.
 
 use crate::clock::Clock;
+use crate::time::Time;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
@@ -84,32 +85,35 @@ impl Recorded {
 /// Counters and last requests of one backend.
 #[derive(Debug)]
 pub(super) struct Ledger {
-    clock: Arc<Clock>,
+    clock: Clock,
     counters: watch::Sender<Counters>,
-    recent: Mutex<VecDeque<Recorded>>,
+    recent: Mutex<Recent>,
+}
+
+/// The last requests. Their ids go on counting when the counters start anew, since old ones may be in flight.
+#[derive(Debug, Default)]
+struct Recent {
+    last_id: u64,
+    requests: VecDeque<Recorded>,
 }
 
 /// Older requests are forgotten.
 const RECENT_MAX: usize = 64;
 
 impl Ledger {
-    pub(super) fn new(clock: Arc<Clock>) -> Self {
+    pub(super) fn new(clock: Clock) -> Self {
         Self { clock, counters: watch::Sender::default(), recent: Mutex::default() }
     }
 
     /// Opens the visit of a request whose head has arrived.
     pub(super) fn arrive(self: &Arc<Self>, parts: &http::request::Parts) -> Visit {
-        let mut id = 0;
         let mut recent = self.recent.lock();
-        self.counters.send_modify(|counters| {
-            counters.requests += 1;
-            counters.in_flight += 1;
-            id = counters.requests;
-        });
-        if recent.len() >= RECENT_MAX {
-            recent.pop_front();
+        recent.last_id += 1;
+        let id = recent.last_id;
+        if recent.requests.len() >= RECENT_MAX {
+            recent.requests.pop_front();
         }
-        recent.push_back(Recorded {
+        recent.requests.push_back(Recorded {
             id,
             method: parts.method.to_string(),
             path: parts.uri.path_and_query().map_or_else(String::new, ToString::to_string),
@@ -125,6 +129,10 @@ impl Ledger {
             outcome: None,
         });
         drop(recent);
+        self.counters.send_modify(|counters| {
+            counters.requests += 1;
+            counters.in_flight += 1;
+        });
         Visit { ledger: Arc::clone(self), id, open: true }
     }
 
@@ -138,12 +146,12 @@ impl Ledger {
 
     /// The last requests, the oldest first.
     pub(super) fn recent(&self) -> Vec<Recorded> {
-        self.recent.lock().iter().cloned().collect()
+        self.recent.lock().requests.iter().cloned().collect()
     }
 
     /// Starts counting anew. Requests in flight stay counted as arrived, so that the sum stays right.
     pub(super) fn reset(&self) {
-        self.recent.lock().clear();
+        self.recent.lock().requests.clear();
         self.counters.send_modify(|counters| {
             let Counters { in_flight, listening, .. } = *counters;
             *counters =
@@ -156,7 +164,7 @@ impl Ledger {
     }
 
     pub(super) fn now_ms(&self) -> u64 {
-        let now = self.clock.now().since(crate::time::Time::ZERO);
+        let now = self.clock.now().since(Time::ZERO);
         u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
     }
 
@@ -182,7 +190,7 @@ impl Ledger {
 
     fn amend(&self, id: u64, change: impl FnOnce(&mut Recorded)) {
         if let Some(recorded) =
-            self.recent.lock().iter_mut().rev().find(|recorded| recorded.id == id)
+            self.recent.lock().requests.iter_mut().rev().find(|recorded| recorded.id == id)
         {
             change(recorded);
         }
@@ -256,7 +264,7 @@ mod tests {
 
     #[test]
     fn every_visit_has_one_outcome_and_a_dropped_one_was_cancelled() {
-        let ledger = Arc::new(Ledger::new(Arc::new(Clock::start())));
+        let ledger = Arc::new(Ledger::new(Clock::start()));
         let mut whole = arrive(&ledger);
         whole.end(Outcome::Completed);
         whole.end(Outcome::Faulted);
@@ -272,8 +280,23 @@ mod tests {
     }
 
     #[test]
+    fn a_request_in_flight_outlives_a_reset() {
+        let ledger = Arc::new(Ledger::new(Clock::start()));
+        let before = arrive(&ledger);
+        ledger.reset();
+        let _after = arrive(&ledger);
+        drop(before);
+        let counters = ledger.counters();
+        assert_eq!(
+            (counters.requests, counters.in_flight, counters.cancelled_by_client),
+            (2, 1, 1)
+        );
+        assert_eq!(ledger.recent().pop().unwrap().outcome, None);
+    }
+
+    #[test]
     fn only_the_last_requests_are_kept() {
-        let ledger = Arc::new(Ledger::new(Arc::new(Clock::start())));
+        let ledger = Arc::new(Ledger::new(Clock::start()));
         for _ in 0..RECENT_MAX + 10 {
             arrive(&ledger).end(Outcome::Completed);
         }

@@ -31,17 +31,10 @@ mod script;
 mod service;
 mod spec;
 
-pub use crate::mock::behaviour::Behaviour;
-pub use crate::mock::behaviour::Headers;
-pub use crate::mock::control::BackendStatus;
-pub use crate::mock::control::HELP;
-pub use crate::mock::fault::Fault;
-pub use crate::mock::fault::Injection;
-pub use crate::mock::fault::Limit;
-pub use crate::mock::fault::RetryAfter;
-pub use crate::mock::ledger::Counters;
-pub use crate::mock::ledger::Outcome;
-pub use crate::mock::ledger::Recorded;
+pub use crate::mock::behaviour::{Behaviour, Headers};
+pub use crate::mock::control::{BackendStatus, HELP};
+pub use crate::mock::fault::{Fault, Injection, Limit, RetryAfter};
+pub use crate::mock::ledger::{Counters, Outcome, Recorded};
 pub use crate::mock::spec::BackendSpec;
 
 use crate::clock::Clock;
@@ -60,7 +53,7 @@ use tokio::time::timeout;
 pub struct Mock {
     fleet: Arc<Fleet>,
     control: Option<SocketAddr>,
-    clock: Arc<Clock>,
+    clock: Clock,
     _tasks: JoinSet<()>,
 }
 
@@ -95,9 +88,9 @@ impl Mock {
         control: Option<SocketAddr>,
         seed: u64,
     ) -> io::Result<Self> {
-        let clock = Arc::new(Clock::start());
+        let clock = Clock::start();
         let mut tasks = JoinSet::new();
-        let fleet = Arc::new(Fleet::start(specs, &clock, seed, &mut tasks)?);
+        let fleet = Arc::new(Fleet::start(specs, clock, seed, &mut tasks)?);
         let control = control
             .map(|address| control::start(address, Arc::clone(&fleet), &mut tasks))
             .transpose()?;

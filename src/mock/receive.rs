@@ -16,7 +16,7 @@ pub(super) struct Received {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unreadable {
     TooLarge,
-    ClientLeft,
+    BrokenOff,
 }
 
 /// As long as a body may be.
@@ -27,7 +27,7 @@ pub(super) async fn receive(mut body: Incoming) -> Result<Received, Unreadable> 
     let mut bytes = BytesMut::new();
     let mut digest = Sha256::new();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| Unreadable::ClientLeft)?;
+        let frame = frame.map_err(|_| Unreadable::BrokenOff)?;
         let Ok(data) = frame.into_data() else { continue };
         if bytes.len() + data.len() > BODY_BYTES_MAX {
             return Err(Unreadable::TooLarge);

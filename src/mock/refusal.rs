@@ -3,7 +3,7 @@
 use crate::mock::fault::{Limit, RetryAfter};
 use http::StatusCode;
 use serde_json::{Value, json};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// An answer that is an error.
 #[derive(Clone, Debug, PartialEq)]
@@ -100,15 +100,15 @@ impl Refusal {
         coded(StatusCode::PAYLOAD_TOO_LARGE, "413", "The request body is too large.")
     }
 
-    /// A limit was exceeded. `wall` is the time of day, which one form of `Retry-After` needs.
-    pub(super) fn rate_limited(retry_after: RetryAfter, limit: Limit, wall: SystemTime) -> Self {
+    /// A limit was exceeded. `unix` is the time since 1970, which one form of `Retry-After` needs.
+    pub(super) fn rate_limited(retry_after: RetryAfter, limit: Limit, unix: Duration) -> Self {
         let seconds = |seconds: u64| ("retry-after", seconds.to_string());
         let millis = |millis: u64| ("retry-after-ms", millis.to_string());
         let mut headers = match retry_after {
             RetryAfter::None => Vec::new(),
             RetryAfter::Seconds(after) => vec![seconds(after)],
             RetryAfter::Millis(after) => vec![millis(after)],
-            RetryAfter::Date(after) => vec![("retry-after", date(wall, after))],
+            RetryAfter::Date(after) => vec![("retry-after", date(unix, after))],
             RetryAfter::Both { seconds: after, millis: after_ms } => {
                 vec![seconds(after), millis(after_ms)]
             }
@@ -180,22 +180,21 @@ fn exceeded(limit: Limit) -> &'static str {
 /// The longest that a date lies ahead: beyond it a date is no test of anything.
 const DATE_SECONDS_MAX: u64 = 10 * 365 * 24 * 3_600;
 
-fn date(wall: SystemTime, ahead_seconds: u64) -> String {
-    httpdate::fmt_http_date(
-        wall + std::time::Duration::from_secs(ahead_seconds.min(DATE_SECONDS_MAX)),
-    )
+fn date(unix: Duration, ahead_seconds: u64) -> String {
+    let ahead = Duration::from_secs(ahead_seconds.min(DATE_SECONDS_MAX));
+    httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + unix + ahead)
 }
 
 #[cfg(test)]
 mod tests {
     use crate::mock::fault::{Limit, RetryAfter};
     use crate::mock::refusal::Refusal;
-    use std::time::SystemTime;
+    use std::time::Duration;
 
     #[test]
     fn each_form_of_retry_after_has_its_headers() {
         let check = |form: RetryAfter, expected: &[(&str, &str)]| {
-            let refusal = Refusal::rate_limited(form, Limit::TokenRate, SystemTime::UNIX_EPOCH);
+            let refusal = Refusal::rate_limited(form, Limit::TokenRate, Duration::ZERO);
             let found: Vec<_> =
                 refusal.headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
             assert_eq!(found, expected);

@@ -5,9 +5,9 @@
 //! ([`crate::mock::script`]) that starts with the arrival of the request.
 
 use crate::mock::ask::{Ask, Delivery, Route, Surface, ask, route};
-use crate::mock::backend::{Backend, wall};
+use crate::mock::backend::Backend;
 use crate::mock::behaviour::Pace;
-use crate::mock::body::{AnswerBody, play};
+use crate::mock::body::{AnswerBody, BrokenOff, play};
 use crate::mock::chat::{chat_body, chat_pieces, completion_body, completion_pieces};
 use crate::mock::connection::Sabotage;
 use crate::mock::draft::Draft;
@@ -23,9 +23,9 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{Request, Response};
 use hyper::body::Incoming;
-use std::convert::Infallible;
 use std::future::pending;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
@@ -37,19 +37,19 @@ struct Exchange {
     received: Received,
 }
 
-/// Answers a request. Never fails: what goes wrong is an answer, or the end of the connection.
+/// Answers a request. Fails only when the request did not arrive in full.
 pub(super) async fn answer(
     backend: Arc<Backend>,
     orders: mpsc::Sender<Sabotage>,
     request: Request<Incoming>,
-) -> Result<Response<AnswerBody>, Infallible> {
+) -> Result<Response<AnswerBody>, BrokenOff> {
     let arrival = Instant::now();
     let (parts, body) = request.into_parts();
     let mut visit = backend.ledger.arrive(&parts);
     let received = match receive(body).await {
         Ok(received) => received,
-        // Nobody is there to read an answer; the connection is about to end.
-        Err(Unreadable::ClientLeft) => return pending().await,
+        // Nobody is there to read an answer. The error ends the connection, or the HTTP/2 stream.
+        Err(Unreadable::BrokenOff) => return Err(BrokenOff),
         Err(Unreadable::TooLarge) => {
             let identity = Identity::new(&backend, &Received::default());
             let reply = Reply::refusal(&Refusal::too_large());
@@ -109,7 +109,7 @@ impl Exchange {
         let ask = ask(surface, deployment, &self.received.bytes)?;
         let draft = self.backend.draft(&ask, pace)?;
         let reply = match ask.delivery {
-            Delivery::Whole => whole_reply(&ask, draft, ending),
+            Delivery::Whole => whole_reply(&ask, draft, ending, self.backend.clock.unix()),
             Delivery::Stream | Delivery::StreamWithUsage => {
                 visit.streams();
                 streamed_reply(&ask, &draft, ending)
@@ -129,10 +129,10 @@ fn streamed_reply(ask: &Ask, draft: &Draft, ending: &Ending) -> Reply {
 }
 
 /// An answer that is not streamed comes when its last token would have come.
-fn whole_reply(ask: &Ask, mut draft: Draft, ending: &Ending) -> Reply {
+fn whole_reply(ask: &Ask, mut draft: Draft, ending: &Ending, unix: Duration) -> Reply {
     match ending {
         // There are no events to put the error into.
-        Ending::Error(mishap) => return Reply::refusal(&mishap_refusal(*mishap, wall())),
+        Ending::Error(mishap) => return Reply::refusal(&mishap_refusal(*mishap, unix)),
         Ending::Empty => draft.tokens = 0,
         Ending::Whole | Ending::Hang(_) | Ending::Truncated(_) => {}
     }

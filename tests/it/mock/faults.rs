@@ -143,6 +143,17 @@ async fn a_stream_that_is_left_half_way_is_cancelled() {
 }
 
 #[tokio::test]
+async fn a_client_that_leaves_while_it_sends_is_cancelled() {
+    let stage = Stage::new(Behaviour::instant()).await;
+    let mut stream = TcpStream::connect(stage.mock.address("a").unwrap()).await.unwrap();
+    let head = format!("POST {CHAT} HTTP/1.1\r\nhost: mock\r\ncontent-length: 100\r\n\r\n");
+    stream.write_all(format!("{head}half").as_bytes()).await.unwrap();
+    stage.mock.wait_until("a", |counters| counters.in_flight == 1).await.unwrap();
+    drop(stream);
+    stage.mock.wait_until("a", one_cancelled).await.unwrap();
+}
+
+#[tokio::test]
 async fn slow_tokens_leave_the_first_one_punctual() {
     let behaviour = Behaviour { gap_ms: 1.0, ..Behaviour::instant() };
     let stage = Stage::new(behaviour).await;
