@@ -46,7 +46,7 @@ pub(super) fn read(
             probe: section.flag(&keys::APP_PROBE, problems),
             anonymous: anonymous(&section, &mut others, exposure, problems),
         };
-        if section.get("api_keys").is_none() && !app.anonymous {
+        if section.lacks("api_keys") && !app.anonymous {
             problems.refuse(
                 &section.spot,
                 "no way to prove a request",

@@ -79,8 +79,9 @@ impl<'a> At<'a> {
     pub(super) fn section(&self, pattern: &str, problems: &mut Problems) -> Section<'a> {
         let allowed = keys::allowed(pattern);
         let what = format!("a map with {}", names::list(&allowed));
-        let entries = self.entries(&what, problems).unwrap_or_default();
-        for (name, at) in entries.iter().filter(|(name, _)| !allowed.contains(name)) {
+        let entries = self.entries(&what, problems);
+        let unknown = entries.iter().flatten().filter(|(name, _)| !allowed.contains(name));
+        for (name, at) in unknown {
             let spot = if is_secret(pattern) { self.spot_at(at.key) } else { at.key_spot() };
             problems.refuse(&spot, "unknown key", names::did_you_mean(name, &allowed));
         }

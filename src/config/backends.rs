@@ -48,12 +48,10 @@ pub(super) fn read<'a>(
         backends.names.push(name);
         let name = names::check(name, &at.key_spot(), problems);
         let section = at.section("backends.*", problems);
-        if section.get("weight").is_some()
-            && section.whole(&keys::WEIGHT, &mut Problems::default()) != 1
-        {
+        let Some(backend) = backend(&section, exposure, problems) else { continue };
+        if backend.weight != keys::WEIGHT.default {
             backends.weights.extend(section.spot_of(keys::WEIGHT.path).cloned());
         }
-        let Some(backend) = backend(&section, exposure, problems) else { continue };
         let place = (backend.endpoint.host.clone(), backend.endpoint.port);
         if let Some(other) = endpoints.insert(place, at.spot.path.clone()) {
             let wrong = format!("the same endpoint as `{other}`");

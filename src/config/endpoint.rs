@@ -72,8 +72,8 @@ fn split_port(authority: &str) -> Result<(&str, Option<u16>), Refusal> {
         _ => return Ok((authority, None)),
     };
     let digits = port.bytes().all(|b| b.is_ascii_digit());
-    match port.parse() {
-        Ok(1..) if digits => Ok((host, port.parse().ok())),
+    match port.parse::<u16>() {
+        Ok(port @ 1..) if digits => Ok((host, Some(port))),
         _ => Err(("not a port behind the host", "write a number from 1 to 65535, or leave it out")),
     }
 }

@@ -56,7 +56,7 @@ fn deployments(
     backends: &Backends<'_>,
     problems: &mut Problems,
 ) -> BTreeMap<String, String> {
-    const WHAT: &str = "backends: `[NAME]` or `{ NAME: deployment }`";
+    const WHAT: &str = "`[NAME]` or `{ NAME: deployment }`";
     let mut found = BTreeMap::new();
     if matches!(at.value(), Value::List(_)) {
         for item in at.items(WHAT, problems) {

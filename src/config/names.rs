@@ -49,13 +49,23 @@ fn is_word_byte(byte: u8) -> bool {
 
 /// The name among `known` that was probably meant, or else all of them.
 pub(super) fn did_you_mean(name: &str, known: &[&str]) -> String {
-    let likeness = |candidate: &&str| strsim::jaro_winkler(name, candidate);
-    let best = known.iter().copied().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+    let best = known
+        .iter()
+        .map(|known| (likeness(name, known), *known))
+        .max_by(|a, b| a.0.total_cmp(&b.0));
     match best {
-        Some(best) if likeness(&best) >= ALIKE => format!("did you mean `{best}`?"),
+        Some((likeness, best)) if likeness >= ALIKE => format!("did you mean `{}`?", shown(best)),
+        Some((_, only)) if known.len() == 1 => format!("write `{}`", shown(only)),
         Some(_) => format!("write one of {}", list(known)),
         None => "there is none yet".to_owned(),
     }
+}
+
+/// 0 to 1. One slip in a short word, such as `gtp`, is more alike than Jaro and Winkler find it.
+fn likeness(name: &str, known: &str) -> f64 {
+    let slip =
+        (3..=LENGTH_MAX).contains(&name.len()) && strsim::damerau_levenshtein(name, known) == 1;
+    if slip { 0.95 } else { strsim::jaro_winkler(name, known) }
 }
 
 /// `a`, `b`, `c`; not more than fit on a line or two.

@@ -4,6 +4,7 @@
 //! this module quotes a value by itself: the caller decides what may be repeated, because a value that
 //! stands where a secret belongs must never be.
 
+use serde::Serialize;
 use std::fmt;
 
 /// A place in the file; both numbers count from 1.
@@ -25,7 +26,7 @@ pub(super) struct Spot {
 }
 
 /// One mistake, or one warning.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Problem {
     /// Line in the file, from 1.
     pub line: u32,

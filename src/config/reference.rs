@@ -43,11 +43,15 @@ fn describe(key: Key) -> (String, String) {
             };
             ((*about).to_owned(), entry)
         }
-        Key::Text(Text { path: _, shown, need, about }) => match need {
-            Need::Required => (format!("Required. {about}"), format!("{name}: {shown}")),
-            Need::Default => (format!("Default: {shown}. {about}"), format!("{name}: {shown}")),
-            Need::Optional => (format!("Optional. {about}"), format!("# {name}: {shown}")),
-        },
+        Key::Text(Text { path: _, shown, need, about }) => {
+            let entry = format!("{name}: {shown}");
+            match need {
+                Need::Required => (format!("Required. {about}"), entry),
+                Need::Default => (format!("Default {shown}.\n{about}"), entry),
+                Need::OneOf => ((*about).to_owned(), entry),
+                Need::Optional => (format!("Optional. {about}"), format!("# {entry}")),
+            }
+        }
         Key::Word(key) => {
             let facts = format!("One of {}; default {}.", key.words.join(", "), key.default);
             (format!("{facts}\n{}", key.about), format!("{name}: {}", key.default))

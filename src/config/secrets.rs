@@ -22,21 +22,15 @@ pub(super) fn source(at: &At<'_>, problems: &mut Problems) -> Option<SecretSourc
         problems.refuse(&at.spot, "a secret, or nothing, where its source belongs", instead);
         return None;
     }
-    let mut found = Vec::new();
-    for (form, value) in at.entries(FORMS, problems).unwrap_or_default() {
-        match form {
-            "env" | "file" | "credential" => found.push((form, value)),
-            _ => problems.refuse(&at.spot, "an unknown key", format!("write {FORMS}")),
-        }
+    let entries = at.entries(FORMS, problems).unwrap_or_default();
+    if let [(form @ ("env" | "file" | "credential"), value)] = entries.as_slice() {
+        return read(form, value, problems);
     }
-    if let [(form, value)] = found.as_slice() {
-        return one_of(form, value, problems);
-    }
-    problems.refuse(&at.spot, "not exactly one source", format!("write {FORMS}"));
+    problems.refuse(&at.spot, "not exactly one source of a secret", format!("write {FORMS}"));
     None
 }
 
-fn one_of(form: &str, at: &At<'_>, problems: &mut Problems) -> Option<SecretSource> {
+fn read(form: &str, at: &At<'_>, problems: &mut Problems) -> Option<SecretSource> {
     match form {
         "env" => {
             let name = at.text("the name of an environment variable", problems)?;

@@ -19,16 +19,22 @@ use std::time::Duration;
 pub(super) struct Section<'a> {
     /// Where its own key stands.
     pub(super) spot: Spot,
-    entries: Vec<(&'a str, At<'a>)>,
+    /// `None` if something else stood here, which is noted: then nothing in it is missing as well.
+    entries: Option<Vec<(&'a str, At<'a>)>>,
 }
 
 impl<'a> Section<'a> {
-    pub(super) fn new(spot: Spot, entries: Vec<(&'a str, At<'a>)>) -> Self {
+    pub(super) fn new(spot: Spot, entries: Option<Vec<(&'a str, At<'a>)>>) -> Self {
         Self { spot, entries }
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&At<'a>> {
-        self.entries.iter().find(|(key, _)| *key == name).map(|(_, at)| at)
+        self.entries.iter().flatten().find(|(key, _)| *key == name).map(|(_, at)| at)
+    }
+
+    /// Whether the key is missing from a map that is one.
+    pub(super) fn lacks(&self, name: &str) -> bool {
+        self.entries.is_some() && self.get(name).is_none()
     }
 
     /// Like [`Section::get`]; notes that the key is missing. `what` says what to write.
@@ -38,19 +44,18 @@ impl<'a> Section<'a> {
         what: &str,
         problems: &mut Problems,
     ) -> Option<&At<'a>> {
-        let found = self.get(name);
-        if found.is_none() {
+        if self.lacks(name) {
             let instead = format!("write `{name}: {what}`");
             problems.refuse(&self.spot, format!("`{name}` is missing"), instead);
         }
-        found
+        self.get(name)
     }
 
     /// The section whose rows stand below `pattern`; empty if it is not written.
     pub(super) fn inner(&self, pattern: &'static str, problems: &mut Problems) -> Self {
         match self.get(keys::name(pattern)) {
             Some(at) => at.section(pattern, problems),
-            None => Self::new(self.spot.clone(), Vec::new()),
+            None => Self::new(self.spot.clone(), Some(Vec::new())),
         }
     }
 
@@ -62,7 +67,9 @@ impl<'a> Section<'a> {
     pub(super) fn flag(&self, key: &'static Flag, problems: &mut Problems) -> bool {
         let Some(at) = self.get(keys::name(key.path)) else { return key.default };
         let Value::Flag(flag) = at.value() else {
-            return at.mismatch("a flag", "true or false", problems).unwrap_or(key.default);
+            return at
+                .mismatch("true or false", "`true` or `false`", problems)
+                .unwrap_or(key.default);
         };
         *flag
     }
@@ -111,24 +118,33 @@ impl<'a> Section<'a> {
         to_duration(self.real_or(key, default.as_secs_f64(), problems))
     }
 
+    /// Whether a number is written that was noted as a problem: then it says nothing about others.
+    pub(super) fn misread(&self, key: &'static Real) -> bool {
+        self.get(keys::name(key.path)).is_some_and(|at| in_range(at, key).is_none())
+    }
+
     fn real_or(&self, key: &'static Real, default: f64, problems: &mut Problems) -> f64 {
         let Some(at) = self.get(keys::name(key.path)) else { return default };
-        let number = match *at.value() {
-            Value::Number(number) => number,
-            // No range goes further than 32 bits.
-            Value::Whole(number) => u32::try_from(number).map_or(f64::INFINITY, f64::from),
-            Value::Null | Value::Flag(_) | Value::Text(_) | Value::List(_) | Value::Map(_) => {
-                f64::NAN
-            }
-        };
-        // What is not a number is in no range.
-        if (key.least..=key.most).contains(&number) {
+        if let Some(number) = in_range(at, key) {
             return number;
         }
         let what = format!("a number from {} to {} ({})", key.least, key.most, key.unit);
         refuse_number(at, &what, problems);
         default
     }
+}
+
+fn in_range(at: &At<'_>, key: &'static Real) -> Option<f64> {
+    let number = match *at.value() {
+        Value::Number(number) => number,
+        // No range goes further than 32 bits.
+        Value::Whole(number) => f64::from(u32::try_from(number).ok()?),
+        Value::Null | Value::Flag(_) | Value::Text(_) | Value::List(_) | Value::Map(_) => {
+            return None;
+        }
+    };
+    // A NaN is in no range.
+    (key.least..=key.most).contains(&number).then_some(number)
 }
 
 fn refuse_number(at: &At<'_>, what: &str, problems: &mut Problems) {

@@ -82,7 +82,7 @@ fn at_most(
     high: (&'static Real, f64),
     problems: &mut Problems,
 ) {
-    if low.1 <= high.1 {
+    if low.1 <= high.1 || section.misread(low.0) || section.misread(high.0) {
         return;
     }
     let (low_name, high_name) = (keys::name(low.0.path), keys::name(high.0.path));

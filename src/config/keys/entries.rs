@@ -132,7 +132,7 @@ pub(super) const ENTRIES: &[Key] = &[
     Key::Text(&Text {
         path: "backends.*.auth.api_key.env",
         shown: "EUS2_KEY",
-        need: Need::Required,
+        need: Need::OneOf,
         about: "An environment variable.",
     }),
     Key::Text(&Text {

@@ -63,6 +63,8 @@ pub(super) enum Need {
     Required,
     /// What the reference shows is the default.
     Default,
+    /// Another of its kind stands for it, and the reference shows this one.
+    OneOf,
     /// Nothing; the reference shows it as a comment.
     Optional,
 }
