@@ -35,6 +35,9 @@ use std::time::Duration;
 /// Retry-After of a 503: long enough to let a region recover a little, short enough to be kept to.
 const COME_BACK: Duration = Duration::from_secs(5);
 
+/// Keeps the peers of the connector apart from those of the native path.
+const CONNECTOR_GROUP: u64 = 1;
+
 /// Chooses the target of the next attempt and opens its lease.
 pub(super) fn choose(ctx: &mut Context, proxy: &FirstlightProxy) -> std::result::Result<HttpPeer, ClientError> {
     let admitted = ctx.admitted.as_ref().ok_or(ClientError::Internal)?;
@@ -53,6 +56,10 @@ pub(super) fn choose(ctx: &mut Context, proxy: &FirstlightProxy) -> std::result:
     if admitted.route.operation != Operation::Models {
         // Sends Pingora to our connector instead of its own.
         peer.options.alpn = ALPN::Custom(CustomALPN::new(b"llm".to_vec()));
+        // Pingora first looks for an idle HTTP/1.1 connection of its own to this peer, which a request on
+        // the native path may have left, and would send this one there without its body. A key of its own
+        // finds none.
+        peer.group_key = CONNECTOR_GROUP;
     }
     ctx.chosen = Some(Chosen { lease, why });
     Ok(peer)
@@ -179,7 +186,9 @@ pub(super) fn native_connect_failed(ctx: &mut Context, proxy: &FirstlightProxy) 
         backend.next_address();
         ctx.progress.lock().attempts.push(native_record(backend, chosen.why, Outcome::Connect));
     }
-    drop(chosen.lease.failed(now));
+    if let Some(event) = chosen.lease.failed(now) {
+        proxy.telemetry.target_changed(&admitted.model, event);
+    }
     let max_attempts = ctx.snapshot.config.retry.max_attempts;
     ctx.progress.decide(&admitted.model, Outcome::Connect, max_attempts, now).is_ok()
 }
