@@ -42,8 +42,6 @@ enum Exit {
     Done,
     /// The configuration has problems, or a claim did not hold.
     Problems,
-    /// Could not start, or a file could not be used.
-    Failed,
 }
 
 /// Runs the command that the process was started with.
@@ -58,7 +56,6 @@ pub fn main() -> ExitCode {
     match result {
         Ok(Exit::Done) => ExitCode::SUCCESS,
         Ok(Exit::Problems) => ExitCode::from(1),
-        Ok(Exit::Failed) => ExitCode::from(3),
         Err(error) => {
             eprintln!("firstlight: {error:#}");
             ExitCode::from(3)
