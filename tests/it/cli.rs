@@ -43,8 +43,14 @@ fn a_good_file_is_told_in_one_line() {
 
 #[test]
 fn every_problem_is_told_with_its_place() {
-    let text = local("127.0.0.1:0").replace("gpt-4o: {}", "gpt-4o: { backend: [a] }") + "rooting: {}\n";
-    check(&["check"], &text, 1, &[".yaml:4:", "did you mean `backends`", ".yaml:7:1", "did you mean `routing`"]);
+    let text =
+        local("127.0.0.1:0").replace("gpt-4o: {}", "gpt-4o: { backend: [a] }") + "rooting: {}\n";
+    check(
+        &["check"],
+        &text,
+        1,
+        &[".yaml:4:", "did you mean `backends`", ".yaml:7:1", "did you mean `routing`"],
+    );
     check(&["run", "--config"], &text, 1, &[".yaml:4:", ".yaml:7:1"]);
 }
 
@@ -66,15 +72,26 @@ fn exit_codes_are_as_documented() {
     assert!(text.lines().count() <= 24 && text.contains("Exit codes"), "{text}");
     assert_eq!(firstlight(&["nonsense"]).status.code(), Some(2));
     assert_eq!(firstlight(&["check", "/no/such/file"]).status.code(), Some(3));
-    let missing = local("127.0.0.1:0").replace("auth: none", "auth: { api_key: { env: FIRSTLIGHT_NO_SUCH_KEY } }");
-    check(&["run", "--config"], &missing, 3, &["backends.a.auth.api_key", "FIRSTLIGHT_NO_SUCH_KEY is not set"]);
+    let missing = local("127.0.0.1:0")
+        .replace("auth: none", "auth: { api_key: { env: FIRSTLIGHT_NO_SUCH_KEY } }");
+    check(
+        &["run", "--config"],
+        &missing,
+        3,
+        &["backends.a.auth.api_key", "FIRSTLIGHT_NO_SUCH_KEY is not set"],
+    );
 }
 
 #[test]
 fn a_taken_port_is_one_clear_line() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    check(&["run", "--config"], &local(&address), 3, &["cannot listen on", &address, "free the port"]);
+    check(
+        &["run", "--config"],
+        &local(&address),
+        3,
+        &["cannot listen on", &address, "free the port"],
+    );
 }
 
 #[test]
@@ -98,14 +115,22 @@ fn it_starts_on_a_free_port_says_which_and_stops_on_sigterm() {
     let config = file(&local("127.0.0.1:0"));
     let mut command = Command::new(env!("CARGO_BIN_EXE_firstlight"));
     command.args(["run", "--config", &config.path().display().to_string()]);
-    let mut started = Started(command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap());
+    let mut started =
+        Started(command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap());
     let mut log = BufReader::new(started.0.stderr.take().unwrap()).lines();
     let mut address = |message: &str| {
-        let line: Value = log.by_ref().map(|l| serde_json::from_str(&l.unwrap()).unwrap()).find(|l: &Value| l["message"] == message).unwrap();
+        let line: Value = log
+            .by_ref()
+            .map(|l| serde_json::from_str(&l.unwrap()).unwrap())
+            .find(|l: &Value| l["message"] == message)
+            .unwrap();
         line["address"].as_str().unwrap().to_owned()
     };
     let (front, admin) = (address("listening"), address("admin listening"));
-    assert!(std::net::TcpStream::connect(&front).is_ok() && std::net::TcpStream::connect(&admin).is_ok());
+    assert!(
+        std::net::TcpStream::connect(&front).is_ok()
+            && std::net::TcpStream::connect(&admin).is_ok()
+    );
     let id = started.0.id().to_string();
     assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
     assert_eq!(started.0.wait().unwrap().code(), Some(0));

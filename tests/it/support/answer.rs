@@ -126,7 +126,8 @@ fn check_headers(response: &Response) {
     let headers = response.headers();
     for (name, value) in headers {
         let name = name.as_str();
-        let allowed = ALLOWED.contains(&name) || ALLOWED_PREFIXES.iter().any(|p| name.starts_with(p));
+        let allowed =
+            ALLOWED.contains(&name) || ALLOWED_PREFIXES.iter().any(|p| name.starts_with(p));
         assert!(allowed, "the header {name} must not reach a client");
         assert_ne!(value.as_bytes(), super::BACKEND_KEY.as_bytes(), "the backend's key in {name}");
     }
@@ -139,5 +140,7 @@ fn check_headers(response: &Response) {
 pub(crate) fn content_of(stream: &str) -> String {
     let events = stream.lines().filter_map(|line| line.strip_prefix("data: "));
     let deltas = events.filter_map(|data| serde_json::from_str::<Value>(data).ok());
-    deltas.filter_map(|event| Some(event["choices"].get(0)?["delta"]["content"].as_str()?.to_owned())).collect()
+    deltas
+        .filter_map(|event| Some(event["choices"].get(0)?["delta"]["content"].as_str()?.to_owned()))
+        .collect()
 }

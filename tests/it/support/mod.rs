@@ -179,7 +179,9 @@ fn yaml(setup: &Setup, mock: &Mock, key_file: &str) -> String {
 }
 
 /// A client without TLS trust: every world is on loopback.
-pub(crate) fn client(configure: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder) -> Client {
+pub(crate) fn client(
+    configure: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
+) -> Client {
     pingora_core::tls::install_default_crypto_provider();
     configure(Client::builder().tls_certs_only([]).no_proxy()).build().unwrap()
 }
@@ -194,7 +196,10 @@ pub(crate) fn streamed_chat() -> Value {
 }
 
 /// Polls until there is something, and panics after twenty seconds without it.
-pub(crate) async fn wait_for<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut() -> F) -> T {
+pub(crate) async fn wait_for<T, F: Future<Output = Option<T>>>(
+    what: &str,
+    mut look: impl FnMut() -> F,
+) -> T {
     let patience = tokio::time::Instant::now() + Duration::from_secs(20);
     loop {
         if let Some(found) = look().await {

@@ -13,7 +13,8 @@ async fn health_and_metrics_are_served_and_nothing_else() {
     let (status, text) = world.admin("/metrics").await;
     assert_eq!(status, 200);
     assert!(text.contains("firstlight_build_info{version="));
-    let post = world.client.post(format!("http://{}/metrics", world.proxy.admin_address().unwrap()));
+    let post =
+        world.client.post(format!("http://{}/metrics", world.proxy.admin_address().unwrap()));
     assert_eq!(post.send().await.unwrap().status(), 405);
 }
 
@@ -43,7 +44,9 @@ async fn every_metric_of_a_busy_proxy_is_in_the_table() {
     for name in served {
         assert!(METRICS.iter().any(|row| row.name == name), "{name} is not in the table");
     }
-    for name in ["firstlight_ttft_seconds", "firstlight_client_ttft_seconds", "firstlight_picks_total"] {
+    for name in
+        ["firstlight_ttft_seconds", "firstlight_client_ttft_seconds", "firstlight_picks_total"]
+    {
         assert!(text.contains(name), "{name}");
     }
 }
@@ -51,7 +54,10 @@ async fn every_metric_of_a_busy_proxy_is_in_the_table() {
 #[tokio::test(flavor = "multi_thread")]
 async fn while_it_drains_it_is_not_ready_and_streams_finish() {
     let setup = crate::support::Setup {
-        behaviour: firstlight::mock::Behaviour { gap_ms: 50.0, ..firstlight::mock::Behaviour::instant() },
+        behaviour: firstlight::mock::Behaviour {
+            gap_ms: 50.0,
+            ..firstlight::mock::Behaviour::instant()
+        },
         ..crate::support::Setup::default()
     };
     let world = World::of(setup).await;

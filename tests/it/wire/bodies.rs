@@ -2,7 +2,7 @@
 //!
 //! The checksum is taken by the mock, over what it received.
 
-use crate::support::{Answer, KEY, Setup, V1_CHAT, World, client, wait_for};
+use crate::support::{Answer, KEY, Setup, V1_CHAT, World, client};
 use firstlight::mock::{Fault, Limit, RetryAfter};
 use reqwest::{Client, ClientBuilder};
 use serde_json::json;
@@ -22,7 +22,8 @@ enum Framing {
 fn body_of(size: usize) -> Vec<u8> {
     let mut body = json!({"model": "gpt-4o", "messages": [{"role": "user", "content": ""}]});
     let padding = size.saturating_sub(body.to_string().len());
-    let text: String = (0..padding).map(|i| char::from(b'a' + u8::try_from(i % 26).unwrap())).collect();
+    let text: String =
+        (0..padding).map(|i| char::from(b'a' + u8::try_from(i % 26).unwrap())).collect();
     body["messages"][0]["content"] = text.into();
     body.to_string().into_bytes()
 }
@@ -33,7 +34,8 @@ async fn send(client: &Client, base: &str, body: &[u8], framing: Framing) -> Ans
     let request = match framing {
         Framing::Length => request.body(body.to_vec()),
         Framing::Chunked => {
-            let chunks: Vec<_> = body.chunks(9_000).map(|c| Ok::<_, Infallible>(c.to_vec())).collect();
+            let chunks: Vec<_> =
+                body.chunks(9_000).map(|c| Ok::<_, Infallible>(c.to_vec())).collect();
             request.body(reqwest::Body::wrap_stream(futures_util::stream::iter(chunks)))
         }
     };
@@ -50,7 +52,11 @@ fn check_arrived(world: &World, region: &str, body: &[u8], what: &str) {
 }
 
 /// Every size and framing, first try and failover.
-async fn check_all(setup: Setup, scheme: &str, configure: impl FnOnce(ClientBuilder) -> ClientBuilder) {
+async fn check_all(
+    setup: Setup,
+    scheme: &str,
+    configure: impl FnOnce(ClientBuilder) -> ClientBuilder,
+) {
     let world = World::of(setup).await;
     let client = client(configure);
     let base = format!("{scheme}://localhost:{}", world.address().port());
@@ -60,11 +66,21 @@ async fn check_all(setup: Setup, scheme: &str, configure: impl FnOnce(ClientBuil
             let body = body_of(size);
             world.fault("a", Fault::None);
             let answer = send(&client, &base, &body, framing).await;
-            assert_eq!((answer.status, answer.backend()), (200, Some("a")), "{what}: {}", answer.text());
+            assert_eq!(
+                (answer.status, answer.backend()),
+                (200, Some("a")),
+                "{what}: {}",
+                answer.text()
+            );
             check_arrived(&world, "a", &body, &what);
             world.fault("a", Fault::Status5xx { status: 503 });
             let answer = send(&client, &base, &body, framing).await;
-            assert_eq!((answer.status, answer.attempts()), (200, Some(2)), "{what}: {}", answer.text());
+            assert_eq!(
+                (answer.status, answer.attempts()),
+                (200, Some(2)),
+                "{what}: {}",
+                answer.text()
+            );
             check_arrived(&world, answer.backend().unwrap(), &body, &what);
             let good = send_good(&world, &client, &base).await;
             assert_eq!(good, 200, "the good answer takes the strike back");
@@ -98,7 +114,10 @@ async fn over_tls_with_h2_by_negotiation() {
         std::fs::write(&path, text).unwrap();
         path.display().to_string()
     };
-    let tls = Some((write("tls.crt", made.cert.pem()), write("tls.key", made.signing_key.serialize_pem())));
+    let tls = Some((
+        write("tls.crt", made.cert.pem()),
+        write("tls.key", made.signing_key.serialize_pem()),
+    ));
     let trusted = reqwest::Certificate::from_pem(made.cert.pem().as_bytes()).unwrap();
     check_all(Setup { tls, ..Setup::default() }, "https", |b| b.tls_certs_only([trusted])).await;
 }
@@ -107,7 +126,10 @@ async fn over_tls_with_h2_by_negotiation() {
 async fn after_a_rate_limit_too() {
     let world = World::plain().await;
     let body = body_of(5 << 20);
-    world.fault("a", Fault::Status429 { retry_after: RetryAfter::Millis(10), limit: Limit::default() });
+    world.fault(
+        "a",
+        Fault::Status429 { retry_after: RetryAfter::Millis(10), limit: Limit::default() },
+    );
     let base = format!("http://{}", world.address());
     let answer = send(&world.client, &base, &body, Framing::Length).await;
     assert_eq!((answer.status, answer.attempts()), (200, Some(2)));
@@ -165,22 +187,9 @@ async fn read_until(socket: &mut TcpStream, seen: &mut Vec<u8>, end: &[u8]) {
 async fn a_body_over_the_limit_is_refused_and_loses_nothing_else() {
     let world = World::of(Setup { more: "limits: { body_mib: 1 }", ..Setup::default() }).await;
     let base = format!("http://{}", world.address());
+    let over = body_of((1 << 20) + 1);
     for framing in [Framing::Length, Framing::Chunked] {
-        let answer = wait_for("the answer before the connection closes", || async {
-            // The server may close while this client still writes: then the client sees the reset first.
-            let request = world.client.post(format!("{base}{V1_CHAT}")).header("api-key", KEY);
-            let request = request.header("content-type", "application/json");
-            let body = body_of((1 << 20) + 1);
-            let request = match framing {
-                Framing::Length => request.body(body),
-                Framing::Chunked => {
-                    let chunks = vec![Ok::<_, Infallible>(body)];
-                    request.body(reqwest::Body::wrap_stream(futures_util::stream::iter(chunks)))
-                }
-            };
-            Some(Answer::read(request.send().await.ok()?).await)
-        })
-        .await;
+        let answer = send(&world.client, &base, &over, framing).await;
         assert_eq!((answer.status, answer.error_code().as_str()), (413, "body_too_large"));
     }
     let under = body_of(1 << 20);

@@ -30,9 +30,9 @@ async fn a_region_that_turns_slow_is_left_after_two_answers() {
     assert_eq!(world.requests("a"), before, "after it is marked nothing goes there");
     let metrics = world.admin("/metrics").await.1;
     assert!(metrics.contains("firstlight_target_degraded{backend=\"a\",model=\"gpt-4o\"} 1"));
-    assert!(
-        metrics.contains("firstlight_target_changes_total{backend=\"a\",change=\"degraded_slow\",model=\"gpt-4o\"} 1")
-    );
+    assert!(metrics.contains(
+        "firstlight_target_changes_total{backend=\"a\",change=\"degraded_slow\",model=\"gpt-4o\"} 1"
+    ));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -87,7 +87,8 @@ async fn probes_bring_a_healed_region_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_model_that_refuses_max_tokens_is_probed_with_the_other_name() {
     let more = "routing: { probe: { interval_seconds: 0.3, count: 1 } }";
-    let models = "  gpt-4o: { backends: { a: o3-mini } }\n  text-embedding-3-large: { probe: off }\n";
+    let models =
+        "  gpt-4o: { backends: { a: o3-mini } }\n  text-embedding-3-large: { probe: off }\n";
     let world = World::of(Setup { more, models, ..Setup::default() }).await;
     world.mock.wait_until("a", |c| c.rejected == 1 && c.completed >= 2).await.unwrap();
 }

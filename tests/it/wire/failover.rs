@@ -127,7 +127,10 @@ async fn attempts_and_the_retry_budget_bound_the_retries() {
     let answer = world.chat().await;
     assert_eq!((answer.status, answer.attempts()), (503, Some(1)), "the budget of one is spent");
     let metrics = world.admin("/metrics").await.1;
-    assert!(metrics.contains("firstlight_retry_budget_exhausted_total{model=\"gpt-4o\"} 1"), "{metrics}");
+    assert!(
+        metrics.contains("firstlight_retry_budget_exhausted_total{model=\"gpt-4o\"} 1"),
+        "{metrics}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -20,9 +20,11 @@ async fn raw(world: &World, bytes: &[u8]) -> String {
 async fn garbage_from_clients_harms_nobody_else() {
     let world = World::plain().await;
     let long = format!("GET /{} HTTP/1.1\r\nhost: x\r\n\r\n", "a".repeat(2 << 20));
-    let many: String = (0..400).map(|i| format!("x-{i}: 1\r\n")).collect();
-    let many = format!("GET / HTTP/1.1\r\nhost: x\r\n{many}\r\n");
-    let cut = format!("POST {V1_CHAT} HTTP/1.1\r\nhost: x\r\napi-key: {KEY}\r\ncontent-length: 99\r\n\r\n{{\"mod");
+    let many = (0..400).map(|i| format!("x-{i}: 1")).collect::<Vec<_>>().join("\r\n");
+    let many = format!("GET / HTTP/1.1\r\nhost: x\r\n{many}\r\n\r\n");
+    let cut = format!(
+        "POST {V1_CHAT} HTTP/1.1\r\nhost: x\r\napi-key: {KEY}\r\ncontent-length: 99\r\n\r\n{{\"mod"
+    );
     let chunk = format!(
         "POST {V1_CHAT} HTTP/1.1\r\nhost: x\r\napi-key: {KEY}\r\ntransfer-encoding: chunked\r\n\r\nzz\r\nx\r\n0\r\n\r\n"
     );
@@ -47,6 +49,25 @@ async fn garbage_from_clients_harms_nobody_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_path_that_could_be_read_in_two_ways_is_refused() {
+    let world = World::plain().await;
+    for path in [
+        "/openai/v1/%2e%2e/v1/models",
+        "/openai/../openai/v1/models",
+        "/openai/v1%2fmodels",
+        "/openai/v1\\models",
+    ] {
+        let seen = raw(
+            &world,
+            format!("GET {path} HTTP/1.1\r\nhost: x\r\napi-key: {KEY}\r\n\r\n").as_bytes(),
+        )
+        .await;
+        assert!(seen.starts_with("HTTP/1.1 400 "), "{path}: {seen}");
+    }
+    assert_eq!(world.requests("a"), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_backend_that_speaks_no_http_is_left() {
     let world = World::plain().await;
     world.fault("a", Fault::Garbage);
@@ -59,7 +80,8 @@ async fn a_backend_that_speaks_no_http_is_left() {
 #[tokio::test(flavor = "multi_thread")]
 async fn connect_and_pipelining_are_refused() {
     let world = World::plain().await;
-    let seen = raw(&world, b"CONNECT evil.example:443 HTTP/1.1\r\nhost: evil.example:443\r\n\r\n").await;
+    let seen =
+        raw(&world, b"CONNECT evil.example:443 HTTP/1.1\r\nhost: evil.example:443\r\n\r\n").await;
     assert!(seen.starts_with("HTTP/1.1 405"), "{seen}");
     let upgrade = format!(
         "GET {V1_CHAT} HTTP/1.1\r\nhost: x\r\napi-key: {KEY}\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n"

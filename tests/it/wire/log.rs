@@ -15,7 +15,10 @@ async fn a_line_tells_the_whole_story() {
     assert_eq!(line["key_id"].as_str().unwrap().len(), 8);
     assert_eq!(line["client_ip"], "127.0.0.1");
     assert_eq!((line["method"].as_str(), line["route"].as_str()), (Some("POST"), Some(V1_CHAT)));
-    assert_eq!((line["model"].as_str(), line["deployment"].as_str()), (Some("gpt-4o"), Some("gpt-4o")));
+    assert_eq!(
+        (line["model"].as_str(), line["deployment"].as_str()),
+        (Some("gpt-4o"), Some("gpt-4o"))
+    );
     assert_eq!((line["stream"].as_bool(), line["status"].as_u64()), (Some(true), Some(200)));
     assert_eq!(line["bytes_in"], streamed_chat().to_string().len());
     assert_eq!(line["bytes_out"], answer.body.len());
@@ -55,9 +58,15 @@ async fn nothing_said_and_no_secret_is_written_anywhere() {
     let mut body = streamed_chat();
     body["messages"][0]["content"] = canary.into();
     world.post(V1_CHAT, &body).await.assert_whole_stream();
-    let refused = world.client.post(world.url(&format!("/openai/{canary}?x={canary}"))).header("api-key", canary);
+    let refused = world
+        .client
+        .post(world.url(&format!("/openai/{canary}?x={canary}")))
+        .header("api-key", canary);
     let refused = Answer::read(refused.json(&body).send().await.unwrap()).await;
-    let broken = world.request(V1_CHAT).header("content-type", "application/json").body(format!("{{{canary}"));
+    let broken = world
+        .request(V1_CHAT)
+        .header("content-type", "application/json")
+        .body(format!("{{{canary}"));
     let broken = Answer::read(broken.send().await.unwrap()).await;
     world.log_line(refused.request_id()).await;
     world.log_line(broken.request_id()).await;

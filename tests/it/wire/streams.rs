@@ -43,7 +43,10 @@ async fn a_model_may_have_another_name_on_a_backend() {
     let path = "/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21";
     world.post(path, &streamed_chat()).await.assert_whole_stream();
     let seen = world.mock.last_request("a").unwrap().unwrap();
-    assert_eq!(seen.path, "/openai/deployments/my-deployment/chat/completions?api-version=2024-10-21");
+    assert_eq!(
+        seen.path,
+        "/openai/deployments/my-deployment/chat/completions?api-version=2024-10-21"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -71,7 +74,11 @@ async fn a_stream_that_breaks_off_does_not_look_complete_and_is_not_repeated() {
     assert!(!answer.text().contains("[DONE]"));
     assert!(answer.text().contains("\"upstream_abort\""), "{}", answer.text());
     assert_eq!(content_of(answer.text()), "w0 w1 ");
-    assert_eq!((world.requests("b"), world.requests("c")), (0, 0), "after the first content: never");
+    assert_eq!(
+        (world.requests("b"), world.requests("c")),
+        (0, 0),
+        "after the first content: never"
+    );
     let line = world.log_line(answer.request_id()).await;
     assert_eq!(line["term"], "upstream_abort", "{line}");
 }
@@ -90,7 +97,8 @@ async fn requests_of_both_paths_may_follow_each_other() {
     // An idle connection of the native path must not be used for a request with a body.
     let world = World::of(Setup { regions: vec!["a"], ..Setup::default() }).await;
     for _ in 0..3 {
-        let models = world.client.get(world.url("/openai/v1/models")).header("api-key", crate::support::KEY);
+        let models =
+            world.client.get(world.url("/openai/v1/models")).header("api-key", crate::support::KEY);
         let answer = Answer::read(models.send().await.unwrap()).await;
         assert_eq!((answer.status, answer.json()["object"].as_str()), (200, Some("list")));
         world.chat().await.assert_whole_stream();
@@ -106,8 +114,13 @@ async fn tool_calls_and_empty_answers_are_answers() {
     let answer = world.post(V1_CHAT, &tools).await;
     assert!(answer.complete && answer.text().contains("tool_calls"), "{}", answer.text());
     assert_eq!(answer.attempts(), Some(1));
-    let answer = world.post(V1_CHAT, &json!({"model": "gpt-4o", "messages": [{"role": "user",
-        "content": "trigger content filter"}]})).await;
+    let answer = world
+        .post(
+            V1_CHAT,
+            &json!({"model": "gpt-4o", "messages": [{"role": "user",
+        "content": "trigger content filter"}]}),
+        )
+        .await;
     assert_eq!((answer.status, answer.error_code().as_str()), (400, "content_filter"));
     assert_eq!(answer.attempts(), Some(1), "the client's own mistake is not tried elsewhere");
 }
