@@ -81,9 +81,8 @@ impl Metrics {
         self.config_generation.set(i64::try_from(snapshot.generation).unwrap_or(i64::MAX));
         for model in snapshot.models() {
             for (target, backend) in model.backends.iter().enumerate() {
-                if let Some(view) = model.pool.view(target, now) {
-                    self.read_target([&model.name, &backend.name], &view);
-                }
+                let Some(view) = model.pool.view(target, now) else { continue };
+                self.read_target([&model.name, &backend.name], &view);
             }
         }
     }

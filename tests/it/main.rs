@@ -11,6 +11,7 @@ mod cli;
 mod config;
 
 mod mock;
+mod routing;
 mod support;
 mod tidy;
 mod wire;
