@@ -27,6 +27,9 @@ use pingora_core::server::{Fds, ListenFds};
 use pingora_core::services::background::background_service;
 use pingora_core::services::listening;
 use pingora_core::services::{ServiceReadyNotifier, ServiceWithDependents};
+use pingora_core::tls::{
+    ServerConfig, install_default_crypto_provider, load_certs_and_key_files, version,
+};
 use pingora_proxy::HttpProxy;
 use pingora_proxy::ProxyServiceBuilder;
 use std::io;
@@ -253,17 +256,31 @@ fn add_listener(
         return Ok(());
     };
     let (certificate, key) = (text(&tls.certificate), text(&tls.key));
-    let settings =
-        TlsSettings::intermediate(&certificate, &key).map_err(|e| StartError::Certificate {
-            address,
-            certificate: certificate.clone(),
-            key: key.clone(),
-            wrong: e.to_string(),
-        });
-    let mut settings = settings?;
+    let failed = |wrong: String| StartError::Certificate {
+        address,
+        certificate: certificate.clone(),
+        key: key.clone(),
+        wrong,
+    };
+    check_certificate(&certificate, &key).map_err(&failed)?;
+    let settings = TlsSettings::intermediate(&certificate, &key);
+    let mut settings = settings.map_err(|e| failed(e.to_string()))?;
     settings.enable_h2();
     front.add_tls_with_settings(&address.to_string(), None, settings);
     Ok(())
+}
+
+/// Loads the files once as Pingora will, which panics on what it cannot use.
+fn check_certificate(certificate: &str, key: &str) -> Result<(), String> {
+    install_default_crypto_provider();
+    let loaded = load_certs_and_key_files(certificate, key).map_err(|e| e.to_string())?;
+    let (chain, private) = loaded.ok_or("one of them holds no certificate or no key")?;
+    let config = ServerConfig::builder_with_protocol_versions(&[&version::TLS12, &version::TLS13]);
+    config
+        .with_no_client_auth()
+        .with_single_cert(chain, private)
+        .map(drop)
+        .map_err(|e| e.to_string())
 }
 
 fn text(path: &Path) -> String {

@@ -44,18 +44,14 @@ pub(super) fn choose(
     proxy: &FirstlightProxy,
 ) -> std::result::Result<HttpPeer, ClientError> {
     let admitted = ctx.admitted.as_ref().ok_or(ClientError::Internal)?;
+    let (picked, mut peer) = pick_reachable(admitted, ctx, &proxy.live)?;
     let model = &admitted.model;
-    let picked = pick(admitted, ctx, &proxy.live)?;
-    let timed = admitted.stream || admitted.route.operation == Operation::Embeddings;
-    let timing = if timed { Timing::FirstToken } else { Timing::Untimed };
-    let now = proxy.live.clock().now();
-    let backend = model.backends.get(picked.target).ok_or(ClientError::Internal)?;
-    let lease = model.pool.dispatch(picked.target, timing, now).ok_or(ClientError::Internal)?;
-    ctx.progress.lock().used.add(picked.target);
     let why = picked.why.as_str();
-    let picks = &proxy.telemetry.metrics.picks;
-    picks.with_label_values(&[&*model.name, &*backend.name, why]).inc();
-    let mut peer = backend.peer().ok_or(ClientError::NothingLeft { retry_after: COME_BACK })?;
+    let backend = model.backends.get(picked.target).ok_or(ClientError::Internal)?;
+    proxy.telemetry.metrics.picks.with_label_values(&[&*model.name, &*backend.name, why]).inc();
+    let timing = if is_timed(admitted) { Timing::FirstToken } else { Timing::Untimed };
+    let now = proxy.live.clock().now();
+    let lease = model.pool.dispatch(picked.target, timing, now).ok_or(ClientError::Internal)?;
     if admitted.route.operation != Operation::Models {
         // Sends Pingora to our connector instead of its own.
         peer.options.alpn = ALPN::Custom(CustomALPN::new(b"llm".to_vec()));
@@ -66,6 +62,32 @@ pub(super) fn choose(
     }
     ctx.chosen = Some(Chosen { lease, why });
     Ok(peer)
+}
+
+/// Picks until it meets a backend whose name was resolved; one that was not is a failed connect.
+fn pick_reachable(
+    admitted: &Admitted,
+    ctx: &Context,
+    live: &Live,
+) -> std::result::Result<(Picked, HttpPeer), ClientError> {
+    loop {
+        let picked = pick(admitted, ctx, live)?;
+        let backend = admitted.model.backends.get(picked.target).ok_or(ClientError::Internal)?;
+        let mut state = ctx.progress.lock();
+        state.used.add(picked.target);
+        if let Some(peer) = backend.peer() {
+            return Ok((picked, peer));
+        }
+        state.attempts.push(record(backend, picked.why.as_str(), Outcome::Connect));
+        if admitted.only.is_some() {
+            return Err(ClientError::NothingLeft { retry_after: COME_BACK });
+        }
+    }
+}
+
+/// Whether the answer has a first token that is worth timing.
+fn is_timed(admitted: &Admitted) -> bool {
+    admitted.stream || admitted.route.operation == Operation::Embeddings
 }
 
 fn pick(
@@ -125,7 +147,7 @@ pub(super) fn prepare(
     let path = admitted.route.upstream_path_and_query(&spec.deployment);
     *request = build(client, backend, &path, &ctx.request_id, admitted)?;
     if admitted.route.operation == Operation::Models {
-        ctx.progress.lock().attempts.push(native_record(backend, chosen.why, Outcome::Passed));
+        ctx.progress.lock().attempts.push(record(backend, chosen.why, Outcome::Passed));
         return Ok(None);
     }
     request.insert_header(header::CONTENT_TYPE, UPSTREAM_CONTENT_TYPE)?;
@@ -158,8 +180,7 @@ pub(super) fn prepare(
 }
 
 fn deadline(admitted: &Admitted, answer: Duration) -> Duration {
-    let timed = admitted.stream || admitted.route.operation == Operation::Embeddings;
-    if timed { admitted.model.first_token } else { answer }
+    if is_timed(admitted) { admitted.model.first_token } else { answer }
 }
 
 /// The body with the name that the model has on this backend.
@@ -203,7 +224,7 @@ pub(super) fn native_connect_failed(ctx: &mut Context, proxy: &FirstlightProxy) 
     let target = chosen.lease.target();
     if let Some(backend) = admitted.model.backends.get(target) {
         backend.next_address();
-        ctx.progress.lock().attempts.push(native_record(backend, chosen.why, Outcome::Connect));
+        ctx.progress.lock().attempts.push(record(backend, chosen.why, Outcome::Connect));
     }
     if let Some(event) = chosen.lease.failed(now) {
         proxy.telemetry.target_changed(&admitted.model, event);
@@ -212,7 +233,7 @@ pub(super) fn native_connect_failed(ctx: &mut Context, proxy: &FirstlightProxy) 
     ctx.progress.decide(&admitted.model, (target, Outcome::Connect), max_attempts, now).is_ok()
 }
 
-fn native_record(backend: &LiveBackend, why: &'static str, outcome: Outcome) -> Attempt {
+fn record(backend: &LiveBackend, why: &'static str, outcome: Outcome) -> Attempt {
     Attempt {
         backend: Arc::clone(&backend.name),
         why,

@@ -10,6 +10,7 @@ mod azure;
 mod cli;
 mod config;
 
+mod docs;
 mod mock;
 mod routing;
 mod support;

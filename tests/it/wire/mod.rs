@@ -9,3 +9,4 @@ mod hostile;
 mod log;
 mod refusals;
 mod streams;
+mod upstream_tls;
