@@ -1,7 +1,7 @@
 """Runs a command against a Firstlight in front of three mock regions: stack.py BINARY -- COMMAND...
 
 Both listen on free loopback ports and end with the command, however it ends. The command finds them through
-its environment:
+its environment, and models called fresh-0 to fresh-63 for tests that switch faults:
 
     FIRSTLIGHT_URL             where clients connect
     FIRSTLIGHT_KEY             the key of an app that may use every model
@@ -25,8 +25,8 @@ from pathlib import Path
 REGIONS = ["eastus2", "westus3", "swedencentral"]
 
 # What a fault teaches Firstlight about a model's targets must not be felt by other tests: each test that
-# switches one has a model of its own.
-FAULT_MODELS = ["failover", "limited", "limited-once", "truncated", "error-event", "frozen", "cancelled"]
+# switches one takes a model of its own.
+FRESH_MODELS = 64
 
 # Quick answers of a dozen tokens, in the order and framing of Azure.
 BEHAVIOUR = "ttft_median_ms=20,header_ms=5,gap_ms=2,tokens=12"
@@ -99,6 +99,8 @@ def start_firstlight(binary, backends, keys, directory):
 
 def configuration(backends, keys):
     auth = {"api_key": {"env": "MOCK_KEY"}}
+    # Some faults make Firstlight probe at once, whatever the interval.
+    fresh = {"backends": ["eastus2", "westus3"], "probe": "off"}
     return {
         "listen": [{"address": "127.0.0.1:0"}],
         "admin": {"address": "127.0.0.1:0"},
@@ -110,7 +112,8 @@ def configuration(backends, keys):
             "gpt-4o-mini": {"backends": {"eastus2": "mini-prod"}},
             "gpt-35-turbo-instruct": {},
             "text-embedding-3-small": {},
-            **{name: {"backends": ["eastus2", "westus3"]} for name in FAULT_MODELS},
+            "impatient": {**fresh, "first_token_seconds": 1},
+            **{f"fresh-{number}": fresh for number in range(FRESH_MODELS)},
         },
         "apps": {
             "everything": {"api_keys": [hashed(keys["FIRSTLIGHT_KEY"])]},
