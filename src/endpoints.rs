@@ -38,7 +38,8 @@ impl Endpoints {
     async fn round(&self, watched: &mut BTreeMap<Arc<str>, Watched>) {
         let snapshot = self.live.snapshot();
         for backend in snapshot.backends().filter(|b| b.authority.0.parse::<IpAddr>().is_err()) {
-            let known = watched.entry(Arc::clone(&backend.name)).or_insert_with(|| Watched::new(backend));
+            let known =
+                watched.entry(Arc::clone(&backend.name)).or_insert_with(|| Watched::new(backend));
             if known.authority != backend.authority {
                 *known = Watched::new(backend);
             }
@@ -109,9 +110,12 @@ impl ServiceDiscovery for Dns {
     async fn discover(&self) -> Result<(BTreeSet<Backend>, HashMap<u64, bool>)> {
         let (host, port) = &self.authority;
         let failed = |why: String| Error::explain(ErrorType::Custom("DNS"), why);
-        let found = tokio::net::lookup_host((host.as_str(), *port)).await.map_err(|e| failed(e.to_string()))?;
-        let allowed = found.filter(|a| is_allowed(a.ip(), host == "localhost"));
-        let backends: BTreeSet<Backend> = allowed.filter_map(|a| Backend::new(&a.to_string()).ok()).collect();
+        let found = tokio::net::lookup_host((host.as_str(), *port))
+            .await
+            .map_err(|e| failed(e.to_string()))?;
+        let allowed = found.filter(|a| is_allowed(a.ip(), host));
+        let backends: BTreeSet<Backend> =
+            allowed.filter_map(|a| Backend::new(&a.to_string()).ok()).collect();
         if backends.is_empty() {
             return Err(failed(format!("{host} has no address that may be used")));
         }
@@ -120,12 +124,12 @@ impl ServiceDiscovery for Dns {
 }
 
 /// Whether a resolved address may be connected to.
-fn is_allowed(ip: IpAddr, is_localhost: bool) -> bool {
+fn is_allowed(ip: IpAddr, host: &str) -> bool {
     let (link_local, loopback, unspecified) = match ip.to_canonical() {
         IpAddr::V4(v4) => (v4.is_link_local(), v4.is_loopback(), v4.is_unspecified()),
         IpAddr::V6(v6) => (v6.is_unicast_link_local(), v6.is_loopback(), v6.is_unspecified()),
     };
-    !link_local && !unspecified && loopback == is_localhost
+    !link_local && !unspecified && loopback == (host == "localhost")
 }
 
 #[cfg(test)]
@@ -134,7 +138,7 @@ mod tests {
 
     fn check(ip: &str, expected: [bool; 2]) {
         let ip: IpAddr = ip.parse().unwrap();
-        assert_eq!([is_allowed(ip, false), is_allowed(ip, true)], expected, "{ip}");
+        assert_eq!([is_allowed(ip, "a.example"), is_allowed(ip, "localhost")], expected, "{ip}");
     }
 
     #[test]

@@ -100,6 +100,14 @@ impl Outcome {
         }
     }
 
+    /// Whether it counts against the target's health as an error.
+    pub(crate) const fn is_error(self) -> bool {
+        matches!(
+            self,
+            Self::Connect | Self::Reset | Self::ServerError | Self::ErrorEvent | Self::EmptyStream
+        )
+    }
+
     /// Whether another target may be tried.
     pub(crate) const fn is_retryable(self) -> bool {
         !matches!(self, Self::Ok | Self::Passed | Self::ClientAbort)
@@ -191,7 +199,10 @@ pub(crate) async fn exchange(
 
 /// Sends the request and waits for the response header. A kept connection that turns out to be dead before
 /// any answer byte is replaced by another.
-async fn send(http: &HttpConnector, sending: &Sending) -> std::result::Result<HttpSession, Failure> {
+async fn send(
+    http: &HttpConnector,
+    sending: &Sending,
+) -> std::result::Result<HttpSession, Failure> {
     let mut tries = 0;
     loop {
         tries += 1;

@@ -4,8 +4,8 @@
 //! files); those below decide, and take the time and the random source as arguments.
 
 // Below the purity line: no async, clock, socket, file, environment, log.
-pub mod azure;
 pub mod auth;
+pub mod azure;
 pub mod config;
 pub mod rng;
 pub mod routing;

@@ -91,10 +91,9 @@ impl Prober {
         let snapshot = self.live.snapshot();
         let now = self.live.clock().now();
         for model in snapshot.models().filter(|m| m.probe != ProbeKind::Off) {
-            for target in 0..model.backends.len() {
-                if model.pool.view(target, now).is_some_and(|v| v.blocked) {
-                    self.probe(model, target).await;
-                }
+            let blocked = |&target: &usize| model.pool.view(target, now).is_some_and(|v| v.blocked);
+            for target in (0..model.backends.len()).filter(blocked) {
+                self.probe(model, target).await;
             }
         }
     }
@@ -127,7 +126,12 @@ impl Prober {
         let labels = [&*model.name, &*backend.name];
         let metrics = &self.telemetry.metrics;
         metrics.probes.with_label_values(&[labels[0], labels[1], asked.outcome.as_str()]).inc();
-        tracing::debug!(model = labels[0], backend = labels[1], outcome = asked.outcome.as_str(), "probed");
+        tracing::debug!(
+            model = labels[0],
+            backend = labels[1],
+            outcome = asked.outcome.as_str(),
+            "probed"
+        );
         let Some(found) = asked.found() else { return };
         if let ProbeOutcome::FirstToken(ttft) = found {
             metrics.probe_ttft.with_label_values(&labels).observe(ttft.as_secs_f64());
@@ -151,7 +155,8 @@ impl Prober {
             Err(_) => Err(Failure::bare(Outcome::TimedOut)),
         };
         let age = clock.now().since(sent);
-        let mut asked = Asked { sent, age, marks, outcome: Outcome::Ok, rest: None, refused_max_tokens: false };
+        let mut asked =
+            Asked { sent, age, marks, outcome: Outcome::Ok, rest: None, refused_max_tokens: false };
         match result {
             Ok(answer) => {
                 if answer.kind == AnswerKind::Passed {
@@ -213,7 +218,12 @@ impl Prober {
         request.insert_header(header::HOST, backend.host.clone()).ok()?;
         request.insert_header(header::CONTENT_TYPE, "application/json").ok()?;
         request.insert_header(header::CONTENT_LENGTH, body.len()).ok()?;
-        request.insert_header(header::USER_AGENT, concat!("firstlight-probe/", env!("CARGO_PKG_VERSION"))).ok()?;
+        request
+            .insert_header(
+                header::USER_AGENT,
+                concat!("firstlight-probe/", env!("CARGO_PKG_VERSION")),
+            )
+            .ok()?;
         if let Some(credential) = &backend.credential {
             request.insert_header("api-key", credential.clone()).ok()?;
         }

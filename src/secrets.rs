@@ -43,7 +43,9 @@ pub enum SecretError {
         source: std::io::Error,
     },
     /// There is no systemd credentials directory.
-    #[error("credential {0}: CREDENTIALS_DIRECTORY is not set; add LoadCredential={0}:PATH to the unit")]
+    #[error(
+        "credential {0}: CREDENTIALS_DIRECTORY is not set; add LoadCredential={0}:PATH to the unit"
+    )]
     NoCredentials(String),
     /// It is there, and empty.
     #[error("{0} is empty")]
@@ -82,7 +84,8 @@ fn variable(name: &str) -> Option<String> {
 }
 
 fn read(path: &Path) -> Result<String, SecretError> {
-    fs::read_to_string(path).map_err(|source| SecretError::Unreadable { path: path.to_owned(), source })
+    fs::read_to_string(path)
+        .map_err(|source| SecretError::Unreadable { path: path.to_owned(), source })
 }
 
 #[cfg(test)]

@@ -24,9 +24,9 @@ use pingora_core::listeners::tls::TlsSettings;
 use pingora_core::protocols::http::v2::server::default_h2_options;
 use pingora_core::server::configuration::ServerConf;
 use pingora_core::server::{Fds, ListenFds};
-use pingora_core::services::{ServiceReadyNotifier, ServiceWithDependents};
 use pingora_core::services::background::background_service;
 use pingora_core::services::listening;
+use pingora_core::services::{ServiceReadyNotifier, ServiceWithDependents};
 use pingora_proxy::HttpProxy;
 use pingora_proxy::ProxyServiceBuilder;
 use std::io;
@@ -127,7 +127,8 @@ impl Firstlight {
 
         let admin_address = admin_address.map(|a| take_socket(a, &mut sockets)).transpose()?;
         if let Some(address) = admin_address {
-            let admin = Admin::new(Arc::clone(&live), Arc::clone(&telemetry), Arc::clone(&draining));
+            let admin =
+                Admin::new(Arc::clone(&live), Arc::clone(&telemetry), Arc::clone(&draining));
             let mut service = listening::Service::new("admin".to_owned(), admin);
             service.add_tcp(&address.to_string());
             services.push(Box::new(service));
@@ -242,18 +243,23 @@ fn take_socket(address: SocketAddr, sockets: &mut Fds) -> Result<SocketAddr, Sta
     Ok(taken)
 }
 
-fn add_listener(front: &mut Front, listener: &Listener, address: SocketAddr) -> Result<(), StartError> {
+fn add_listener(
+    front: &mut Front,
+    listener: &Listener,
+    address: SocketAddr,
+) -> Result<(), StartError> {
     let Some(tls) = &listener.tls else {
         front.add_tcp(&address.to_string());
         return Ok(());
     };
     let (certificate, key) = (text(&tls.certificate), text(&tls.key));
-    let settings = TlsSettings::intermediate(&certificate, &key).map_err(|e| StartError::Certificate {
-        address,
-        certificate: certificate.clone(),
-        key: key.clone(),
-        wrong: e.to_string(),
-    });
+    let settings =
+        TlsSettings::intermediate(&certificate, &key).map_err(|e| StartError::Certificate {
+            address,
+            certificate: certificate.clone(),
+            key: key.clone(),
+            wrong: e.to_string(),
+        });
     let mut settings = settings?;
     settings.enable_h2();
     front.add_tls_with_settings(&address.to_string(), None, settings);

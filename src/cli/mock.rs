@@ -34,7 +34,10 @@ pub(super) fn main(options: &Options) -> anyhow::Result<Exit> {
     let mut specs = options.backends.clone();
     if specs.is_empty() {
         let regions = ["eastus2", "westus3", "swedencentral"];
-        specs = regions.iter().map(|name| BackendSpec::local(name, crate::mock::Behaviour::default())).collect();
+        specs = regions
+            .iter()
+            .map(|name| BackendSpec::local(name, crate::mock::Behaviour::default()))
+            .collect();
     }
     let (control, seed) = (options.control, options.seed);
     crate::cli::runtime(0)?.block_on(async move {

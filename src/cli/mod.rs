@@ -16,8 +16,10 @@ use std::process::ExitCode;
 /// A load balancer for Azure OpenAI that times the first token of every answer.
 #[derive(Debug, Parser)]
 #[command(name = "firstlight", version, about, disable_help_subcommand = true)]
-#[command(after_help = "Exit codes: 0 done, 1 problems in the configuration (or a claim that did not hold),\n\
-    2 command line not understood, 3 could not start or read a file.")]
+#[command(
+    after_help = "Exit codes: 0 done, 1 problems in the configuration (or a claim that did not hold),\n\
+    2 command line not understood, 3 could not start or read a file."
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

@@ -45,8 +45,10 @@ pub(super) fn main(options: &Options) -> anyhow::Result<Exit> {
 
 /// The service log goes to standard error, so that standard output holds the access log alone.
 fn start_log(level: &str) {
-    let filter = tracing_subscriber::EnvFilter::try_new(format!("{level},pingora_core=warn,pingora_proxy=warn"))
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let filter = tracing_subscriber::EnvFilter::try_new(format!(
+        "{level},pingora_core=warn,pingora_proxy=warn"
+    ))
+    .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     let log = tracing_subscriber::fmt().json().flatten_event(true).with_writer(std::io::stderr);
     // It fails if a log was started before, which is as good.
     drop(log.with_env_filter(filter).try_init());
@@ -69,7 +71,11 @@ async fn wait_for_stop(running: &Running, drain: Duration) -> anyhow::Result<i64
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-    tracing::info!(in_flight = running.in_flight(), drain_seconds = drain.as_secs_f64(), "draining");
+    tracing::info!(
+        in_flight = running.in_flight(),
+        drain_seconds = drain.as_secs_f64(),
+        "draining"
+    );
     Ok(tokio::select! {
         left = running.drain(drain) => left,
         _ = terminate.recv() => running.in_flight(),

@@ -3,6 +3,7 @@
 use crate::auth::keys::BadHash;
 use crate::config::checked::Backend;
 use crate::config::checked::BackendAuth;
+use crate::config::checked::Endpoint;
 use crate::config::checked::Timeouts;
 use crate::secrets;
 use crate::secrets::SecretError;
@@ -83,7 +84,7 @@ impl LiveBackend {
         };
         Ok(Self {
             name: name.into(),
-            host: host_header(&endpoint.host, endpoint.port, endpoint.tls),
+            host: host_header(endpoint),
             credential: credential(name, &backend.auth)?,
             addresses,
             turn: AtomicUsize::new(0),
@@ -137,10 +138,12 @@ fn literal(host: &str, port: u16) -> Vec<SocketAddr> {
     host.parse().map(|ip| SocketAddr::new(ip, port)).into_iter().collect()
 }
 
-fn host_header(host: &str, port: u16, tls: bool) -> HeaderValue {
-    let bracketed = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-    let usual = if tls { 443 } else { 80 };
-    let text = if port == usual { bracketed } else { format!("{bracketed}:{port}") };
+/// The port is named only where it is not the usual one of the scheme.
+fn host_header(endpoint: &Endpoint) -> HeaderValue {
+    let Endpoint { tls, host, port } = endpoint;
+    let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+    let usual = if *tls { 443 } else { 80 };
+    let text = if *port == usual { host } else { format!("{host}:{port}") };
     HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("invalid"))
 }
 

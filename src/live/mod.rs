@@ -110,12 +110,19 @@ impl Snapshot {
         let old = previous.map(|p| &p.any_backend);
         let any_backend = Arc::new(LiveModel::build("", &everywhere, &config, &backends, old));
         let keys = config.apps.iter().flat_map(|(app, settings)| {
-            settings.api_keys.iter().map(move |k| (app.as_str(), k.name.as_str(), k.sha256.as_str()))
+            settings
+                .api_keys
+                .iter()
+                .map(move |k| (app.as_str(), k.name.as_str(), k.sha256.as_str()))
         });
         Ok(Self {
             generation: previous.map_or(1, |p| p.generation + 1),
             keys: KeyRing::new(keys)?,
-            anonymous: config.apps.iter().find(|(_, a)| a.anonymous).map(|(n, _)| n.as_str().into()),
+            anonymous: config
+                .apps
+                .iter()
+                .find(|(_, a)| a.anonymous)
+                .map(|(n, _)| n.as_str().into()),
             models,
             backends,
             any_backend,
@@ -160,7 +167,8 @@ impl LiveModel {
         let mut specs = Vec::new();
         let mut live = Vec::new();
         for (backend, deployment) in deployments {
-            let (Some(settings), Some(found)) = (config.backends.get(backend), backends.get(backend))
+            let (Some(settings), Some(found)) =
+                (config.backends.get(backend), backends.get(backend))
             else {
                 continue;
             };

@@ -10,6 +10,8 @@ use http::header;
 use pingora_core::{Error, ErrorSource, Result};
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
+use std::time::Duration;
+use tokio::time::timeout;
 
 /// Filters the header of a relayed answer and adds ours.
 pub(super) fn finish_header(response: &mut ResponseHeader, ctx: &mut Context) -> Result<()> {
@@ -35,9 +37,17 @@ pub(super) fn finish_header(response: &mut ResponseHeader, ctx: &mut Context) ->
     Ok(())
 }
 
+/// How long a client may go on sending a body that was refused, so that it gets to read why. Closing at once
+/// would reset the connection under its hands.
+const LINGER: Duration = Duration::from_secs(2);
+
 /// Answers a request ourselves. A request whose body was not read whole loses its connection afterwards: what
 /// is left of the body must not be taken for the next request.
-pub(super) async fn refuse(session: &mut Session, ctx: &mut Context, error: ClientError) -> Result<()> {
+pub(super) async fn refuse(
+    session: &mut Session,
+    ctx: &mut Context,
+    error: ClientError,
+) -> Result<()> {
     let body = error.body();
     let mut header = ResponseHeader::build(error.status(), Some(8))?;
     header.insert_header(header::CONTENT_TYPE, "application/json")?;
@@ -58,16 +68,27 @@ pub(super) async fn refuse(session: &mut Session, ctx: &mut Context, error: Clie
     }
     ctx.refused = Some(error);
     ctx.relayed.bytes = body.len();
-    if !session.as_downstream_mut().is_body_done() {
+    let unread = !session.as_downstream_mut().is_body_done();
+    if unread {
         session.set_keepalive(None);
     }
     session.write_response_header(Box::new(header), false).await?;
-    session.write_response_body(Some(body), true).await
+    session.write_response_body(Some(body), true).await?;
+    if unread {
+        // Over after its time, or when the client is done or gone: any way is good.
+        drop(timeout(LINGER, session.as_downstream_mut().drain_request_body()).await);
+    }
+    Ok(())
 }
 
 /// Answers a request whose attempts came to nothing, if anybody is there and nothing was sent yet. Returns
 /// the status for Pingora's own log; 0: nobody is there.
-pub(super) async fn fail(session: &mut Session, ctx: &mut Context, error: &Error, live: &Live) -> u16 {
+pub(super) async fn fail(
+    session: &mut Session,
+    ctx: &mut Context,
+    error: &Error,
+    live: &Live,
+) -> u16 {
     if *error.esource() == ErrorSource::Downstream {
         return 0;
     }

@@ -4,9 +4,9 @@
 //! attempt that is dropped while it waits (the client left) settles as cancelled.
 
 use crate::clock::Clock;
+use crate::exchange::{Answer, AnswerKind, Failure, Marks, Outcome, Sending, exchange};
 use crate::live::LiveModel;
 use crate::proxy::ProbeRequest;
-use crate::exchange::{Answer, AnswerKind, Failure, Marks, Outcome, Sending, exchange};
 use crate::proxy::progress::Denied;
 use crate::proxy::progress::Progress;
 use crate::routing::Event;
@@ -115,20 +115,17 @@ impl Watch {
     fn fail(mut self, failure: Failure, max_attempts: u32) -> Result<Answer> {
         let now = self.clock.now();
         let outcome = failure.outcome;
-        let event = self.lease.take().and_then(|lease| match outcome {
-            Outcome::TimedOut => lease.timed_out(now),
-            Outcome::Limited => lease.limited(failure.rest, now),
-            Outcome::Connect
-            | Outcome::Reset
-            | Outcome::ServerError
-            | Outcome::ErrorEvent
-            | Outcome::EmptyStream => lease.failed(now),
-            Outcome::Ok
-            | Outcome::Passed
-            | Outcome::Unauthorised
-            | Outcome::DeploymentMissing
-            | Outcome::Conflict
-            | Outcome::ClientAbort => None,
+        let event = self.lease.take().and_then(|lease| {
+            if outcome == Outcome::TimedOut {
+                lease.timed_out(now)
+            } else if outcome == Outcome::Limited {
+                lease.limited(failure.rest, now)
+            } else if outcome.is_error() {
+                lease.failed(now)
+            } else {
+                // What says nothing about health only gives its slot back.
+                None
+            }
         });
         self.tell(event);
         if let (Outcome::Connect, Some(backend)) = (outcome, self.model.backends.get(self.target)) {
@@ -138,10 +135,7 @@ impl Watch {
             // Full: enough probes are wanted already.
             drop(self.probes.try_send((Arc::clone(&self.model.name), self.target)));
         }
-        if matches!(outcome, Outcome::ServerError | Outcome::ErrorEvent | Outcome::EmptyStream) {
-            self.progress.suspect(&self.model, self.target);
-        }
-        let verdict = self.progress.decide(&self.model, outcome, max_attempts, now);
+        let verdict = self.progress.decide(&self.model, (self.target, outcome), max_attempts, now);
         self.count(outcome, verdict);
         self.close(outcome);
         match (verdict, failure.spare) {
@@ -155,7 +149,10 @@ impl Watch {
     fn count(&self, outcome: Outcome, verdict: std::result::Result<(), Denied>) {
         let metrics = &self.telemetry.metrics;
         match verdict {
-            Ok(()) => metrics.retries.with_label_values(&[&*self.model.name, outcome.as_str()]).inc(),
+            Ok(()) => {
+                metrics.retries.with_label_values(&[&*self.model.name, outcome.as_str()]).inc();
+            }
+
             Err(Denied::Budget) => {
                 metrics.retry_budget_exhausted.with_label_values(&[&*self.model.name]).inc();
             }

@@ -13,9 +13,15 @@ const UNKNOWN_LENGTH: usize = 64 << 10;
 
 /// Reads the body of any framing (length, chunks, h2), at most `limit` bytes. `Expect: 100-continue` is
 /// answered here, and only once the request is otherwise welcome.
-pub(super) async fn read(session: &mut Session, limit: usize, times: &Timeouts) -> Result<Bytes, Refusal> {
+pub(super) async fn read(
+    session: &mut Session,
+    limit: usize,
+    times: &Timeouts,
+) -> Result<Bytes, Refusal> {
     let headers = &session.req_header().headers;
-    let declared = headers.get(http::header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
+    let declared = headers
+        .get(http::header::CONTENT_LENGTH)
+        .and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
     if declared.is_some_and(|length| length > limit) {
         return Err(Refusal::Answer(ClientError::BodyTooLarge { limit }));
     }

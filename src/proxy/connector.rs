@@ -9,9 +9,9 @@
 //! behaviour. This path does not run Pingora's header sanitiser; `forward` builds headers from an
 //! allow-list instead.
 
+use crate::exchange::Answer;
 use crate::proxy::attempt;
 use crate::proxy::attempt::Order;
-use crate::exchange::Answer;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream;
@@ -60,11 +60,15 @@ impl Connector for LlmConnector {
         &self,
         _peer: &P,
     ) -> Result<(Connection<LlmSession>, bool)> {
-        let session = LlmSession { http: Arc::clone(&self.http), order: None, answer: None, cut: None };
+        let session =
+            LlmSession { http: Arc::clone(&self.http), order: None, answer: None, cut: None };
         Ok((Connection::Session(session), false))
     }
 
-    async fn reused_http_session<P: Peer + Send + Sync + 'static>(&self, _peer: &P) -> Option<LlmSession> {
+    async fn reused_http_session<P: Peer + Send + Sync + 'static>(
+        &self,
+        _peer: &P,
+    ) -> Option<LlmSession> {
         None
     }
 
@@ -85,6 +89,7 @@ impl Connector for LlmConnector {
 }
 
 /// One attempt, as Pingora sees it: a client session.
+#[expect(unnameable_types, reason = "Pingora names it through the connector; nobody else needs to")]
 pub struct LlmSession {
     http: Arc<HttpConnector>,
     order: Option<Order>,
@@ -100,7 +105,9 @@ const CUT_EVENT: &[u8] = b"\n\ndata: {\"error\":{\"message\":\"The stream broke 
 
 impl LlmSession {
     fn answer(&mut self) -> Result<&mut Answer> {
-        self.answer.as_mut().ok_or_else(|| Error::explain(ErrorType::InternalError, "no answer yet"))
+        self.answer
+            .as_mut()
+            .ok_or_else(|| Error::explain(ErrorType::InternalError, "no answer yet"))
     }
 
     fn is_event_stream(&self) -> bool {
@@ -111,9 +118,14 @@ impl LlmSession {
 
 #[async_trait]
 impl Session for LlmSession {
-    async fn write_request_header(&mut self, mut request: Box<RequestHeader>, _end: bool) -> Result<()> {
+    async fn write_request_header(
+        &mut self,
+        mut request: Box<RequestHeader>,
+        _end: bool,
+    ) -> Result<()> {
         let envelope: Option<Envelope> = request.extensions_mut().remove();
-        self.order = envelope.and_then(|e| e.0.lock().unwrap_or_else(PoisonError::into_inner).take());
+        self.order =
+            envelope.and_then(|e| e.0.lock().unwrap_or_else(PoisonError::into_inner).take());
         Ok(())
     }
 
@@ -131,7 +143,8 @@ impl Session for LlmSession {
 
     async fn read_response_header(&mut self) -> Result<()> {
         let order = self.order.take();
-        let order = order.ok_or_else(|| Error::explain(ErrorType::InternalError, "no order attached"))?;
+        let order =
+            order.ok_or_else(|| Error::explain(ErrorType::InternalError, "no order attached"))?;
         self.answer = Some(attempt::run(&self.http, order).await?);
         Ok(())
     }
@@ -227,7 +240,8 @@ impl Session for LlmSession {
 
     fn take_custom_message_reader(
         &mut self,
-    ) -> Option<Box<dyn futures_util::Stream<Item = Result<Bytes>> + Unpin + Send + Sync + 'static>> {
+    ) -> Option<Box<dyn futures_util::Stream<Item = Result<Bytes>> + Unpin + Send + Sync + 'static>>
+    {
         Some(Box::new(stream::empty()))
     }
 

@@ -2,12 +2,10 @@
 
 use crate::azure::error::ClientError;
 use crate::azure::route::Operation;
-use crate::azure::route::Route;
 use crate::azure::sse::Scanner;
 use crate::azure::usage::Collector;
 use crate::azure::usage::Usage;
 use crate::live::Live;
-use crate::live::LiveModel;
 use crate::live::Snapshot;
 use crate::proxy::intake::Admitted;
 use crate::proxy::progress::Progress;
@@ -91,7 +89,8 @@ impl Context {
 
     /// The client's own request id if it is a plain word, else a new one.
     pub(super) fn take_request_id(&mut self, headers: &HeaderMap) {
-        let given = headers.get("x-request-id").map(http::HeaderValue::as_bytes).unwrap_or_default();
+        let given =
+            headers.get("x-request-id").map(http::HeaderValue::as_bytes).unwrap_or_default();
         let plain = (1..=128).contains(&given.len())
             && given.iter().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(b));
         self.request_id = if plain {
@@ -101,22 +100,9 @@ impl Context {
         };
     }
 
-    pub(super) fn note_route(&mut self, route: &Route) {
-        self.note.route = Some(route.path_template());
-    }
-
     pub(super) fn note_app(&mut self, app: &Arc<str>, key: Option<(&str, &str)>) {
         self.note.app = Some(Arc::clone(app));
         self.note.key = key.map(|(id, name)| (id.to_owned(), name.to_owned()));
-    }
-
-    pub(super) fn note_body(&mut self, bytes: usize) {
-        self.note.bytes_in = bytes;
-    }
-
-    pub(super) fn note_model(&mut self, model: &LiveModel, stream: bool) {
-        self.note.model = Some(Arc::clone(&model.name));
-        self.note.stream = stream;
     }
 
     pub(super) fn admit(&mut self, admitted: Admitted, now: Time) {

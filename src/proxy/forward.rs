@@ -9,11 +9,11 @@ use crate::azure::headers::forward_request;
 use crate::azure::peek::with_model;
 use crate::azure::route::Form;
 use crate::azure::route::Operation;
+use crate::exchange::{Outcome, Sending};
 use crate::live::Live;
 use crate::live::LiveBackend;
 use crate::proxy::FirstlightProxy;
 use crate::proxy::attempt::Order;
-use crate::exchange::{Outcome, Sending};
 use crate::proxy::context::Chosen;
 use crate::proxy::context::Context;
 use crate::proxy::intake::Admitted;
@@ -39,7 +39,10 @@ const COME_BACK: Duration = Duration::from_secs(5);
 const CONNECTOR_GROUP: u64 = 1;
 
 /// Chooses the target of the next attempt and opens its lease.
-pub(super) fn choose(ctx: &mut Context, proxy: &FirstlightProxy) -> std::result::Result<HttpPeer, ClientError> {
+pub(super) fn choose(
+    ctx: &mut Context,
+    proxy: &FirstlightProxy,
+) -> std::result::Result<HttpPeer, ClientError> {
     let admitted = ctx.admitted.as_ref().ok_or(ClientError::Internal)?;
     let model = &admitted.model;
     let picked = pick(admitted, ctx, &proxy.live)?;
@@ -65,7 +68,11 @@ pub(super) fn choose(ctx: &mut Context, proxy: &FirstlightProxy) -> std::result:
     Ok(peer)
 }
 
-fn pick(admitted: &Admitted, ctx: &Context, live: &Live) -> std::result::Result<Picked, ClientError> {
+fn pick(
+    admitted: &Admitted,
+    ctx: &Context,
+    live: &Live,
+) -> std::result::Result<Picked, ClientError> {
     if let Some(target) = admitted.only {
         return Ok(Picked { target, why: Why::Asked });
     }
@@ -78,7 +85,9 @@ fn pick(admitted: &Admitted, ctx: &Context, live: &Live) -> std::result::Result<
 pub(super) fn nothing_left(none: &NoTarget) -> ClientError {
     match *none {
         NoTarget::AllLimited(retry_after) => ClientError::AllLimited { retry_after },
-        NoTarget::AllUsed | NoTarget::AllBlocked => ClientError::NothingLeft { retry_after: COME_BACK },
+        NoTarget::AllUsed | NoTarget::AllBlocked => {
+            ClientError::NothingLeft { retry_after: COME_BACK }
+        }
     }
 }
 
@@ -91,7 +100,10 @@ pub(super) fn after_failure(ctx: &Context, live: &Live) -> ClientError {
     }
     let pool = &admitted.model.pool;
     let left = pool.pick(&state.used, live.clock().now(), &mut live.rng());
-    left.map_or_else(|none| nothing_left(&none), |_| ClientError::NothingLeft { retry_after: COME_BACK })
+    left.map_or_else(
+        |none| nothing_left(&none),
+        |_| ClientError::NothingLeft { retry_after: COME_BACK },
+    )
 }
 
 /// Replaces the request that Pingora prepared by ours. On the LLM routes it returns the attempt's order;
@@ -107,7 +119,8 @@ pub(super) fn prepare(
     let admitted = ctx.admitted.as_ref().ok_or_else(internal)?;
     let model = &admitted.model;
     let target = chosen.lease.target();
-    let (backend, spec) = model.backends.get(target).zip(model.pool.spec(target)).ok_or_else(internal)?;
+    let (backend, spec) =
+        model.backends.get(target).zip(model.pool.spec(target)).ok_or_else(internal)?;
     let body = body_for(admitted, &spec.deployment);
     let path = admitted.route.upstream_path_and_query(&spec.deployment);
     *request = build(client, backend, &path, &ctx.request_id, admitted)?;
@@ -129,7 +142,11 @@ pub(super) fn prepare(
         },
         deadline: deadline(admitted, timeouts.answer),
         idle: timeouts.idle,
-        max_attempts: if admitted.only.is_some() { 1 } else { ctx.snapshot.config.retry.max_attempts },
+        max_attempts: if admitted.only.is_some() {
+            1
+        } else {
+            ctx.snapshot.config.retry.max_attempts
+        },
         model: Arc::clone(model),
         progress: Arc::clone(&ctx.progress),
         telemetry: Arc::clone(&proxy.telemetry),
@@ -179,7 +196,9 @@ fn build(
 
 /// A native attempt found no connection: notes it, and tells whether another target is tried.
 pub(super) fn native_connect_failed(ctx: &mut Context, proxy: &FirstlightProxy) -> bool {
-    let (Some(chosen), Some(admitted)) = (ctx.chosen.take(), ctx.admitted.as_ref()) else { return false };
+    let (Some(chosen), Some(admitted)) = (ctx.chosen.take(), ctx.admitted.as_ref()) else {
+        return false;
+    };
     let now = proxy.live.clock().now();
     let target = chosen.lease.target();
     if let Some(backend) = admitted.model.backends.get(target) {
@@ -190,7 +209,7 @@ pub(super) fn native_connect_failed(ctx: &mut Context, proxy: &FirstlightProxy) 
         proxy.telemetry.target_changed(&admitted.model, event);
     }
     let max_attempts = ctx.snapshot.config.retry.max_attempts;
-    ctx.progress.decide(&admitted.model, Outcome::Connect, max_attempts, now).is_ok()
+    ctx.progress.decide(&admitted.model, (target, Outcome::Connect), max_attempts, now).is_ok()
 }
 
 fn native_record(backend: &LiveBackend, why: &'static str, outcome: Outcome) -> Attempt {

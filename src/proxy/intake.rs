@@ -55,7 +55,7 @@ pub(super) async fn admit(session: &mut Session, ctx: &mut Context) -> Result<Ad
     let target = request.uri.path_and_query().map_or("", |p| p.as_str());
     let raw = std::str::from_utf8(request.raw_path()).unwrap_or(target);
     let route = route(&request.method, raw).map_err(ClientError::from)?;
-    ctx.note_route(&route);
+    ctx.note.route = Some(route.path_template());
     let app = identify(&request.headers, &snapshot, ctx)?;
     let app = snapshot.app(&app).ok_or(ClientError::Internal)?;
     if route.operation == Operation::Models {
@@ -66,50 +66,62 @@ pub(super) async fn admit(session: &mut Session, ctx: &mut Context) -> Result<Ad
     check_content_type(&request.headers)?;
     let wish = app.probe.then(|| request.headers.get("x-probe-target").cloned()).flatten();
     let limits = &snapshot.config.limits;
-    let body = body::read(session.as_downstream_mut(), limits.body_bytes, &snapshot.config.timeouts).await?;
-    ctx.note_body(body.len());
-    let (name, model_span, stream) = read_body(&route, &body)?;
-    let model = find_model(&name, &snapshot, app)?;
-    ctx.note_model(&model, stream);
+    let body =
+        body::read(session.as_downstream_mut(), limits.body_bytes, &snapshot.config.timeouts)
+            .await?;
+    ctx.note.bytes_in = body.len();
+    let Asked { model, model_span, stream } = read_body(&route, &body)?;
+    let model = find_model(&model, &snapshot, app)?;
+    ctx.note.model = Some(Arc::clone(&model.name));
+    ctx.note.stream = stream;
     let only = wish.map(|wish| find_target(wish.as_bytes(), &model)).transpose()?;
     Ok(Admitted { route, model, body, model_span, stream, only })
 }
 
 /// The app that the credential belongs to.
-fn identify(headers: &HeaderMap, snapshot: &Snapshot, ctx: &mut Context) -> Result<Arc<str>, ClientError> {
+fn identify(
+    headers: &HeaderMap,
+    snapshot: &Snapshot,
+    ctx: &mut Context,
+) -> Result<Arc<str>, ClientError> {
     let presented = credential(headers).map_err(|_| ClientError::AmbiguousCredential)?;
-    match presented {
-        Some(key) => {
-            let found = snapshot.keys.find(key).ok_or(ClientError::BadKey)?;
-            let app: Arc<str> = found.app.into();
-            ctx.note_app(&app, Some((found.key_id, found.key_name)));
-            Ok(app)
-        }
-        None => {
-            let app = snapshot.anonymous.clone().ok_or(ClientError::MissingKey)?;
-            ctx.note_app(&app, None);
-            Ok(app)
-        }
-    }
+    let Some(key) = presented else {
+        let app = snapshot.anonymous.clone().ok_or(ClientError::MissingKey)?;
+        ctx.note_app(&app, None);
+        return Ok(app);
+    };
+    let found = snapshot.keys.find(key).ok_or(ClientError::BadKey)?;
+    let app: Arc<str> = found.app.into();
+    ctx.note_app(&app, Some((found.key_id, found.key_name)));
+    Ok(app)
 }
 
 /// A body that says it is something else than JSON is refused; one that says nothing is tried.
 fn check_content_type(headers: &HeaderMap) -> Result<(), ClientError> {
     let Some(kind) = headers.get(http::header::CONTENT_TYPE) else { return Ok(()) };
     let kind = kind.as_bytes().split(|&b| b == b';').next().unwrap_or_default().trim_ascii();
-    let json = kind.eq_ignore_ascii_case(b"application/json") || kind.to_ascii_lowercase().ends_with(b"+json");
+    let json = kind.eq_ignore_ascii_case(b"application/json")
+        || kind.to_ascii_lowercase().ends_with(b"+json");
     if json { Ok(()) } else { Err(ClientError::UnsupportedMediaType) }
 }
 
-fn read_body(route: &Route, body: &[u8]) -> Result<(String, Option<Range<usize>>, bool), ClientError> {
+/// What decides the routing, as the path and the body tell it.
+struct Asked {
+    model: String,
+    /// Where the body names the model, if that is what counts.
+    model_span: Option<Range<usize>>,
+    stream: bool,
+}
+
+fn read_body(route: &Route, body: &[u8]) -> Result<Asked, ClientError> {
     let seen = peek(body)?;
-    match &route.form {
-        Form::Deployment(name) => Ok((name.clone(), None, seen.stream)),
+    let (model, model_span) = match &route.form {
+        Form::Deployment(name) => (name.clone(), None),
         Form::V1 | Form::Resource => {
-            let name = seen.model.ok_or(ClientError::NoModel)?;
-            Ok((name.into_owned(), seen.model_span, seen.stream))
+            (seen.model.ok_or(ClientError::NoModel)?.into_owned(), seen.model_span)
         }
-    }
+    };
+    Ok(Asked { model, model_span, stream: seen.stream })
 }
 
 /// The model, if it exists and the app may use it.

@@ -52,7 +52,11 @@ pub struct FirstlightProxy {
 
 impl FirstlightProxy {
     /// A proxy over what is live. Targets that answered strangely are named on `probes`.
-    pub fn new(live: Arc<Live>, telemetry: Arc<Telemetry>, probes: mpsc::Sender<ProbeRequest>) -> Self {
+    pub fn new(
+        live: Arc<Live>,
+        telemetry: Arc<Telemetry>,
+        probes: mpsc::Sender<ProbeRequest>,
+    ) -> Self {
         Self { live, telemetry, probes }
     }
 }
@@ -85,7 +89,11 @@ impl ProxyHttp for FirstlightProxy {
         }
     }
 
-    async fn upstream_peer(&self, _session: &mut Session, ctx: &mut Context) -> Result<Box<HttpPeer>> {
+    async fn upstream_peer(
+        &self,
+        _session: &mut Session,
+        ctx: &mut Context,
+    ) -> Result<Box<HttpPeer>> {
         forward::choose(ctx, self).map(Box::new).map_err(|error| {
             let status = error.status().as_u16();
             ctx.refused = Some(error);
@@ -158,7 +166,12 @@ impl ProxyHttp for FirstlightProxy {
         error
     }
 
-    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Context) -> FailToProxy {
+    async fn fail_to_proxy(
+        &self,
+        session: &mut Session,
+        error: &Error,
+        ctx: &mut Context,
+    ) -> FailToProxy {
         let status = answer::fail(session, ctx, error, &self.live).await;
         FailToProxy { error_code: status, can_reuse_downstream: false }
     }

@@ -3,8 +3,8 @@
 //! Shared between Pingora's context and the attempt that runs inside the connector. The lock is held for a
 //! few instructions and never across an await.
 
-use crate::live::LiveModel;
 use crate::exchange::Outcome;
+use crate::live::LiveModel;
 use crate::routing::Used;
 use crate::telemetry::access_log::Attempt;
 use crate::time::Time;
@@ -27,7 +27,7 @@ pub(super) struct State {
     pub(super) last: Option<Outcome>,
     /// Whether another attempt was granted after the last one.
     pub(super) retry: bool,
-    /// Targets that failed this request in a way that may be the request's own fault.
+    /// Targets that got a strike for this request.
     failed_on: Vec<usize>,
 }
 
@@ -49,17 +49,20 @@ impl Progress {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Decides once whether the request goes elsewhere after `outcome` on `target`, and takes the retry
-    /// from the budget if so.
+    /// Decides once whether the request goes elsewhere after an attempt ended so on a target, and takes the
+    /// retry from the budget if it does.
     pub(super) fn decide(
         &self,
         model: &LiveModel,
-        outcome: Outcome,
+        (target, outcome): (usize, Outcome),
         max_attempts: u32,
         now: Time,
     ) -> Result<(), Denied> {
         let mut state = self.lock();
         state.last = Some(outcome);
+        if outcome.is_error() {
+            state.failed_on.push(target);
+        }
         let verdict = if !outcome.is_retryable() {
             Err(Denied::Kind)
         } else if state.used.len() >= usize::try_from(max_attempts).unwrap_or(usize::MAX) {
@@ -72,18 +75,11 @@ impl Progress {
             Ok(())
         };
         state.retry = verdict.is_ok();
-        verdict
-    }
-
-    /// Notes an error on `target`. From the second target on the request is its own suspect: the strikes
-    /// of those that nobody else complains of are taken back.
-    pub(super) fn suspect(&self, model: &LiveModel, target: usize) {
-        let mut state = self.lock();
-        state.failed_on.push(target);
-        if state.failed_on.len() > 1 {
-            for &target in &state.failed_on {
-                model.pool.forgive_error(target);
-            }
+        if verdict.is_err() && state.failed_on.len() > 1 {
+            // Nobody could serve it: more likely its own fault than that of all of them. Had one succeeded,
+            // the others would keep their strikes.
+            state.failed_on.iter().for_each(|&target| model.pool.forgive_error(target));
         }
+        verdict
     }
 }

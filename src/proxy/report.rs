@@ -90,7 +90,8 @@ fn count(ctx: &Context, status: u16, term: &str, telemetry: &Telemetry) {
     let code = status.to_string();
     metrics.requests.with_label_values(&[app, route, code.as_str()]).inc();
     if term == "client_abort" {
-        let phase = if ctx.relayed.first_content.is_some() { "after_content" } else { "before_content" };
+        let phase =
+            if ctx.relayed.first_content.is_some() { "after_content" } else { "before_content" };
         metrics.client_aborts.with_label_values(&[phase]).inc();
     }
     if let (Some(model), Some(at)) = (&ctx.note.model, ctx.relayed.first_content) {

@@ -8,6 +8,7 @@ use crate::time::Time;
 use std::sync::{Mutex, PoisonError};
 
 const SLOTS: usize = 6;
+const SLOT_COUNT: u64 = 6;
 const SLOT_SECONDS: u64 = 10;
 
 /// Counts requests and retries of the last minute. One short lock per request, never held across an await.
@@ -70,7 +71,7 @@ impl Window {
     /// The slot of this epoch, emptied if it still held an older one.
     #[expect(clippy::indexing_slicing, reason = "the index is taken modulo the length")]
     fn current(&mut self, epoch: u64) -> &mut Slot {
-        let index = usize::try_from(epoch % SLOTS as u64).unwrap_or(0);
+        let index = usize::try_from(epoch % SLOT_COUNT).unwrap_or(0);
         let slot = &mut self.slots[index];
         if slot.epoch != epoch {
             *slot = Slot { epoch, requests: 0, retries: 0 };
@@ -81,7 +82,7 @@ impl Window {
 
 /// Ten-second steps, from 1 so that a fresh slot (epoch 0) is never current.
 fn epoch(now: Time) -> u64 {
-    now.since(Time::ZERO).as_secs() / SLOT_SECONDS + SLOTS as u64
+    now.since(Time::ZERO).as_secs() / SLOT_SECONDS + SLOT_COUNT
 }
 
 #[cfg(test)]

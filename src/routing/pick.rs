@@ -103,9 +103,7 @@ impl Pool {
 
     /// Whether [`Pool::pick`] would find anything.
     pub fn can_pick(&self, used: &Used, now: Time) -> bool {
-        self.targets().iter().enumerate().any(|(i, t)| {
-            !used.contains(i) && !t.state.is_blocked() && t.state.limited(now).is_zero()
-        })
+        self.targets().iter().enumerate().any(|(index, target)| is_open(index, target, used, now))
     }
 
     /// Whether anything could be tried now or after a rate limit's rest: not ready only while every target
@@ -119,7 +117,7 @@ impl Pool {
         let mut thinned = Best::default();
         let mut degraded = Best::default();
         for (index, target) in self.targets().iter().enumerate() {
-            if !self.is_open(index, target, used, now) {
+            if !is_open(index, target, used, now) {
                 continue;
             }
             let bid = self.bid(index, target, now, rng);
@@ -156,7 +154,7 @@ impl Pool {
         let mut sum = 0_i64;
         let mut richest: Option<(i64, usize)> = None;
         for (index, (target, purse)) in self.targets().iter().zip(turns.iter_mut()).enumerate() {
-            if !self.is_open(index, target, used, now) {
+            if !is_open(index, target, used, now) {
                 continue;
             }
             let weight = i64::from(target.spec.weight);
@@ -173,10 +171,6 @@ impl Pool {
         Ok(Picked { target: index, why: Why::RoundRobin })
     }
 
-    fn is_open(&self, index: usize, target: &Target, used: &Used, now: Time) -> bool {
-        !used.contains(index) && !target.state.is_blocked() && target.state.limited(now).is_zero()
-    }
-
     fn why_none(&self, used: &Used, now: Time) -> NoTarget {
         let resting = self
             .targets()
@@ -190,6 +184,11 @@ impl Pool {
             None => NoTarget::AllUsed,
         }
     }
+}
+
+/// Whether this request may try a target at all.
+fn is_open(index: usize, target: &Target, used: &Used, now: Time) -> bool {
+    !used.contains(index) && !target.state.is_blocked() && target.state.limited(now).is_zero()
 }
 
 #[derive(Clone, Copy)]

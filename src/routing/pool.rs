@@ -55,7 +55,12 @@ pub struct Pool {
 
 impl Pool {
     /// A pool over `specs`. What `previous` learned about a backend of the same name is kept.
-    pub fn new(settings: Settings, specs: Vec<TargetSpec>, retries: RetryBudget, previous: Option<&Self>) -> Self {
+    pub fn new(
+        settings: Settings,
+        specs: Vec<TargetSpec>,
+        retries: RetryBudget,
+        previous: Option<&Self>,
+    ) -> Self {
         let known = |backend: &str| {
             let target = previous?.targets.iter().find(|t| t.spec.backend == backend)?;
             Some(Arc::clone(&target.state))
@@ -109,7 +114,8 @@ impl Pool {
         Some(Lease::open(Arc::clone(self), state, target, timing, now))
     }
 
-    /// A request failed on two targets: it is its own suspect, and neither target is blamed for it.
+    /// A request failed on several targets and succeeded on none: it is its own suspect, and this target is
+    /// not blamed for it.
     pub fn forgive_error(&self, target: usize) {
         if let Some(target) = self.targets.get(target) {
             target.state.forgive_error(&self.settings);
@@ -128,7 +134,13 @@ impl Pool {
 
     /// Feeds the outcome of our own probe, sent at `sent`. Only probes enter and leave the blocks
     /// `AuthFailed` and `Misconfigured`: Azure answers 401 and 404 for single operations, too.
-    pub fn probed(&self, target: usize, outcome: ProbeOutcome, sent: Time, now: Time) -> Option<Event> {
+    pub fn probed(
+        &self,
+        target: usize,
+        outcome: ProbeOutcome,
+        sent: Time,
+        now: Time,
+    ) -> Option<Event> {
         let state = &self.targets.get(target)?.state;
         let change = match outcome {
             ProbeOutcome::FirstToken(ttft) => {

@@ -9,6 +9,7 @@
 
 use crate::routing::settings::{Policy, Settings};
 use crate::time::Time;
+use crate::time::millis;
 use std::sync::atomic::AtomicU8;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::AtomicU64;
@@ -18,14 +19,23 @@ use std::time::Duration;
 
 /// Why a target is out of use beside its state. Entered and left by operators and by our own probes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
 pub enum Block {
     /// An operator took it out.
-    Drained = 1,
+    Drained,
     /// The backend refused our credential when our own probe used it.
-    AuthFailed = 2,
+    AuthFailed,
     /// The backend does not know the deployment that the configuration names.
-    Misconfigured = 4,
+    Misconfigured,
+}
+
+impl Block {
+    const fn bit(self) -> u8 {
+        match self {
+            Self::Drained => 1,
+            Self::AuthFailed => 2,
+            Self::Misconfigured => 4,
+        }
+    }
 }
 
 /// A target's state.
@@ -104,8 +114,6 @@ struct Learned {
     slow_strikes: f64,
     error_strikes: f64,
     strike_at: Time,
-    /// Errors since the last success.
-    error_run: u32,
     degraded: bool,
     degraded_until: Time,
     /// Slow answers to requests sent before this are old news.
@@ -176,74 +184,76 @@ impl TargetState {
     }
 
     pub(super) fn block(&self, block: Block) {
-        self.blocks.fetch_or(block as u8, Relaxed);
+        self.blocks.fetch_or(block.bit(), Relaxed);
     }
 
     pub(super) fn unblock(&self, block: Block) {
-        self.blocks.fetch_and(!(block as u8), Relaxed);
+        self.blocks.fetch_and(!block.bit(), Relaxed);
     }
 
     /// A first content token, `ttft` after a dispatch at `sent`.
-    pub(super) fn first_token(&self, settings: &Settings, ttft: Duration, sent: Time) -> Option<Change> {
+    pub(super) fn first_token(
+        &self,
+        settings: &Settings,
+        ttft: Duration,
+        sent: Time,
+    ) -> Option<Change> {
         let now = sent + ttft;
         self.change(|l| {
-            l.error_run = 0;
             l.limit_run = 0;
-            l.observe(settings, crate::time::millis(ttft), sent, now)
+            l.observe(settings, millis(ttft), sent, now)
         })
     }
 
     /// A 2xx answer whose speed says nothing (not streamed): forgives errors, teaches no latency.
     pub(super) fn answered(&self) {
         self.change(|l| {
-            l.error_run = 0;
             l.limit_run = 0;
             l.error_strikes = 0.0;
             None
         });
     }
 
-    /// An attempt that was given up after `age` without a first token: a lower bound of its TTFT. It moves
-    /// the score; a strike only when it was our own time-out (`strike`), not the client's patience.
-    pub(super) fn outlasted(&self, settings: &Settings, wait: GivenUp, sent: Time) -> Option<Change> {
-        let (age, by_client) = match wait {
-            GivenUp::ByClient(age) => (age, true),
-            GivenUp::ByTimeout(age) => (age, false),
-        };
-        let now = sent + age;
-        let age_ms = crate::time::millis(age);
-        self.change(|l| {
-            if by_client {
-                if age_ms >= settings.trip_ms && age_ms > l.score(settings, now) {
-                    l.move_score(settings, age_ms, now);
-                }
-                return None;
+    /// An attempt that was given up without a first token: its age is a lower bound of its TTFT. It moves the
+    /// score; a strike only when it was our own time-out, not the client's patience.
+    pub(super) fn outlasted(
+        &self,
+        settings: &Settings,
+        wait: GivenUp,
+        sent: Time,
+    ) -> Option<Change> {
+        match wait {
+            GivenUp::ByClient(age) => self.change(|l| {
+                l.at_least(settings, millis(age), sent + age);
+                None
+            }),
+            GivenUp::ByTimeout(age) => {
+                let slow_ms = millis(age).max(settings.trip_ms);
+                self.change(|l| l.observe(settings, slow_ms, sent, sent + age))
             }
-            l.observe(settings, age_ms.max(settings.trip_ms), sent, now)
-        })
+        }
     }
 
     /// An error before any content: a strike, never a latency.
     pub(super) fn failed(&self, settings: &Settings, now: Time) -> Option<Change> {
-        self.change(|l| {
-            l.error_run = l.error_run.saturating_add(1);
-            l.strike(settings, Strike::Error, now)
-        })
+        self.change(|l| l.strike(settings, Strike::Error, now))
     }
 
-    /// Takes back the strike of a request that also failed elsewhere: it is its own suspect. Only where no
-    /// other request failed since the last success, or a dead region would never be noticed.
+    /// Takes back the strike of a request that failed everywhere: it is its own suspect.
     pub(super) fn forgive_error(&self, settings: &Settings) {
         self.change(|l| {
-            if l.error_run == 1 {
-                l.error_strikes = (l.error_strikes - settings.strike_error).max(0.0);
-            }
+            l.error_strikes = (l.error_strikes - settings.strike_error).max(0.0);
             None
         });
     }
 
     /// A 429: rest for what it asked, at least 1 s, doubling while no success comes between.
-    pub(super) fn limit(&self, settings: &Settings, asked: Option<Duration>, now: Time) -> Option<Change> {
+    pub(super) fn limit(
+        &self,
+        settings: &Settings,
+        asked: Option<Duration>,
+        now: Time,
+    ) -> Option<Change> {
         self.change(|l| {
             let repeats = 1_u64 << l.limit_run.min(16);
             let wait = asked.unwrap_or(settings.limit_default).max(Duration::from_secs(repeats));
@@ -308,17 +318,34 @@ impl Learned {
         self.slow_strikes + self.error_strikes
     }
 
+    /// A wait that says the score is too low, if it does.
+    fn at_least(&mut self, settings: &Settings, age_ms: f64, now: Time) {
+        if age_ms >= settings.trip_ms && age_ms > self.score(settings, now) {
+            self.move_score(settings, age_ms, now);
+        }
+    }
+
     fn move_score(&mut self, settings: &Settings, sample_ms: f64, now: Time) {
         let old = self.score(settings, now);
         self.score_ms = settings.ema_alpha * sample_ms + (1.0 - settings.ema_alpha) * old;
         self.score_until = now + settings.score_ttl;
     }
 
-    fn observe(&mut self, settings: &Settings, ttft_ms: f64, sent: Time, now: Time) -> Option<Change> {
+    fn observe(
+        &mut self,
+        settings: &Settings,
+        ttft_ms: f64,
+        sent: Time,
+        now: Time,
+    ) -> Option<Change> {
         self.move_score(settings, ttft_ms, now);
         if ttft_ms >= settings.trip_ms {
             // What was sent before the recovery tells of the time before it.
-            return if sent < self.recovered_at { None } else { self.strike(settings, Strike::Slow, now) };
+            return if sent < self.recovered_at {
+                None
+            } else {
+                self.strike(settings, Strike::Slow, now)
+            };
         }
         if ttft_ms < settings.clear_ms {
             (self.slow_strikes, self.error_strikes) = (0.0, 0.0);

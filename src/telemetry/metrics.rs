@@ -3,18 +3,19 @@
 
 use crate::live::Snapshot;
 use crate::routing::State;
+use crate::routing::View;
 use crate::telemetry::tables;
 use crate::telemetry::tables::MetricRow;
 use crate::time::Time;
 use prometheus::{
-    Encoder, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder,
+    Encoder, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 
 /// Reasoning models think for minutes before their first token: the usual 10 s of a web server do not do.
 const SECONDS: &[f64] = &[
-    0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 30.0, 60.0,
-    120.0, 240.0,
+    0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 30.0,
+    60.0, 120.0, 240.0,
 ];
 
 macro_rules! families {
@@ -81,16 +82,21 @@ impl Metrics {
         for model in snapshot.models() {
             for (target, backend) in model.backends.iter().enumerate() {
                 let Some(view) = model.pool.view(target, now) else { continue };
-                let labels = [&*model.name, &*backend.name];
-                let degraded = view.state == State::Degraded;
-                self.target_degraded.with_label_values(&labels).set(i64::from(degraded));
-                self.target_blocked.with_label_values(&labels).set(i64::from(view.blocked));
-                self.target_score.with_label_values(&labels).set(view.score_ms);
-                self.target_strikes.with_label_values(&labels).set(view.strikes);
-                self.target_in_flight.with_label_values(&labels).set(i64::from(view.in_flight));
-                self.target_limited.with_label_values(&labels).set(view.limited.as_secs_f64());
+                self.read_target([&model.name, &backend.name], &view);
             }
         }
+    }
+}
+
+impl Metrics {
+    fn read_target(&self, labels: [&str; 2], view: &View) {
+        let degraded = view.state == State::Degraded;
+        self.target_degraded.with_label_values(&labels).set(i64::from(degraded));
+        self.target_blocked.with_label_values(&labels).set(i64::from(view.blocked));
+        self.target_score.with_label_values(&labels).set(view.score_ms);
+        self.target_strikes.with_label_values(&labels).set(view.strikes);
+        self.target_in_flight.with_label_values(&labels).set(i64::from(view.in_flight));
+        self.target_limited.with_label_values(&labels).set(view.limited.as_secs_f64());
     }
 }
 

@@ -1,5 +1,17 @@
 //! The one integration-test binary.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a failed helper is a failed test, and its panic says where"
+)]
 
 mod azure;
+mod cli;
 mod config;
+
 mod mock;
+mod routing;
+mod support;
+mod tidy;
+mod wire;

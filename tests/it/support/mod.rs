@@ -1,0 +1,216 @@
+//! A whole world for one test: mock regions, Firstlight in front, a client that checks every answer.
+//!
+//! Ports are free ones, nothing is shared between tests, and nothing here sleeps: tests wait for states.
+
+mod answer;
+
+pub(crate) use answer::{Answer, Streamed, content_of};
+
+use firstlight::config;
+use firstlight::mock::{BackendSpec, Behaviour, Fault, Mock};
+use firstlight::server::{Firstlight, Running};
+use firstlight::telemetry::AccessLog;
+use reqwest::{Client, RequestBuilder};
+use serde_json::{Value, json};
+use std::fmt::Write;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// The key of the app that tests speak for, and of one that may probe.
+pub(crate) const KEY: &str = "test-key";
+pub(crate) const PROBE_KEY: &str = "probe-key";
+/// What the backends expect; no client ever sends it.
+pub(crate) const BACKEND_KEY: &str = "backend-key";
+
+pub(crate) const V1_CHAT: &str = "/openai/v1/chat/completions";
+
+/// What a world is made of. Every field has a plain default.
+pub(crate) struct Setup {
+    /// Region names; the first is in tier 0 if `first_preferred`, so that a test knows where a request goes.
+    pub(crate) regions: Vec<&'static str>,
+    pub(crate) first_preferred: bool,
+    pub(crate) behaviour: Behaviour,
+    /// Further top-level YAML.
+    pub(crate) more: &'static str,
+    /// YAML below `models:`; by default `gpt-4o: {}` and what the tests need beside it.
+    pub(crate) models: &'static str,
+    /// The TLS files of the listener.
+    pub(crate) tls: Option<(String, String)>,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            regions: vec!["a", "b", "c"],
+            first_preferred: true,
+            behaviour: Behaviour::instant(),
+            more: "",
+            models: "  gpt-4o: {}\n  other: {}\n  text-embedding-3-large: {}\n",
+            tls: None,
+        }
+    }
+}
+
+/// A running world.
+pub(crate) struct World {
+    pub(crate) mock: Mock,
+    pub(crate) proxy: Running,
+    pub(crate) client: Client,
+    log: Arc<Mutex<Vec<u8>>>,
+}
+
+impl World {
+    pub(crate) async fn plain() -> Self {
+        Self::of(Setup::default()).await
+    }
+
+    pub(crate) async fn of(setup: Setup) -> Self {
+        let specs = setup.regions.iter().map(|name| {
+            let mut spec = BackendSpec::local(name, setup.behaviour.clone());
+            spec.api_key = Some(BACKEND_KEY.to_owned());
+            spec
+        });
+        let mock = Mock::start(specs.collect(), None, 1).await.unwrap();
+        let key_file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(key_file.path(), BACKEND_KEY).unwrap();
+        let text = yaml(&setup, &mock, &key_file.path().display().to_string());
+        let checked = config::check(&text).unwrap_or_else(|problems| {
+            let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            panic!("{}\n{text}", problems.join("\n"))
+        });
+        let (access_log, log) = AccessLog::memory();
+        let proxy = Firstlight::bind(checked.config, access_log).unwrap().spawn();
+        Self { mock, proxy, client: client(|builder| builder), log }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.proxy.addresses()[0]
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address())
+    }
+
+    pub(crate) fn request(&self, path: &str) -> RequestBuilder {
+        self.client.post(self.url(path)).header("api-key", KEY)
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
+        Answer::read(self.request(path).json(body).send().await.unwrap()).await
+    }
+
+    /// A streamed chat, read to its end.
+    pub(crate) async fn chat(&self) -> Answer {
+        self.post(V1_CHAT, &streamed_chat()).await
+    }
+
+    pub(crate) async fn admin(&self, path: &str) -> (u16, String) {
+        let url = format!("http://{}{path}", self.proxy.admin_address().unwrap());
+        let response = self.client.get(url).send().await.unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
+    }
+
+    /// The access log so far.
+    pub(crate) fn log_text(&self) -> String {
+        String::from_utf8(self.log.lock().unwrap().clone()).unwrap()
+    }
+
+    /// The line of one request, waited for: it is written after the answer.
+    pub(crate) async fn log_line(&self, request_id: &str) -> Value {
+        wait_for("the request's log line", || async {
+            let text = self.log_text();
+            let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+            lines.into_iter().find(|line| line["request_id"] == request_id)
+        })
+        .await
+    }
+
+    pub(crate) fn fault(&self, region: &str, fault: Fault) {
+        self.mock.set_fault(region, fault).unwrap();
+    }
+
+    pub(crate) fn requests(&self, region: &str) -> u64 {
+        self.mock.counters(region).unwrap().requests
+    }
+
+    pub(crate) fn is_degraded(&self, model: &str, region: &str) -> bool {
+        let live = self.proxy.live();
+        let snapshot = live.snapshot();
+        let model = snapshot.model(model).unwrap();
+        let target = model.pool.position(region).unwrap();
+        let view = model.pool.view(target, live.clock().now()).unwrap();
+        view.state == firstlight::routing::State::Degraded
+    }
+}
+
+fn yaml(setup: &Setup, mock: &Mock, key_file: &str) -> String {
+    let mut text = String::from("listen:\n  - address: 127.0.0.1:0\n");
+    if let Some((certificate, key)) = &setup.tls {
+        writeln!(text, "    tls: {{ certificate: {certificate}, key: {key} }}").unwrap();
+    }
+    text.push_str("admin: { address: 127.0.0.1:0 }\nbackends:\n");
+    for (index, region) in setup.regions.iter().enumerate() {
+        let tier = u8::from(index > 0 || !setup.first_preferred);
+        let address = mock.address(region).unwrap();
+        writeln!(
+            text,
+            "  {region}: {{ endpoint: \"http://{address}\", tier: {tier}, auth: {{ api_key: {{ file: \"{key_file}\" }} }} }}"
+        )
+        .unwrap();
+    }
+    let hash = |key: &str| hex::encode(<sha2::Sha256 as sha2::Digest>::digest(key));
+    write!(
+        text,
+        "models:\n{}apps:\n  tests:\n    api_keys: [ {{ sha256: {}, name: k1 }} ]\n    models: [gpt-4o, text-embedding-3-large]\n  \
+         operator:\n    api_keys: [ {{ sha256: {}, name: k2 }} ]\n    probe: true\n{}\n",
+        setup.models,
+        hash(KEY),
+        hash(PROBE_KEY),
+        setup.more,
+    )
+    .unwrap();
+    if !setup.more.contains("routing:") {
+        // Probes would count at the mock.
+        text.push_str("routing: { probe: { interval_seconds: 0 } }\n");
+    }
+    text
+}
+
+/// A client without TLS trust: every world is on loopback.
+pub(crate) fn client(
+    configure: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
+) -> Client {
+    pingora_core::tls::install_default_crypto_provider();
+    configure(Client::builder().tls_certs_only([]).no_proxy()).build().unwrap()
+}
+
+pub(crate) fn chat() -> Value {
+    json!({"model": "gpt-4o", "messages": [{"role": "user", "content": "Say hi"}]})
+}
+
+pub(crate) fn streamed_chat() -> Value {
+    json!({"model": "gpt-4o", "stream": true, "stream_options": {"include_usage": true},
+        "messages": [{"role": "user", "content": "Say hi"}]})
+}
+
+/// Polls until there is something, and panics after twenty seconds without it.
+pub(crate) async fn wait_for<T, F: Future<Output = Option<T>>>(
+    what: &str,
+    mut look: impl FnMut() -> F,
+) -> T {
+    let patience = tokio::time::Instant::now() + Duration::from_secs(20);
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(tokio::time::Instant::now() < patience, "waited in vain for {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// As [`wait_for`], for a condition.
+pub(crate) async fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    wait_for(what, || std::future::ready(holds().then_some(()))).await;
+}
