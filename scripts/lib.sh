@@ -16,11 +16,11 @@ has() {
   command -v "$1" >/dev/null 2>&1
 }
 
-# install_missing WHAT: installs the Debian packages that WHAT lacks, if that is allowed without asking.
+# install_missing WHAT...: installs the Debian packages that WHAT lacks, if that is allowed without asking.
 # Otherwise it ends the script with the line to run.
 install_missing() {
-  local missing as_root=()
-  mapfile -t missing < <("missing_for_$1")
+  local missing as_root=() what
+  mapfile -t missing < <(for what in "$@"; do "missing_for_$what"; done)
   ((${#missing[@]})) || return 0
   has apt-get || fail "missing: ${missing[*]} (Debian's package names). Install them with your package manager."
   ((EUID == 0)) || as_root=(sudo)
