@@ -44,7 +44,7 @@ pub(super) fn main(options: &Options) -> anyhow::Result<Exit> {
 }
 
 /// The service log goes to standard error, so that standard output holds the access log alone.
-fn start_log(level: &str) {
+pub(super) fn start_log(level: &str) {
     let filter = tracing_subscriber::EnvFilter::try_new(format!("{level},pingora_core=warn,pingora_proxy=warn"))
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     let log = tracing_subscriber::fmt().json().flatten_event(true).with_writer(std::io::stderr);
