@@ -15,6 +15,7 @@ pub mod time;
 pub mod admin;
 pub mod cli;
 pub mod clock;
+pub mod demo;
 pub mod endpoints;
 mod exchange;
 pub mod live;

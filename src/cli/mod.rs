@@ -6,6 +6,7 @@
 
 mod check;
 mod config;
+mod demo;
 mod mock;
 mod run;
 
@@ -33,6 +34,8 @@ enum Command {
     Check(check::Options),
     /// Print configuration: what a file comes to, or every key there is.
     Config(config::Options),
+    /// Watch a region go bad in silence, through Firstlight and beside it through round robin.
+    Demo(demo::Options),
     /// Run a fake Azure OpenAI with faults that can be switched while it runs.
     Mock(mock::Options),
 }
@@ -53,6 +56,7 @@ pub fn main() -> ExitCode {
         Command::Run(options) => run::main(&options),
         Command::Check(options) => check::main(&options),
         Command::Config(options) => config::main(&options),
+        Command::Demo(options) => demo::main(&options),
         Command::Mock(options) => mock::main(&options),
     };
     match result {

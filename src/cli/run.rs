@@ -21,7 +21,7 @@ pub(super) struct Options {
 }
 
 pub(super) fn main(options: &Options) -> anyhow::Result<Exit> {
-    start_log(&options.log_level);
+    start_log(&options.log_level)?;
     let Some(checked) = crate::cli::load(&options.config)? else { return Ok(Exit::Problems) };
     for warning in &checked.warnings {
         tracing::warn!("{}:{warning}", options.config.display());
@@ -44,14 +44,16 @@ pub(super) fn main(options: &Options) -> anyhow::Result<Exit> {
 }
 
 /// The service log goes to standard error, so that standard output holds the access log alone.
-fn start_log(level: &str) {
-    let filter = tracing_subscriber::EnvFilter::try_new(format!(
-        "{level},pingora_core=warn,pingora_proxy=warn"
-    ))
-    .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+pub(super) fn start_log(level: &str) -> anyhow::Result<()> {
+    use anyhow::Context as _;
+    let directives = format!("{level},pingora_core=warn,pingora_proxy=warn");
+    let filter = tracing_subscriber::EnvFilter::try_new(directives).with_context(|| {
+        format!("--log-level {level} is not understood; write error, warn, info or debug")
+    })?;
     let log = tracing_subscriber::fmt().json().flatten_event(true).with_writer(std::io::stderr);
     // It fails if a log was started before, which is as good.
     drop(log.with_env_filter(filter).try_init());
+    Ok(())
 }
 
 fn announce(running: &Running) {

@@ -80,8 +80,8 @@ impl Metrics {
     fn read_targets(&self, snapshot: &Snapshot, now: Time) {
         self.config_generation.set(i64::try_from(snapshot.generation).unwrap_or(i64::MAX));
         for model in snapshot.models() {
-            for (target, backend) in model.backends.iter().enumerate() {
-                let Some(view) = model.pool.view(target, now) else { continue };
+            let views = (0..model.backends.len()).filter_map(|target| model.pool.view(target, now));
+            for (backend, view) in model.backends.iter().zip(views) {
                 self.read_target([&model.name, &backend.name], &view);
             }
         }
