@@ -63,6 +63,7 @@ impl Bench {
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "what it is compared with is an option")]
 fn changed(target: usize, change: Change) -> Option<Event> {
     Some(Event { target, change })
 }
@@ -171,7 +172,7 @@ fn degradation_ends_with_its_time_a_good_answer_or_a_good_probe() {
     let probe = ProbeOutcome::FirstToken(Duration::from_millis(700));
     assert_eq!(bench.pool.probed(0, probe, bench.now, bench.now), changed(0, Change::Recovered));
     let bench = degraded();
-    let probe = ProbeOutcome::FirstToken(Duration::from_millis(3000));
+    let probe = ProbeOutcome::FirstToken(Duration::from_secs(3));
     assert_eq!(bench.pool.probed(0, probe, bench.now, bench.now), None, "not under clear_ms");
     assert_eq!(bench.state(0), State::Degraded);
 }
@@ -221,7 +222,7 @@ fn degraded_targets_are_used_when_nothing_better_is_left() {
 #[test]
 fn a_429_rests_doubles_and_never_strikes() {
     let mut bench = Bench::three();
-    let mut rest = |asked: Option<u64>| match bench
+    let rest = |asked: Option<u64>| match bench
         .lease(0)
         .limited(asked.map(Duration::from_millis), bench.now)
     {
@@ -261,11 +262,12 @@ fn when_all_are_limited_the_first_to_return_is_told() {
 #[test]
 fn a_target_returns_from_its_rest_little_by_little() {
     let mut bench = Bench::three();
-    (0..3).for_each(|t| drop(bench.answer(t, if t == 0 { 100 } else { 900 })));
+    for t in 0..3 {
+        bench.answer(t, if t == 0 { 100 } else { 900 });
+    }
     bench.lease(0).limited(Some(Duration::from_secs(5)), bench.now);
     bench.pass(5.0);
-    let mut share =
-        |bench: &mut Bench| (0..1000).filter(|_| bench.picked().unwrap().0 == 0).count();
+    let share = |bench: &mut Bench| (0..1000).filter(|_| bench.picked().unwrap().0 == 0).count();
     let at_once = share(&mut bench);
     bench.pass(5.0);
     let half_way = share(&mut bench);
@@ -277,7 +279,9 @@ fn a_target_returns_from_its_rest_little_by_little() {
 #[test]
 fn lower_tiers_come_first_and_blocked_ones_never() {
     let mut bench = Bench::of(Settings::default(), vec![spec("paid", 0, 1), spec("a", 1, 1)]);
-    (0..5).for_each(|_| drop(bench.answer(0, 2500)));
+    for _ in 0..5 {
+        bench.answer(0, 2500);
+    }
     assert_eq!(bench.picked(), Ok((0, Why::LowestScore)), "the tier counts before the score");
     bench.pool.set_block(0, Block::Drained, Switch::On);
     assert_eq!(bench.picked(), Ok((1, Why::LowestScore)));
@@ -310,7 +314,9 @@ fn round_robin_takes_turns_by_weight() {
     let mut bench = Bench::of(settings, vec![spec("a", 1, 5), spec("b", 1, 1), spec("c", 1, 1)]);
     let turns: Vec<usize> = (0..7).map(|_| bench.picked().unwrap().0).collect();
     assert_eq!(turns, [0, 0, 1, 0, 2, 0, 0], "interleaved, not in runs");
-    (0..9).for_each(|_| drop(bench.answer(0, 60_000)));
+    for _ in 0..9 {
+        bench.answer(0, 60_000);
+    }
     assert_eq!(bench.state(0), State::Healthy);
 }
 
@@ -380,7 +386,7 @@ proptest! {
         let mut bench = Bench::three();
         let mut open: Vec<Lease> = Vec::new();
         for step in steps {
-            apply(&mut bench, &mut open, step);
+            apply(&mut bench, &mut open, &step);
             check_rules(&mut bench);
         }
         drop(open);
@@ -390,23 +396,33 @@ proptest! {
     }
 }
 
-fn apply(bench: &mut Bench, open: &mut Vec<Lease>, step: Step) {
+fn apply(bench: &mut Bench, open: &mut Vec<Lease>, step: &Step) {
     let mut take = |index: usize| (index < open.len()).then(|| open.swap_remove(index));
     let now = bench.now;
-    match step {
+    match *step {
         Step::Dispatch(timing) => {
             if let Ok((target, _)) = bench.picked() {
                 open.push(bench.pool.dispatch(target, timing, now).unwrap());
             }
         }
-        Step::FirstToken(index) => drop(take(index).map(|lease| lease.first_token(now))),
-        Step::Answered(index) => drop(take(index).map(Lease::answered)),
-        Step::Failed(index) => drop(take(index).map(|lease| lease.failed(now))),
-        Step::Limited(index, ms) => {
-            drop(take(index).map(|lease| lease.limited(ms.map(Duration::from_millis), now)));
+        Step::FirstToken(index) => {
+            take(index).map(|lease| lease.first_token(now));
         }
-        Step::TimedOut(index) => drop(take(index).map(|lease| lease.timed_out(now))),
-        Step::Cancelled(index) => drop(take(index).map(|lease| lease.cancelled(now))),
+        Step::Answered(index) => {
+            take(index).map(Lease::answered);
+        }
+        Step::Failed(index) => {
+            take(index).map(|lease| lease.failed(now));
+        }
+        Step::Limited(index, ms) => {
+            take(index).map(|lease| lease.limited(ms.map(Duration::from_millis), now));
+        }
+        Step::TimedOut(index) => {
+            take(index).map(|lease| lease.timed_out(now));
+        }
+        Step::Cancelled(index) => {
+            take(index).map(|lease| lease.cancelled(now));
+        }
         Step::Dropped(index) => drop(take(index)),
         Step::Probed(target, ms) => {
             let outcome = ProbeOutcome::FirstToken(Duration::from_millis(ms));
