@@ -12,6 +12,7 @@ use crate::live::Live;
 use crate::live::LiveBackend;
 use crate::telemetry::Telemetry;
 use async_trait::async_trait;
+use futures_util::future::join_all;
 use pingora_core::server::ShutdownWatch;
 use pingora_core::services::background::BackgroundService;
 use pingora_core::{Error, ErrorType, Result};
@@ -37,20 +38,26 @@ impl Endpoints {
 
     async fn round(&self, watched: &mut BTreeMap<Arc<str>, Watched>) {
         let snapshot = self.live.snapshot();
-        for backend in snapshot.backends().filter(|b| b.authority.0.parse::<IpAddr>().is_err()) {
+        let named = || snapshot.backends().filter(|b| b.authority.0.parse::<IpAddr>().is_err());
+        for backend in named() {
             let known =
                 watched.entry(Arc::clone(&backend.name)).or_insert_with(|| Watched::new(backend));
             if known.authority != backend.authority {
                 *known = Watched::new(backend);
             }
-            match known.refresh().await {
-                Ok(addresses) => backend.publish(addresses),
-                Err(error) => {
-                    let host = &backend.authority.0;
-                    let name = &*backend.name;
-                    tracing::warn!(backend = name, host, %error, "host name not resolved, addresses kept");
-                    self.telemetry.metrics.resolve_failures.with_label_values(&[name]).inc();
-                }
+        }
+        // At the same time: one resolver that does not answer must not hold the others up.
+        let all = named().filter_map(|b| Some((b, watched.get(&b.name)?)));
+        join_all(all.map(|(backend, known)| self.refresh(backend, known))).await;
+    }
+
+    async fn refresh(&self, backend: &LiveBackend, known: &Watched) {
+        match known.refresh().await {
+            Ok(addresses) => backend.publish(addresses),
+            Err(error) => {
+                let (host, name) = (&backend.authority.0, &*backend.name);
+                tracing::warn!(backend = name, host, %error, "host name not resolved, addresses kept");
+                self.telemetry.metrics.resolve_failures.with_label_values(&[name]).inc();
             }
         }
     }

@@ -177,6 +177,16 @@ impl Prober {
         Some(asked)
     }
 
+    /// The first round comes right at the start, but not before the names are resolved (or seem not to be).
+    async fn wait_for_addresses(&self) {
+        for _ in 0..50 {
+            if self.live.snapshot().backends().all(|b| !b.addresses().is_empty()) {
+                return;
+            }
+            tokio::time::sleep(TICK / 5).await;
+        }
+    }
+
     fn note_refusal(&self, model: &LiveModel) {
         let mut refusing = self.completion_tokens.lock().unwrap_or_else(PoisonError::into_inner);
         refusing.insert(Arc::clone(&model.name));
@@ -285,6 +295,7 @@ impl BackgroundService for Prober {
         let mut granted: BTreeMap<ProbeRequest, Time> = BTreeMap::new();
         let clock = *self.live.clock();
         let rounds = async {
+            self.wait_for_addresses().await;
             loop {
                 self.round().await;
                 tokio::time::sleep(self.pause()).await;

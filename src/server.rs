@@ -86,14 +86,17 @@ pub enum StartError {
 /// A proxy that is bound and not yet running.
 pub struct Firstlight {
     parts: Parts,
-    services: Vec<Box<dyn ServiceWithDependents>>,
+    front: Front,
+    /// Everything else: it goes on while the front drains.
+    others: Vec<Box<dyn ServiceWithDependents>>,
     fds: ListenFds,
 }
 
 /// A proxy that runs. Dropped, it stops accepting; streams in flight go on as long as the runtime.
 pub struct Running {
     parts: Parts,
-    stop: watch::Sender<bool>,
+    stop_front: watch::Sender<bool>,
+    stop_others: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -115,7 +118,7 @@ impl Firstlight {
         let draining = Arc::new(AtomicBool::new(false));
         let conf = Arc::new(server_conf());
         let mut sockets = Fds::new();
-        let mut services: Vec<Box<dyn ServiceWithDependents>> = Vec::new();
+        let mut others: Vec<Box<dyn ServiceWithDependents>> = Vec::new();
 
         let (wishes, wished) = mpsc::channel(PROBE_WISHES);
         let proxy = FirstlightProxy::new(Arc::clone(&live), Arc::clone(&telemetry), wishes);
@@ -126,7 +129,6 @@ impl Firstlight {
             add_listener(&mut front, listener, address)?;
             addresses.push(address);
         }
-        services.push(Box::new(front));
 
         let admin_address = admin_address.map(|a| take_socket(a, &mut sockets)).transpose()?;
         if let Some(address) = admin_address {
@@ -134,27 +136,29 @@ impl Firstlight {
                 Admin::new(Arc::clone(&live), Arc::clone(&telemetry), Arc::clone(&draining));
             let mut service = listening::Service::new("admin".to_owned(), admin);
             service.add_tcp(&address.to_string());
-            services.push(Box::new(service));
+            others.push(Box::new(service));
         }
 
         let prober = Prober::new(Arc::clone(&live), Arc::clone(&telemetry), &conf, wished);
-        services.push(Box::new(background_service("probes", prober)));
+        others.push(Box::new(background_service("probes", prober)));
         let endpoints = Endpoints::new(Arc::clone(&live), Arc::clone(&telemetry));
-        services.push(Box::new(background_service("endpoints", endpoints)));
+        others.push(Box::new(background_service("endpoints", endpoints)));
 
         let parts = Parts { live, telemetry, draining, addresses, admin: admin_address };
-        Ok(Self { parts, services, fds: Arc::new(Mutex::new(sockets)) })
+        Ok(Self { parts, front, others, fds: Arc::new(Mutex::new(sockets)) })
     }
 
     /// Runs it on the present tokio runtime.
     pub fn spawn(self) -> Running {
-        let (stop, stopped) = watch::channel(false);
-        let tasks = self.services.into_iter().map(|mut service| {
-            let (fds, stopped) = (Arc::clone(&self.fds), stopped.clone());
+        let start = |mut service: Box<dyn ServiceWithDependents>, stop: &watch::Sender<bool>| {
+            let (fds, stopped) = (Arc::clone(&self.fds), stop.subscribe());
             let ready = ServiceReadyNotifier::new(watch::channel(false).0);
             tokio::spawn(async move { service.start_service(Some(fds), stopped, 1, ready).await })
-        });
-        Running { tasks: tasks.collect(), parts: self.parts, stop }
+        };
+        let (stop_front, stop_others) = (watch::channel(false).0, watch::channel(false).0);
+        let mut tasks = vec![start(Box::new(self.front), &stop_front)];
+        tasks.extend(self.others.into_iter().map(|service| start(service, &stop_others)));
+        Running { parts: self.parts, stop_front, stop_others, tasks }
     }
 }
 
@@ -188,7 +192,7 @@ impl Running {
     /// flight then.
     pub async fn drain(&self, limit: Duration) -> i64 {
         self.parts.draining.store(true, Relaxed);
-        self.stop.send_replace(true);
+        self.stop_front.send_replace(true);
         let until = tokio::time::Instant::now() + limit;
         while self.in_flight() > 0 && tokio::time::Instant::now() < until {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -199,7 +203,8 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.stop.send_replace(true);
+        self.stop_front.send_replace(true);
+        self.stop_others.send_replace(true);
         for task in &self.tasks {
             task.abort();
         }

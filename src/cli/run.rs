@@ -31,12 +31,13 @@ pub(super) fn main(options: &Options) -> anyhow::Result<Exit> {
     let access_log = if config.log.access { AccessLog::stdout() } else { AccessLog::off() };
     let runtime = crate::cli::runtime(config.threads)?;
     let left = runtime.block_on(async {
-        let running = Firstlight::bind(config, access_log)?.spawn();
+        let running = Firstlight::bind(config, access_log.clone())?.spawn();
         announce(&running);
         wait_for_stop(&running, drain).await
     })?;
     // What is still running had its time; waiting for it would make the drain time a lie.
     runtime.shutdown_background();
+    access_log.close();
     if left > 0 {
         tracing::warn!(in_flight = left, "stopped with requests in flight");
     }

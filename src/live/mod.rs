@@ -30,7 +30,7 @@ use std::time::Duration;
 pub struct Live {
     snapshot: ArcSwap<Snapshot>,
     clock: Clock,
-    /// One random stream, cut into as many seeds as are asked for.
+    /// The seed of the next random source.
     seeds: AtomicU64,
 }
 
@@ -84,7 +84,7 @@ impl Live {
 
     /// A random source for one decision.
     pub fn rng(&self) -> Rng {
-        Rng::from_seed(self.seeds.fetch_add(0x9E37_79B9_7F4A_7C15, Relaxed))
+        Rng::from_seed(self.seeds.fetch_add(1, Relaxed))
     }
 }
 
@@ -108,7 +108,7 @@ impl Snapshot {
             .collect();
         let everywhere = config.backends.keys().map(|b| (b.clone(), String::new())).collect();
         let old = previous.map(|p| &p.any_backend);
-        let any_backend = Arc::new(LiveModel::build("", &everywhere, &config, &backends, old));
+        let any_backend = Arc::new(LiveModel::build("any", &everywhere, &config, &backends, old));
         let keys = config.apps.iter().flat_map(|(app, settings)| {
             settings
                 .api_keys

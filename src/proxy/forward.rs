@@ -17,6 +17,7 @@ use crate::proxy::attempt::Order;
 use crate::proxy::context::Chosen;
 use crate::proxy::context::Context;
 use crate::proxy::intake::Admitted;
+use crate::proxy::native;
 use crate::routing::NoTarget;
 use crate::routing::Picked;
 use crate::routing::Timing;
@@ -147,7 +148,8 @@ pub(super) fn prepare(
     let path = admitted.route.upstream_path_and_query(&spec.deployment);
     *request = build(client, backend, &path, &ctx.request_id, admitted)?;
     if admitted.route.operation == Operation::Models {
-        ctx.progress.lock().attempts.push(record(backend, chosen.why, Outcome::Passed));
+        let attempt = record(backend, chosen.why, Outcome::Passed);
+        native::sent(ctx, attempt, chosen);
         return Ok(None);
     }
     request.insert_header(header::CONTENT_TYPE, UPSTREAM_CONTENT_TYPE)?;
@@ -215,25 +217,8 @@ fn build(
     Ok(request)
 }
 
-/// A native attempt found no connection: notes it, and tells whether another target is tried.
-pub(super) fn native_connect_failed(ctx: &mut Context, proxy: &FirstlightProxy) -> bool {
-    let (Some(chosen), Some(admitted)) = (ctx.chosen.take(), ctx.admitted.as_ref()) else {
-        return false;
-    };
-    let now = proxy.live.clock().now();
-    let target = chosen.lease.target();
-    if let Some(backend) = admitted.model.backends.get(target) {
-        backend.next_address();
-        ctx.progress.lock().attempts.push(record(backend, chosen.why, Outcome::Connect));
-    }
-    if let Some(event) = chosen.lease.failed(now) {
-        proxy.telemetry.target_changed(&admitted.model, event);
-    }
-    let max_attempts = ctx.snapshot.config.retry.max_attempts;
-    ctx.progress.decide(&admitted.model, (target, Outcome::Connect), max_attempts, now).is_ok()
-}
-
-fn record(backend: &LiveBackend, why: &'static str, outcome: Outcome) -> Attempt {
+/// The record of an attempt that never got as far as a time.
+pub(super) fn record(backend: &LiveBackend, why: &'static str, outcome: Outcome) -> Attempt {
     Attempt {
         backend: Arc::clone(&backend.name),
         why,

@@ -18,6 +18,7 @@ mod connector;
 mod context;
 mod forward;
 mod intake;
+mod native;
 mod progress;
 mod report;
 
@@ -25,6 +26,7 @@ pub use connector::LlmConnector;
 pub use context::Context;
 
 use crate::azure::error::ClientError;
+use crate::azure::route::Operation;
 use crate::live::Live;
 use crate::telemetry::Telemetry;
 use async_trait::async_trait;
@@ -85,7 +87,7 @@ impl ProxyHttp for FirstlightProxy {
                 answer::refuse(session, ctx, error).await?;
                 Ok(true)
             }
-            Err(intake::Refusal::ClientGone(error)) => Err(error),
+            Err(intake::Refusal::ClientGone(error)) => Err(error.into_down()),
         }
     }
 
@@ -109,6 +111,19 @@ impl ProxyHttp for FirstlightProxy {
     ) -> Result<()> {
         if let Some(order) = forward::prepare(&session.req_header().headers, request, ctx, self)? {
             connector::attach(request, order);
+        }
+        Ok(())
+    }
+
+    /// The connector judged its answers already; this one judges those of the native path.
+    async fn upstream_response_filter(
+        &self,
+        _session: &mut Session,
+        response: &mut ResponseHeader,
+        ctx: &mut Context,
+    ) -> Result<()> {
+        if ctx.operation() == Some(Operation::Models) {
+            native::answered(response.status.as_u16(), ctx, self)?;
         }
         Ok(())
     }
@@ -146,7 +161,7 @@ impl ProxyHttp for FirstlightProxy {
         ctx: &mut Context,
         mut error: Box<Error>,
     ) -> Box<Error> {
-        error.set_retry(forward::native_connect_failed(ctx, self));
+        error.set_retry(native::connect_failed(ctx, self));
         error
     }
 

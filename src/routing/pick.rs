@@ -123,7 +123,8 @@ impl Pool {
             let bid = self.bid(index, target, now, rng);
             let ramp = target.state.ramp(self.settings(), now);
             if target.state.is_degraded(now) {
-                degraded.offer(bid);
+                // Nothing better is left: the best of all, whatever its tier.
+                degraded.offer(Bid { tier: 0, ..bid });
             } else if ramp >= 1.0 || rng.unit() < ramp {
                 usable.offer(bid);
             } else {

@@ -21,7 +21,7 @@ pub struct AccessLog {
 #[derive(Clone)]
 enum Sink {
     Off,
-    Queue { lines: NonBlocking, dropped: ErrorCounter, _flush: Arc<WorkerGuard> },
+    Queue { lines: NonBlocking, dropped: ErrorCounter, writer: Arc<Mutex<Option<WorkerGuard>>> },
     Memory(Arc<Mutex<Vec<u8>>>),
 }
 
@@ -116,7 +116,7 @@ impl AccessLog {
             .thread_name("access-log")
             .finish(io::stdout());
         let dropped = lines.error_counter();
-        Self { sink: Sink::Queue { lines, dropped, _flush: Arc::new(guard) } }
+        Self { sink: Sink::Queue { lines, dropped, writer: Arc::new(Mutex::new(Some(guard))) } }
     }
 
     /// Keeps the lines in memory, for tests and the demo.
@@ -142,6 +142,13 @@ impl AccessLog {
             Sink::Memory(all) => {
                 all.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(&line);
             }
+        }
+    }
+
+    /// Writes what still waits, and no more afterwards.
+    pub fn close(&self) {
+        if let Sink::Queue { writer, .. } = &self.sink {
+            drop(writer.lock().unwrap_or_else(PoisonError::into_inner).take());
         }
     }
 

@@ -64,8 +64,9 @@ async fn while_it_drains_it_is_not_ready_and_streams_finish() {
     let request = world.request(crate::support::V1_CHAT).json(&streamed_chat()).send();
     let response = request.await.unwrap();
     let drained = async {
-        let left = world.proxy.drain(std::time::Duration::from_secs(20)).await;
-        assert_eq!(left, 0);
+        let drain = world.proxy.drain(std::time::Duration::from_secs(20));
+        let (left, ready) = tokio::join!(drain, world.admin("/readyz"));
+        assert_eq!((left, ready), (0, (503, "draining\n".to_owned())));
     };
     let (answer, ()) = tokio::join!(crate::support::Answer::read(response), drained);
     answer.assert_whole_stream();

@@ -106,6 +106,30 @@ async fn requests_of_both_paths_may_follow_each_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_list_of_models_fails_over_too() {
+    for fault in [Fault::Status5xx { status: 500 }, Fault::WrongKey, Fault::Refuse, Fault::Reset] {
+        let world = World::plain().await;
+        world.fault("a", fault.clone());
+        if fault == Fault::Refuse {
+            world.mock.wait_until("a", |c| !c.listening).await.unwrap();
+        }
+        let models =
+            world.client.get(world.url("/openai/v1/models")).header("api-key", crate::support::KEY);
+        let answer = Answer::read(models.send().await.unwrap()).await;
+        assert_eq!(
+            (answer.status, answer.attempts()),
+            (200, Some(2)),
+            "{fault:?}: {}",
+            answer.text()
+        );
+        let line = world.log_line(answer.request_id()).await;
+        assert_eq!(line["attempts"][0]["backend"], "a", "{line}");
+        assert_ne!(line["attempts"][0]["outcome"], "ok", "{line}");
+        assert_eq!(line["attempts"][1]["outcome"], "ok", "{line}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn tool_calls_and_empty_answers_are_answers() {
     let world = World::plain().await;
     let mut tools = streamed_chat();
