@@ -177,6 +177,9 @@ impl ProxyHttp for FirstlightProxy {
         error.retry.decide_reuse(reused);
         let untouched = session.response_written().is_none();
         let upstream = *error.esource() == ErrorSource::Upstream;
+        if upstream {
+            native::broke(ctx, self);
+        }
         error.set_retry(untouched && upstream && ctx.wants_retry());
         error
     }

@@ -32,6 +32,16 @@ pub(super) fn connect_failed(ctx: &mut Context, proxy: &FirstlightProxy) -> bool
     ctx.wants_retry()
 }
 
+/// The connection broke. If there was an answer already, its attempt is settled and nothing is left to do.
+pub(super) fn broke(ctx: &mut Context, proxy: &FirstlightProxy) {
+    if ctx.chosen.is_some() {
+        if let Some(attempt) = ctx.progress.lock().attempts.last_mut() {
+            attempt.outcome = Outcome::Reset.as_str();
+        }
+        settle(ctx, proxy, Outcome::Reset);
+    }
+}
+
 /// The attempt has an answer: good, passed on, or an error that goes elsewhere.
 pub(super) fn answered(status: u16, ctx: &mut Context, proxy: &FirstlightProxy) -> Result<()> {
     let outcome = match judge(status, None) {

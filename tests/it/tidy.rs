@@ -40,7 +40,7 @@ pub(crate) const MAY_KNOW: &[(&str, &[&str])] = &[
             "time",
         ],
     ),
-    ("cli", &["clock", "config", "demo", "mock", "server", "telemetry"]),
+    ("cli", &["config", "demo", "mock", "server", "telemetry"]),
 ];
 
 /// The composition root, which knows everything.
