@@ -25,21 +25,7 @@ pub(crate) const MAY_KNOW: &[(&str, &[&str])] = &[
     ("endpoints", &["live", "telemetry"]),
     ("admin", &["live", "telemetry"]),
     ("mock", &["clock", "rng", "time"]),
-    (
-        "demo",
-        &[
-            "azure",
-            "clock",
-            "config",
-            "live",
-            "mock",
-            "rng",
-            "routing",
-            "server",
-            "telemetry",
-            "time",
-        ],
-    ),
+    ("demo", &["azure", "clock", "config", "mock", "routing", "server", "telemetry", "time"]),
     ("cli", &["config", "demo", "mock", "server", "telemetry"]),
 ];
 
