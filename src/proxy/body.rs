@@ -2,7 +2,7 @@
 
 use crate::azure::error::ClientError;
 use crate::config::checked::Timeouts;
-use crate::proxy::intake::Refusal;
+use crate::proxy::admitted::Refusal;
 use bytes::{Bytes, BytesMut};
 use pingora_core::protocols::http::server::Session;
 use tokio::time::Instant;

@@ -7,7 +7,7 @@ use crate::azure::usage::Collector;
 use crate::azure::usage::Usage;
 use crate::live::Live;
 use crate::live::Snapshot;
-use crate::proxy::intake::Admitted;
+use crate::proxy::admitted::Admitted;
 use crate::proxy::progress::Progress;
 use crate::routing::Lease;
 use crate::telemetry::Telemetry;

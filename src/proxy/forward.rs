@@ -13,10 +13,10 @@ use crate::exchange::{Outcome, Sending};
 use crate::live::Live;
 use crate::live::LiveBackend;
 use crate::proxy::FirstlightProxy;
+use crate::proxy::admitted::Admitted;
 use crate::proxy::attempt::Order;
 use crate::proxy::context::Chosen;
 use crate::proxy::context::Context;
-use crate::proxy::intake::Admitted;
 use crate::proxy::native;
 use crate::routing::NoTarget;
 use crate::routing::Picked;
@@ -79,7 +79,11 @@ fn pick_reachable(
         if let Some(peer) = backend.peer() {
             return Ok((picked, peer));
         }
-        state.attempts.push(record(backend, picked.why.as_str(), Outcome::Connect));
+        state.attempts.push(Attempt::untimed(
+            &backend.name,
+            picked.why.as_str(),
+            Outcome::Connect.as_str(),
+        ));
         if admitted.only.is_some() {
             return Err(ClientError::NothingLeft { retry_after: COME_BACK });
         }
@@ -148,7 +152,7 @@ pub(super) fn prepare(
     let path = admitted.route.upstream_path_and_query(&spec.deployment);
     *request = build(client, backend, &path, &ctx.request_id, admitted)?;
     if admitted.route.operation == Operation::Models {
-        let attempt = record(backend, chosen.why, Outcome::Passed);
+        let attempt = Attempt::untimed(&backend.name, chosen.why, Outcome::Passed.as_str());
         native::sent(ctx, attempt, chosen);
         return Ok(None);
     }
@@ -215,17 +219,4 @@ fn build(
         request.insert_header("x-ms-client-request-id", request_id)?;
     }
     Ok(request)
-}
-
-/// The record of an attempt that never got as far as a time.
-pub(super) fn record(backend: &LiveBackend, why: &'static str, outcome: Outcome) -> Attempt {
-    Attempt {
-        backend: Arc::clone(&backend.name),
-        why,
-        outcome: outcome.as_str(),
-        status: 0,
-        first_byte_ms: None,
-        ttft_ms: None,
-        ms: 0.0,
-    }
 }

@@ -11,40 +11,14 @@ use crate::azure::route::route;
 use crate::config::checked::App;
 use crate::live::LiveModel;
 use crate::live::Snapshot;
+use crate::proxy::admitted::{Admitted, Refusal};
 use crate::proxy::body;
 use crate::proxy::context::Context;
 use bytes::Bytes;
 use http::HeaderMap;
-use pingora_core::Error;
 use pingora_proxy::Session;
 use std::ops::Range;
 use std::sync::Arc;
-
-/// A request that may go on.
-pub(super) struct Admitted {
-    pub(super) route: Route,
-    pub(super) model: Arc<LiveModel>,
-    pub(super) body: Bytes,
-    /// Where the body names the model, in the v1 form.
-    pub(super) model_span: Option<Range<usize>>,
-    pub(super) stream: bool,
-    /// The one target that the client asked for, and may.
-    pub(super) only: Option<usize>,
-}
-
-/// Why a request does not go on.
-pub(super) enum Refusal {
-    /// We answer it.
-    Answer(ClientError),
-    /// Nobody is there to read an answer.
-    ClientGone(Box<Error>),
-}
-
-impl From<ClientError> for Refusal {
-    fn from(error: ClientError) -> Self {
-        Self::Answer(error)
-    }
-}
 
 /// Judges a request, reading its body. What is learned on the way is noted in `ctx` for the log, whatever
 /// the verdict.

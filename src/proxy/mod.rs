@@ -11,6 +11,7 @@
 //!
 //! This file is glue: what it decides, it asks of others.
 
+mod admitted;
 mod answer;
 mod attempt;
 mod body;
@@ -28,6 +29,7 @@ pub use context::Context;
 use crate::azure::error::ClientError;
 use crate::azure::route::Operation;
 use crate::live::Live;
+use crate::proxy::admitted::Refusal;
 use crate::telemetry::Telemetry;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -80,14 +82,14 @@ impl ProxyHttp for FirstlightProxy {
                 ctx.admit(admitted, self.live.clock().now());
                 Ok(false)
             }
-            Err(intake::Refusal::Answer(error)) => {
+            Err(Refusal::Answer(error)) => {
                 if matches!(error, ClientError::MissingKey | ClientError::BadKey) {
                     self.telemetry.metrics.auth_failures.with_label_values(&[error.code()]).inc();
                 }
                 answer::refuse(session, ctx, error).await?;
                 Ok(true)
             }
-            Err(intake::Refusal::ClientGone(error)) => Err(error.into_down()),
+            Err(Refusal::ClientGone(error)) => Err(error.into_down()),
         }
     }
 

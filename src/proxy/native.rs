@@ -9,7 +9,6 @@ use crate::exchange::Outcome;
 use crate::proxy::FirstlightProxy;
 use crate::proxy::context::Chosen;
 use crate::proxy::context::Context;
-use crate::proxy::forward::record;
 use crate::telemetry::access_log::Attempt;
 use crate::time::millis;
 use pingora_core::{Error, ErrorType, Result};
@@ -26,7 +25,11 @@ pub(super) fn connect_failed(ctx: &mut Context, proxy: &FirstlightProxy) -> bool
         && let Some(backend) = admitted.model.backends.get(chosen.lease.target())
     {
         backend.next_address();
-        ctx.progress.lock().attempts.push(record(backend, chosen.why, Outcome::Connect));
+        ctx.progress.lock().attempts.push(Attempt::untimed(
+            &backend.name,
+            chosen.why,
+            Outcome::Connect.as_str(),
+        ));
     }
     settle(ctx, proxy, Outcome::Connect);
     ctx.wants_retry()

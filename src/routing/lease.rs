@@ -3,8 +3,9 @@
 //! A lease ends exactly once, by one of the methods below. Dropped without one, it frees its slot and
 //! teaches nothing: right for answers that say nothing about health (a 400, say).
 
-use crate::routing::pool::Pool;
-use crate::routing::target::{Change, Event, GivenUp, TargetState};
+use crate::routing::learned::Change;
+use crate::routing::settings::Settings;
+use crate::routing::target::{Event, GivenUp, TargetState};
 use crate::time::Time;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +23,7 @@ pub enum Timing {
 #[derive(Debug)]
 #[must_use = "dropping a lease at once frees the slot it took"]
 pub struct Lease {
-    pool: Arc<Pool>,
+    settings: Arc<Settings>,
     state: Arc<TargetState>,
     target: usize,
     sent: Time,
@@ -31,7 +32,7 @@ pub struct Lease {
 
 impl Lease {
     pub(super) fn open(
-        pool: Arc<Pool>,
+        settings: Arc<Settings>,
         state: Arc<TargetState>,
         target: usize,
         timing: Timing,
@@ -40,7 +41,7 @@ impl Lease {
         if timing == Timing::FirstToken {
             state.enter();
         }
-        Self { pool, state, target, sent, timing }
+        Self { settings, state, target, sent, timing }
     }
 
     /// Position of the target in its pool.
@@ -55,7 +56,7 @@ impl Lease {
 
     /// The first content token arrived: the only thing that feeds a score.
     pub fn first_token(self, now: Time) -> Option<Event> {
-        self.event(self.state.first_token(self.pool.settings(), now.since(self.sent), self.sent))
+        self.event(self.state.first_token(&self.settings, now.since(self.sent), self.sent))
     }
 
     /// A good answer whose speed says nothing about time to first token (it was not streamed).
@@ -66,12 +67,12 @@ impl Lease {
 
     /// Failed before any content: connect, reset, 5xx, error event, early end.
     pub fn failed(self, now: Time) -> Option<Event> {
-        self.event(self.state.failed(self.pool.settings(), now))
+        self.event(self.state.failed(&self.settings, now))
     }
 
     /// A 429, with the rest it asked for.
     pub fn limited(self, asked: Option<Duration>, now: Time) -> Option<Event> {
-        self.event(self.state.limit(self.pool.settings(), asked, now))
+        self.event(self.state.limit(&self.settings, asked, now))
     }
 
     /// No first token within the time-out: counted as a slow answer. Untimed: as an error.
@@ -80,7 +81,7 @@ impl Lease {
             return self.failed(now);
         }
         let wait = GivenUp::ByTimeout(now.since(self.sent));
-        self.event(self.state.outlasted(self.pool.settings(), wait, self.sent))
+        self.event(self.state.outlasted(&self.settings, wait, self.sent))
     }
 
     /// The client left before the first token. Its wait is a lower bound, never a strike.
@@ -89,7 +90,7 @@ impl Lease {
             return None;
         }
         let wait = GivenUp::ByClient(now.since(self.sent));
-        self.event(self.state.outlasted(self.pool.settings(), wait, self.sent))
+        self.event(self.state.outlasted(&self.settings, wait, self.sent))
     }
 
     fn event(&self, change: Option<Change>) -> Option<Event> {

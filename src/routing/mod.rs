@@ -26,6 +26,7 @@
 //! hear comes back as an [`Event`].
 
 mod budget;
+mod learned;
 mod lease;
 mod pick;
 mod pool;
@@ -33,8 +34,9 @@ mod settings;
 mod target;
 
 pub use budget::RetryBudget;
+pub use learned::{Cause, Change};
 pub use lease::{Lease, Timing};
 pub use pick::{NoTarget, Picked, Used, Why};
 pub use pool::{Pool, ProbeOutcome, Switch, TargetSpec};
 pub use settings::{Policy, Settings};
-pub use target::{Block, Cause, Change, Event, State, View};
+pub use target::{Block, Event, State, View};

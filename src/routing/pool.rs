@@ -47,7 +47,7 @@ pub(super) struct Target {
 /// The targets of one model, with the retry budget they share.
 #[derive(Debug)]
 pub struct Pool {
-    settings: Settings,
+    settings: Arc<Settings>,
     targets: Vec<Target>,
     turns: Mutex<Vec<i64>>,
     retries: RetryBudget,
@@ -70,7 +70,7 @@ impl Pool {
             .into_iter()
             .map(|spec| Target { state: known(&spec.backend).unwrap_or_default(), spec })
             .collect();
-        Self { settings, targets, turns, retries }
+        Self { settings: Arc::new(settings), targets, turns, retries }
     }
 
     /// The numbers it runs with.
@@ -109,9 +109,9 @@ impl Pool {
     }
 
     /// Opens a lease on a target that was picked; `None` if there is no such target.
-    pub fn dispatch(self: &Arc<Self>, target: usize, timing: Timing, now: Time) -> Option<Lease> {
+    pub fn dispatch(&self, target: usize, timing: Timing, now: Time) -> Option<Lease> {
         let state = Arc::clone(&self.targets.get(target)?.state);
-        Some(Lease::open(Arc::clone(self), state, target, timing, now))
+        Some(Lease::open(Arc::clone(&self.settings), state, target, timing, now))
     }
 
     /// A request failed on several targets and succeeded on none: it is its own suspect, and this target is

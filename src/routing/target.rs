@@ -4,10 +4,10 @@
 //! into atomics after every change, so that choosing among a thousand targets takes no lock. A pick may see
 //! a score and its age from two neighbouring updates; either is a fair reading.
 //!
-//! Score: `score = alpha x ttft + (1 - alpha) x score_eff`, where `score_eff` is the score, or the default
-//! when the score is older than its time to live (a region that nobody uses is tried again).
+//! This file knows who may read and write what is known; what follows from an outcome is `learned`.
 
-use crate::routing::settings::{Policy, Settings};
+use crate::routing::learned::{Change, Learned, Strike};
+use crate::routing::settings::Settings;
 use crate::time::Time;
 use crate::time::millis;
 use std::sync::atomic::AtomicU8;
@@ -47,26 +47,6 @@ pub enum State {
     Degraded,
 }
 
-/// Why a target became degraded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cause {
-    /// Slow first tokens.
-    Slow,
-    /// Errors.
-    Errors,
-}
-
-/// What changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// It became degraded.
-    Degraded(Cause),
-    /// It is healthy again.
-    Recovered,
-    /// A 429 made it rest this long.
-    Limited(Duration),
-}
-
 /// Something that an operator should hear.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Event {
@@ -104,22 +84,6 @@ pub(super) struct TargetState {
     degraded_until: AtomicU64,
     limited_until: AtomicU64,
     learned: Mutex<Learned>,
-}
-
-#[derive(Debug, Default)]
-struct Learned {
-    score_ms: f64,
-    /// The score counts until here; zero: nothing was ever learned.
-    score_until: Time,
-    slow_strikes: f64,
-    error_strikes: f64,
-    strike_at: Time,
-    degraded: bool,
-    degraded_until: Time,
-    /// Slow answers to requests sent before this are old news.
-    recovered_at: Time,
-    limited_until: Time,
-    limit_run: u32,
 }
 
 impl TargetState {
@@ -298,98 +262,4 @@ impl TargetState {
 pub(super) enum GivenUp {
     ByClient(Duration),
     ByTimeout(Duration),
-}
-
-#[derive(Clone, Copy)]
-enum Strike {
-    Slow,
-    Error,
-}
-
-impl Learned {
-    fn score(&self, settings: &Settings, now: Time) -> f64 {
-        if self.score_until > now { self.score_ms } else { settings.default_score_ms }
-    }
-
-    fn strikes(&self, settings: &Settings, now: Time) -> f64 {
-        if now.since(self.strike_at) > settings.strike_ttl {
-            return 0.0;
-        }
-        self.slow_strikes + self.error_strikes
-    }
-
-    /// A wait that says the score is too low, if it does.
-    fn at_least(&mut self, settings: &Settings, age_ms: f64, now: Time) {
-        if age_ms >= settings.trip_ms && age_ms > self.score(settings, now) {
-            self.move_score(settings, age_ms, now);
-        }
-    }
-
-    fn move_score(&mut self, settings: &Settings, sample_ms: f64, now: Time) {
-        let old = self.score(settings, now);
-        self.score_ms = settings.ema_alpha * sample_ms + (1.0 - settings.ema_alpha) * old;
-        self.score_until = now + settings.score_ttl;
-    }
-
-    fn observe(
-        &mut self,
-        settings: &Settings,
-        ttft_ms: f64,
-        sent: Time,
-        now: Time,
-    ) -> Option<Change> {
-        self.move_score(settings, ttft_ms, now);
-        if ttft_ms >= settings.trip_ms {
-            // What was sent before the recovery tells of the time before it.
-            return if sent < self.recovered_at {
-                None
-            } else {
-                self.strike(settings, Strike::Slow, now)
-            };
-        }
-        if ttft_ms < settings.clear_ms {
-            (self.slow_strikes, self.error_strikes) = (0.0, 0.0);
-            if self.degraded {
-                self.degraded = false;
-                self.recovered_at = now;
-                // The old score tells of the bad time: lowest score wins would keep the target out.
-                self.score_ms = ttft_ms;
-                return Some(Change::Recovered);
-            }
-        }
-        None
-    }
-
-    fn strike(&mut self, settings: &Settings, strike: Strike, now: Time) -> Option<Change> {
-        if settings.policy == Policy::RoundRobin {
-            return None;
-        }
-        if now.since(self.strike_at) > settings.strike_ttl {
-            (self.slow_strikes, self.error_strikes) = (0.0, 0.0);
-        }
-        let cause = match strike {
-            Strike::Slow => {
-                self.slow_strikes += 1.0;
-                Cause::Slow
-            }
-            Strike::Error => {
-                self.error_strikes += settings.strike_error;
-                Cause::Errors
-            }
-        };
-        self.strike_at = now;
-        if self.slow_strikes + self.error_strikes < settings.strikes_to_trip {
-            return None;
-        }
-        (self.slow_strikes, self.error_strikes) = (0.0, 0.0);
-        self.degraded_until = now + settings.flag_ttl;
-        let renewed = std::mem::replace(&mut self.degraded, true);
-        (!renewed).then_some(Change::Degraded(cause))
-    }
-
-    fn check_invariants(&self) {
-        debug_assert!(self.score_ms.is_finite() && self.score_ms >= 0.0, "score {}", self.score_ms);
-        debug_assert!(self.slow_strikes >= 0.0 && self.error_strikes >= 0.0);
-        debug_assert!(!self.degraded || self.degraded_until > Time::ZERO);
-    }
 }

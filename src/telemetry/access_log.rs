@@ -102,6 +102,14 @@ pub struct Attempt {
     pub ms: f64,
 }
 
+impl Attempt {
+    /// An attempt that has no times (yet).
+    pub fn untimed(backend: &Arc<str>, why: &'static str, outcome: &'static str) -> Self {
+        let backend = Arc::clone(backend);
+        Self { backend, why, outcome, status: 0, first_byte_ms: None, ttft_ms: None, ms: 0.0 }
+    }
+}
+
 impl AccessLog {
     /// Writes nothing.
     pub fn off() -> Self {
