@@ -252,7 +252,8 @@ impl Stage {
 
     fn picture(&self) -> Picture {
         let at = self.clock.now();
-        Picture { at, sides: self.sides().map(|side| view(side, at)) }
+        let slow_scale = self.timeline.third_of_bad_time(self.plan.rate);
+        Picture { at, sides: self.sides().map(|side| view(side, at)), slow_scale }
     }
 
     fn report(&self) -> Report {

@@ -27,7 +27,7 @@ pub const SLOW_MS: f64 = 4.0 * HEALTHY_MS;
 /// The regions, by name, and the median of their first tokens in milliseconds. The fastest one is the one that
 /// goes bad: whoever prefers fast regions has all traffic there when it happens.
 pub const REGIONS: [(&str, f64); 3] =
-    [("eastus2", 75.0), ("westus3", 105.0), ("swedencentral", 115.0)];
+    [("eastus2", 70.0), ("westus3", 105.0), ("swedencentral", 115.0)];
 
 /// How a mock region behaves: short answers, and headers and filter chunk long before the first token, so
 /// that whoever times those sees nothing.
@@ -100,6 +100,11 @@ impl Timeline {
     /// Seconds from one round of probes to the next: short enough that the way back is seen.
     pub fn probe_seconds(self) -> f64 {
         self.length.as_secs_f64() / 15.0
+    }
+
+    /// How many of `rate` requests a second the bad region gets while it is bad if each region gets a third.
+    pub fn third_of_bad_time(self, rate: u32) -> f64 {
+        f64::from(rate) * self.length.as_secs_f64() * (HEALED_FROM - BAD_FROM) / 3.0
     }
 
     fn share(self, share: f64) -> Time {

@@ -2,4 +2,5 @@
 
 mod azure;
 mod config;
+mod demo;
 mod mock;
