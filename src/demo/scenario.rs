@@ -115,19 +115,19 @@ impl Timeline {
 /// When eastus2 becomes slow: scores have settled by then.
 const BAD_FROM: f64 = 0.15;
 /// When it heals: what is left holds several rounds of probes.
-const HEALED_FROM: f64 = 0.7;
+const HEALED_FROM: f64 = 0.75;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_minute_has_nine_seconds_of_peace_and_thirty_three_of_trouble() {
+    fn a_minute_has_nine_seconds_of_peace_and_thirty_six_of_trouble() {
         let timeline = Timeline::new(Duration::from_mins(1));
         let phase = |seconds| timeline.phase(Time::at(Duration::from_secs_f64(seconds)));
         assert_eq!([0.0, 8.9].map(phase), [Phase::Healthy; 2]);
-        assert_eq!([9.1, 41.9].map(phase), [Phase::Bad; 2]);
-        assert_eq!([42.1, 60.0, 99.0].map(phase), [Phase::Healed; 3]);
+        assert_eq!([9.1, 44.9].map(phase), [Phase::Bad; 2]);
+        assert_eq!([45.1, 60.0, 99.0].map(phase), [Phase::Healed; 3]);
     }
 
     #[test]
