@@ -83,7 +83,7 @@ impl Stage {
     fn opening(&self) -> Vec<String> {
         let Plan { seconds, rate, listen, audience: _ } = self.plan;
         let mut lines = vec![format!(
-            "firstlight demo: {rate} requests/s for {seconds} s to each of two proxies, same regions"
+            "firstlight demo: {rate} requests/s for {seconds} s through each of two proxies to mock regions"
         )];
         let taken = self.firstlight.address();
         if taken != listen && listen.port() != 0 {
