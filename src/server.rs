@@ -28,7 +28,7 @@ use pingora_core::services::background::background_service;
 use pingora_core::services::listening;
 use pingora_core::services::{ServiceReadyNotifier, ServiceWithDependents};
 use pingora_core::tls::{
-    ServerConfig, install_default_crypto_provider, load_certs_and_key_files, version,
+    ServerConfig, install_default_crypto_provider, load_certs_and_key_files, load_platform_certs_incl_env_into_store, RootCertStore, version,
 };
 use pingora_proxy::HttpProxy;
 use pingora_proxy::ProxyServiceBuilder;
@@ -78,6 +78,12 @@ pub enum StartError {
         /// What is wrong.
         wrong: String,
     },
+    /// The machine has no certificate authorities, or they cannot be read.
+    #[error(
+        "the system's certificate authorities cannot be loaded: {0}; install the package ca-certificates, or \
+         set SSL_CERT_FILE to a file that holds them"
+    )]
+    Authorities(String),
     /// Metrics could not be registered: a mistake of ours.
     #[error("metrics: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -111,6 +117,7 @@ struct Parts {
 impl Firstlight {
     /// Builds everything and takes the sockets.
     pub fn bind(config: Config, access_log: AccessLog) -> Result<Self, StartError> {
+        check_authorities()?;
         let listeners = config.listen.clone();
         let admin_address = config.admin;
         let live = Arc::new(Live::new(config, Clock::start())?);
@@ -273,6 +280,12 @@ fn add_listener(
     settings.enable_h2();
     front.add_tls_with_settings(&address.to_string(), None, settings);
     Ok(())
+}
+
+/// Loads the system's authorities once as Pingora will, which panics where there are none.
+fn check_authorities() -> Result<(), StartError> {
+    let mut found = RootCertStore::empty();
+    load_platform_certs_incl_env_into_store(&mut found).map_err(|e| StartError::Authorities(e.to_string()))
 }
 
 /// Loads the files once as Pingora will, which panics on what it cannot use.

@@ -12,10 +12,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 /// Options of the command.
 #[derive(Debug, Args)]
 pub(super) struct Options {
-    /// How long it takes.
+    /// How long it takes, 20 to 600.
     #[arg(long, value_name = "N", default_value_t = 60, value_parser = clap::value_parser!(u64).range(20..=600))]
     seconds: u64,
-    /// Requests a second to each of the two proxies.
+    /// Requests a second to each of the two proxies, 1 to 100.
     #[arg(long, value_name = "R", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100))]
     rate: u32,
     /// Where Firstlight listens, for you to try; a free port if that one is taken.

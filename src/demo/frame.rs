@@ -9,6 +9,7 @@ use crate::demo::scenario::HEALTHY_MS;
 use crate::demo::scenario::Phase;
 use crate::demo::scenario::SLOW_MS;
 use crate::demo::scenario::Timeline;
+use crate::demo::tally::float;
 use crate::demo::tally::ratio;
 use crate::demo::world::Policy;
 use crate::demo::world::RegionView;
@@ -30,6 +31,8 @@ pub struct Picture {
     pub at: Time,
     /// Firstlight and round robin.
     pub sides: [SideView; 2],
+    /// So many slow requests are a full bar.
+    pub slow_scale: f64,
 }
 
 /// One proxy in a picture.
@@ -75,8 +78,7 @@ pub fn frame(picture: &Picture, timeline: Timeline, palette: Palette) -> Vec<Str
     lines.push(format!(
         "SLOW REQUESTS so far (first token after more than {SLOW_MS:.0} ms; usual: {HEALTHY_MS:.0} ms)"
     ));
-    let most = picture.sides.iter().map(|side| side.slow).max().unwrap_or_default();
-    lines.extend(picture.sides.iter().map(|side| slow_line(side, most, palette)));
+    lines.extend(picture.sides.iter().map(|side| slow_line(side, picture.slow_scale, palette)));
     lines
 }
 
@@ -164,15 +166,12 @@ fn state(policy: Policy, view: Option<RegionView>) -> (&'static str, Colour) {
     }
 }
 
-fn slow_line(side: &SideView, most: usize, palette: Palette) -> String {
-    let share = ratio(side.slow, most.max(SLOW_SCALE_MIN));
+fn slow_line(side: &SideView, scale: f64, palette: Palette) -> String {
+    let share = float(side.slow) / scale.max(1.0);
     let colour = if side.slow == 0 { Colour::Green } else { Colour::Red };
     let signs = palette.paint(colour, &stars(share, 40));
     format!("  {:<12} {:>6} of {:<7} {signs}", name(side.policy), side.slow, side.requests)
 }
-
-/// A bar is full with at least so many slow requests: one alone is no full bar.
-const SLOW_SCALE_MIN: usize = 40;
 
 #[cfg(test)]
 mod tests {
@@ -196,7 +195,7 @@ mod tests {
             slow,
         };
         let sides = [side(Policy::Firstlight, true, 12), side(Policy::RoundRobin, false, 100_000)];
-        Picture { at: Time::at(Duration::from_secs(seconds)), sides }
+        Picture { at: Time::at(Duration::from_secs(seconds)), sides, slow_scale: 110.0 }
     }
 
     const TIMELINE: Timeline = Timeline::new(Duration::from_mins(10));

@@ -27,7 +27,7 @@ pub const SLOW_MS: f64 = 4.0 * HEALTHY_MS;
 /// The regions, by name, and the median of their first tokens in milliseconds. The fastest one is the one that
 /// goes bad: whoever prefers fast regions has all traffic there when it happens.
 pub const REGIONS: [(&str, f64); 3] =
-    [("eastus2", 75.0), ("westus3", 105.0), ("swedencentral", 115.0)];
+    [("eastus2", 70.0), ("westus3", 105.0), ("swedencentral", 115.0)];
 
 /// How a mock region behaves: short answers, and headers and filter chunk long before the first token, so
 /// that whoever times those sees nothing.
@@ -102,6 +102,11 @@ impl Timeline {
         self.length.as_secs_f64() / 15.0
     }
 
+    /// How many of `rate` requests a second the bad region gets while it is bad if each region gets a third.
+    pub fn third_of_bad_time(self, rate: u32) -> f64 {
+        f64::from(rate) * self.length.as_secs_f64() * (HEALED_FROM - BAD_FROM) / 3.0
+    }
+
     fn share(self, share: f64) -> Time {
         Time::at(self.length.mul_f64(share))
     }
@@ -110,19 +115,19 @@ impl Timeline {
 /// When eastus2 becomes slow: scores have settled by then.
 const BAD_FROM: f64 = 0.15;
 /// When it heals: what is left holds several rounds of probes.
-const HEALED_FROM: f64 = 0.7;
+const HEALED_FROM: f64 = 0.75;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_minute_has_nine_seconds_of_peace_and_thirty_three_of_trouble() {
+    fn a_minute_has_nine_seconds_of_peace_and_thirty_six_of_trouble() {
         let timeline = Timeline::new(Duration::from_mins(1));
         let phase = |seconds| timeline.phase(Time::at(Duration::from_secs_f64(seconds)));
         assert_eq!([0.0, 8.9].map(phase), [Phase::Healthy; 2]);
-        assert_eq!([9.1, 41.9].map(phase), [Phase::Bad; 2]);
-        assert_eq!([42.1, 60.0, 99.0].map(phase), [Phase::Healed; 3]);
+        assert_eq!([9.1, 44.9].map(phase), [Phase::Bad; 2]);
+        assert_eq!([45.1, 60.0, 99.0].map(phase), [Phase::Healed; 3]);
     }
 
     #[test]

@@ -6,10 +6,8 @@ use crate::demo::report::Report;
 /// The lines of the report.
 pub fn table(report: &Report) -> Vec<String> {
     let mut lines = vec![
-        "policy       requests  slow    p50    p95    p99  failed  to eastus2  marked    back"
-            .to_owned(),
-        "                             first token, ms              while bad   after   after"
-            .to_owned(),
+        "policy      requests  slow   p50   p95   p99 failed to eastus2  marked   back".to_owned(),
+        "                            first token, ms         while bad   after  after".to_owned(),
         row("firstlight", &report.firstlight),
         row("round robin", &report.round_robin),
         String::new(),
@@ -32,7 +30,7 @@ pub fn table(report: &Report) -> Vec<String> {
 
 fn row(policy: &str, figures: &Figures) -> String {
     format!(
-        "{policy:<11} {:>9} {:>5} {:>6.0} {:>6.0} {:>6.0} {:>7} {:>11} {:>7} {:>7}",
+        "{policy:<11} {:>8} {:>5} {:>5.0} {:>5.0} {:>5.0} {:>6} {:>10} {:>7} {:>6}",
         figures.requests,
         figures.slow,
         figures.ttft_p50_ms,

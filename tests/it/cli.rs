@@ -136,3 +136,18 @@ fn it_starts_on_a_free_port_says_which_and_stops_on_sigterm() {
     assert_eq!(started.0.wait().unwrap().code(), Some(0));
     assert!(log.any(|line| line.unwrap().contains("\"draining\"")));
 }
+
+#[test]
+fn a_machine_without_certificate_authorities_is_told_so() {
+    let config = file(&local("127.0.0.1:0"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_firstlight"));
+    command.args(["run", "--config", &config.path().display().to_string()]);
+    let output = command
+        .env("SSL_CERT_FILE", "/nonexistent")
+        .env("SSL_CERT_DIR", "/nonexistent")
+        .output()
+        .unwrap();
+    let printed = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(3), "{printed}");
+    assert!(printed.contains("ca-certificates"), "{printed}");
+}

@@ -9,7 +9,7 @@
 mod azure;
 mod cli;
 mod config;
-
+mod demo;
 mod docs;
 mod mock;
 mod routing;
