@@ -28,7 +28,8 @@ use pingora_core::services::background::background_service;
 use pingora_core::services::listening;
 use pingora_core::services::{ServiceReadyNotifier, ServiceWithDependents};
 use pingora_core::tls::{
-    ServerConfig, install_default_crypto_provider, load_certs_and_key_files, load_platform_certs_incl_env_into_store, RootCertStore, version,
+    RootCertStore, ServerConfig, install_default_crypto_provider, load_certs_and_key_files,
+    load_platform_certs_incl_env_into_store, version,
 };
 use pingora_proxy::HttpProxy;
 use pingora_proxy::ProxyServiceBuilder;
@@ -285,7 +286,8 @@ fn add_listener(
 /// Loads the system's authorities once as Pingora will, which panics where there are none.
 fn check_authorities() -> Result<(), StartError> {
     let mut found = RootCertStore::empty();
-    load_platform_certs_incl_env_into_store(&mut found).map_err(|e| StartError::Authorities(e.to_string()))
+    load_platform_certs_incl_env_into_store(&mut found)
+        .map_err(|e| StartError::Authorities(e.to_string()))
 }
 
 /// Loads the files once as Pingora will, which panics on what it cannot use.
