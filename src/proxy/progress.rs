@@ -63,13 +63,14 @@ impl Progress {
         if outcome.is_error() {
             state.failed_on.push(target);
         }
+        let free = outcome.is_free() || model.pool.is_rescue(target, &state.used, now);
         let verdict = if !outcome.is_retryable() {
             Err(Denied::Kind)
         } else if state.used.len() >= usize::try_from(max_attempts).unwrap_or(usize::MAX) {
             Err(Denied::Attempts)
         } else if !model.pool.can_pick(&state.used, now) {
             Err(Denied::Targets)
-        } else if !outcome.is_free() && !model.pool.retries().take(now) {
+        } else if !free && !model.pool.retries().take(now) {
             Err(Denied::Budget)
         } else {
             Ok(())

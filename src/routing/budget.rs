@@ -2,7 +2,9 @@
 //!
 //! A retry storm turns one region's trouble into everybody's. So retries may be at most a share of the
 //! requests of the last 60 s (and a small number in any case, or a quiet service could never retry). Attempts
-//! that cost nothing upstream (after a 429 or a failed connect) do not ask this budget.
+//! that cost nothing upstream (after a 429 or a failed connect) do not ask this budget, nor do those that
+//! leave a degraded target for a healthy one: that load goes there anyway, and everybody who was stuck in a
+//! frozen region wants to leave it in the same second.
 
 use crate::time::Time;
 use std::sync::{Mutex, PoisonError};

@@ -106,6 +106,16 @@ impl Pool {
         self.targets().iter().enumerate().any(|(index, target)| is_open(index, target, used, now))
     }
 
+    /// Whether `target` is out of use as degraded while a healthy one is left that this request has not used.
+    /// To go there adds no load that the degradation has not moved there anyway.
+    pub fn is_rescue(&self, target: usize, used: &Used, now: Time) -> bool {
+        let left = |(index, other): (usize, &Target)| {
+            is_open(index, other, used, now) && !other.state.is_degraded(now)
+        };
+        self.targets().get(target).is_some_and(|t| t.state.is_degraded(now))
+            && self.targets().iter().enumerate().any(left)
+    }
+
     /// Whether anything could be tried now or after a rate limit's rest: not ready only while every target
     /// is blocked.
     pub fn is_ready(&self) -> bool {

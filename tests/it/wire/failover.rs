@@ -164,6 +164,20 @@ async fn a_region_that_answers_500_is_left_and_no_client_sees_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn everybody_who_is_stuck_in_a_black_hole_is_rescued() {
+    // More than the retry budget of a proxy that has just started.
+    let more = "timeouts: { first_token_seconds: 0.5 }";
+    let world = World::of(Setup { more, ..Setup::default() }).await;
+    world.fault("a", Fault::FreezeBeforeHeaders);
+    let all = futures_util::future::join_all((0..40).map(|_| world.chat())).await;
+    for answer in all {
+        answer.assert_whole_stream();
+        assert_eq!(answer.attempts(), Some(2));
+    }
+    assert_eq!(world.requests("a"), 40, "all of them were stuck");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_the_backend_closed_while_idle_costs_nothing() {
     // Two requests leave two kept connections; the backend restarts its port between.
     let world = World::of(Setup { regions: vec!["a"], ..Setup::default() }).await;
