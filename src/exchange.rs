@@ -28,8 +28,12 @@ use std::time::Duration;
 const HOLD_BYTES: usize = 1 << 20;
 /// The most that is read of an error answer, to learn its code and to keep the connection.
 const ERROR_BODY_BYTES: usize = 64 << 10;
-/// A kept connection may have been closed by the other side just now; then another is tried, this often.
-const STALE_CONNECTIONS: usize = 4;
+/// A kept connection that breaks within this time of its use was closed by the other side before.
+const STALE_WITHIN: Duration = Duration::from_secs(1);
+/// How long an answer is waited for when the upstream stopped taking the request.
+const EARLY_ANSWER: Duration = Duration::from_secs(1);
+/// A group of connections that none is kept in at first: asking there makes a new one.
+const FRESH_GROUP: u64 = 2;
 
 /// What is sent.
 pub(crate) struct Sending {
@@ -76,6 +80,8 @@ pub(crate) enum Outcome {
     ErrorEvent,
     /// The stream ended before any content.
     EmptyStream,
+    /// Good at first, then it broke off after content was passed on.
+    BrokenOff,
     /// The client left first.
     ClientAbort,
 }
@@ -96,6 +102,7 @@ impl Outcome {
             Self::Conflict => "conflict",
             Self::ErrorEvent => "error_event",
             Self::EmptyStream => "empty_stream",
+            Self::BrokenOff => "broken_off",
             Self::ClientAbort => "client_abort",
         }
     }
@@ -110,7 +117,7 @@ impl Outcome {
 
     /// Whether another target may be tried.
     pub(crate) const fn is_retryable(self) -> bool {
-        !matches!(self, Self::Ok | Self::Passed | Self::ClientAbort)
+        !matches!(self, Self::Ok | Self::Passed | Self::BrokenOff | Self::ClientAbort)
     }
 
     /// Whether the retry asks no budget: the backend did no work.
@@ -127,6 +134,8 @@ pub(crate) struct Answer {
     pub(crate) held: Option<Bytes>,
     /// Whether the upstream finished its answer.
     pub(crate) ended: bool,
+    /// Whether the upstream took the whole request, without which its connection is of no further use.
+    pub(crate) took_all: bool,
     /// What it is.
     pub(crate) kind: AnswerKind,
 }
@@ -140,7 +149,17 @@ impl Answer {
                 return;
             }
         }
-        http.release_http_session(self.session, &self.peer, self.peer.options.idle_timeout).await;
+        self.release(http).await;
+    }
+
+    /// Gives the connection back, if it can be used again; closes it otherwise.
+    pub(crate) async fn release(mut self, http: &HttpConnector) {
+        if self.ended && self.took_all {
+            let idle = self.peer.options.idle_timeout;
+            http.release_http_session(self.session, &self.peer, idle).await;
+        } else {
+            self.session.shutdown().await;
+        }
     }
 }
 
@@ -156,15 +175,17 @@ pub(crate) enum AnswerKind {
 /// No answer to pass on, or only for want of a better one.
 pub(crate) struct Failure {
     pub(crate) outcome: Outcome,
-    /// The answer, where the contract passes it on when nothing else can be tried.
-    pub(crate) spare: Option<Answer>,
+    /// The answer, where there was one.
+    pub(crate) answer: Option<Answer>,
+    /// Whether the contract passes it on when nothing else can be tried.
+    pub(crate) is_spare: bool,
     /// The rest that a rate limit asked for.
     pub(crate) rest: Option<Duration>,
 }
 
 impl Failure {
     pub(crate) fn bare(outcome: Outcome) -> Self {
-        Self { outcome, spare: None, rest: None }
+        Self { outcome, answer: None, is_spare: false, rest: None }
     }
 }
 
@@ -175,14 +196,14 @@ pub(crate) async fn exchange(
     clock: &Clock,
     marks: &mut Marks,
 ) -> std::result::Result<Answer, Failure> {
-    let session = send(http, sending).await?;
+    let (session, peer, took_all) = send(http, sending, clock).await?;
     marks.header = Some(clock.now());
     let header = session.response_header();
     marks.status = header.map_or(0, |h| h.status.as_u16());
     let kind = header.and_then(|h| h.headers.get(http::header::CONTENT_TYPE));
     let event_stream = kind.is_some_and(|v| v.as_bytes().starts_with(b"text/event-stream"));
-    let peer = sending.peer.clone();
-    let mut answer = Answer { session, peer, held: None, ended: false, kind: AnswerKind::Good };
+    let kind = AnswerKind::Good;
+    let mut answer = Answer { session, peer, held: None, ended: false, took_all, kind };
     if !(200..300).contains(&marks.status) {
         return judge_error(answer, marks.status, clock).await;
     }
@@ -197,30 +218,51 @@ pub(crate) async fn exchange(
     Ok(answer)
 }
 
-/// Sends the request and waits for the response header. A kept connection that turns out to be dead before
-/// any answer byte is replaced by another.
+/// Sends the request and waits for the response header. A kept connection that turns out to be dead at once
+/// is replaced by a fresh one. Also tells where it went, and whether the upstream took the whole request.
 async fn send(
     http: &HttpConnector,
     sending: &Sending,
-) -> std::result::Result<HttpSession, Failure> {
-    let mut tries = 0;
+    clock: &Clock,
+) -> std::result::Result<(HttpSession, HttpPeer, bool), Failure> {
+    let mut peer = sending.peer.clone();
     loop {
-        tries += 1;
-        let connected = http.get_http_session(&sending.peer).await;
+        let connected = http.get_http_session(&peer).await;
         let (mut session, reused) = connected.map_err(|_| Failure::bare(Outcome::Connect))?;
+        let begun = clock.now();
         match write_and_wait(&mut session, sending).await {
-            Ok(()) => return Ok(session),
-            Err(_) if reused && tries < STALE_CONNECTIONS => {}
+            Ok(took_all) => return Ok((session, peer, took_all)),
+            // The other side closed it while it was idle. One that breaks later was worked on: a failure.
+            Err(_)
+                if reused
+                    && peer.group_key != FRESH_GROUP
+                    && clock.now().since(begun) < STALE_WITHIN =>
+            {
+                peer.group_key = FRESH_GROUP;
+            }
             Err(_) => return Err(Failure::bare(Outcome::Reset)),
         }
     }
 }
 
-async fn write_and_wait(session: &mut HttpSession, sending: &Sending) -> Result<()> {
+/// Whether the whole request was taken, once there is a final response header.
+async fn write_and_wait(session: &mut HttpSession, sending: &Sending) -> Result<bool> {
     session.set_read_timeout(None);
     session.write_request_header(Box::new(sending.request.clone())).await?;
+    if let Err(error) = write_body(session, sending).await {
+        // It may have answered before it read everything (413, 429) and then closed.
+        let early = tokio::time::timeout(EARLY_ANSWER, final_header(session)).await;
+        return if matches!(early, Ok(Ok(()))) { Ok(false) } else { Err(error) };
+    }
+    final_header(session).await.map(|()| true)
+}
+
+async fn write_body(session: &mut HttpSession, sending: &Sending) -> Result<()> {
     session.write_request_body(sending.body.clone(), true).await?;
-    session.finish_request_body().await?;
+    session.finish_request_body().await
+}
+
+async fn final_header(session: &mut HttpSession) -> Result<()> {
     loop {
         session.read_response_header().await?;
         let informational = session.response_header().is_some_and(|h| h.status.is_informational());
@@ -257,14 +299,15 @@ async fn first_token(
                 StreamError::Error => Outcome::ErrorEvent,
             };
             let rest = rest_asked(&answer, clock);
-            return Err(Failure { outcome, spare: Some(answer), rest });
+            return Err(Failure { outcome, answer: Some(answer), is_spare: true, rest });
         }
         if scanner.finished() {
             // It said why it stopped: a complete answer that happens to be empty (filtered, say).
             return Ok(answer);
         }
         if seen.done || answer.ended {
-            return Err(Failure { outcome: Outcome::EmptyStream, spare: Some(answer), rest: None });
+            let outcome = Outcome::EmptyStream;
+            return Err(Failure { outcome, answer: Some(answer), is_spare: true, rest: None });
         }
     }
 }
@@ -286,11 +329,12 @@ async fn judge_error(
             return Ok(Answer { kind: AnswerKind::Passed, ..answer });
         }
         Verdict::NotDeployed => Outcome::DeploymentMissing,
-        Verdict::Unauthorised => return Err(Failure::bare(Outcome::Unauthorised)),
-        Verdict::Limited => return Err(Failure { outcome: Outcome::Limited, spare: None, rest }),
-        Verdict::Failed => return Err(Failure::bare(Outcome::ServerError)),
+        Verdict::Unauthorised => Outcome::Unauthorised,
+        Verdict::Limited => Outcome::Limited,
+        Verdict::Failed => Outcome::ServerError,
     };
-    Err(Failure { outcome, spare: Some(answer), rest })
+    let is_spare = matches!(outcome, Outcome::DeploymentMissing | Outcome::Conflict);
+    Err(Failure { outcome, answer: Some(answer), is_spare, rest })
 }
 
 async fn read_error_body(answer: &mut Answer) -> Result<()> {

@@ -81,10 +81,18 @@ impl Prober {
         stream::iter(all)
             .for_each_concurrent(PARALLEL, |(model, target)| async move {
                 for _ in 0..count {
-                    self.probe(&model, target).await;
+                    self.probe_unless_limited(&model, target).await;
                 }
             })
             .await;
+    }
+
+    /// A target that rests after a 429 is left alone.
+    async fn probe_unless_limited(&self, model: &LiveModel, target: usize) {
+        let view = model.pool.view(target, self.live.clock().now());
+        if view.is_some_and(|v| v.limited.is_zero()) {
+            self.probe(model, target).await;
+        }
     }
 
     async fn blocked(&self) {
@@ -269,10 +277,11 @@ impl Asked {
     /// What it tells about the target, if anything.
     fn found(&self) -> Option<ProbeOutcome> {
         match self.outcome {
-            Outcome::Ok => {
-                let at = self.marks.first_token.or(self.marks.header)?;
-                Some(ProbeOutcome::FirstToken(at.since(self.sent)))
-            }
+            // Good without a first token: a thinking model that used up its few tokens, say.
+            Outcome::Ok => Some(self.marks.first_token.map_or(ProbeOutcome::Answered, |at| {
+                ProbeOutcome::FirstToken(at.since(self.sent))
+            })),
+            Outcome::Passed if self.marks.status == 400 => Some(ProbeOutcome::Answered),
             Outcome::TimedOut => Some(ProbeOutcome::TimedOut(self.age)),
             Outcome::Limited => Some(ProbeOutcome::Limited(self.rest)),
             Outcome::Unauthorised => Some(ProbeOutcome::AuthFailed),
@@ -282,7 +291,7 @@ impl Asked {
             | Outcome::ServerError
             | Outcome::ErrorEvent
             | Outcome::EmptyStream => Some(ProbeOutcome::Failed),
-            Outcome::Passed | Outcome::Conflict | Outcome::ClientAbort => None,
+            Outcome::Passed | Outcome::Conflict | Outcome::BrokenOff | Outcome::ClientAbort => None,
         }
     }
 }

@@ -68,6 +68,10 @@ pub enum ClientError {
     },
     /// The body did not arrive in time.
     BodyTimeout,
+    /// A body where none belongs.
+    UnexpectedBody,
+    /// Fields behind the body.
+    Trailers,
     /// A body that is not JSON by its content type.
     UnsupportedMediaType,
     /// No such path.
@@ -160,6 +164,8 @@ impl ClientError {
             Self::WrongType { .. } => (StatusCode::BAD_REQUEST, "invalid_type", REQUEST),
             Self::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", REQUEST),
             Self::BodyTimeout => (StatusCode::REQUEST_TIMEOUT, "body_timeout", REQUEST),
+            Self::UnexpectedBody => (StatusCode::BAD_REQUEST, "unexpected_body", REQUEST),
+            Self::Trailers => (StatusCode::BAD_REQUEST, "trailers", REQUEST),
             Self::UnsupportedMediaType => {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", REQUEST)
             }
@@ -226,6 +232,8 @@ impl ClientError {
             Self::CredentialInUrl => CREDENTIAL_IN_URL.to_owned(),
             Self::NoModel => NO_MODEL.to_owned(),
             Self::BodyTimeout => BODY_TIMEOUT.to_owned(),
+            Self::UnexpectedBody => "This path takes no request body; send none.".to_owned(),
+            Self::Trailers => "Request trailers are not accepted; send none.".to_owned(),
             Self::UnsupportedMediaType => UNSUPPORTED_MEDIA_TYPE.to_owned(),
             Self::UnknownPath => UNKNOWN_PATH.to_owned(),
             Self::MissingApiVersion => MISSING_API_VERSION.to_owned(),
@@ -305,6 +313,8 @@ mod tests {
             ClientError::WrongType { key: "stream", expected: "true or false" },
             ClientError::BodyTooLarge { limit: 1_024 },
             ClientError::BodyTimeout,
+            ClientError::UnexpectedBody,
+            ClientError::Trailers,
             ClientError::UnsupportedMediaType,
             ClientError::UnknownPath,
             ClientError::MissingApiVersion,

@@ -6,6 +6,7 @@ use crate::live::Live;
 use crate::proxy::context::Context;
 use crate::proxy::forward;
 use http::HeaderName;
+use http::Method;
 use http::header;
 use pingora_core::{Error, ErrorSource, Result};
 use pingora_http::ResponseHeader;
@@ -35,6 +36,11 @@ pub(super) fn finish_header(response: &mut ResponseHeader, ctx: &mut Context) ->
     }
     response.insert_header("x-request-id", &ctx.request_id)?;
     Ok(())
+}
+
+/// The header of the answer, if one was sent. `100 Continue` is none, though Pingora keeps it as one.
+pub(super) fn committed(session: &Session) -> Option<&ResponseHeader> {
+    session.response_written().filter(|header| !header.status.is_informational())
 }
 
 /// How long a client may go on sending a body that was refused, so that it gets to read why. Closing at once
@@ -72,8 +78,11 @@ pub(super) async fn refuse(
     if unread {
         session.set_keepalive(None);
     }
-    session.write_response_header(Box::new(header), false).await?;
-    session.write_response_body(Some(body), true).await?;
+    let head = session.req_header().method == Method::HEAD;
+    session.write_response_header(Box::new(header), head).await?;
+    if !head {
+        session.write_response_body(Some(body), true).await?;
+    }
     if unread {
         // Over after its time, or when the client is done or gone: any way is good.
         drop(timeout(LINGER, session.as_downstream_mut().drain_request_body()).await);
@@ -92,7 +101,7 @@ pub(super) async fn fail(
     if *error.esource() == ErrorSource::Downstream {
         return 0;
     }
-    if let Some(written) = session.response_written() {
+    if let Some(written) = committed(session) {
         return written.status.as_u16();
     }
     let answer = ctx.refused.take().unwrap_or_else(|| forward::after_failure(ctx, live));

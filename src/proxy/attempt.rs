@@ -38,22 +38,69 @@ pub(super) struct Order {
 
 /// Runs one attempt to its first content, or to its failure. An error is what Pingora asks
 /// `error_while_proxy` about; whether it may be repeated was decided here, in the request's progress.
-pub(super) async fn run(http: &HttpConnector, order: Order) -> Result<Answer> {
+pub(super) async fn run(http: &HttpConnector, order: Order) -> Result<(Answer, Aftermath)> {
     let (deadline, idle, max_attempts) = (order.deadline, order.idle, order.max_attempts);
     let (mut watch, sending) = Watch::split(order);
+    let aftermath = watch.aftermath();
     let clock = watch.clock;
     let exchange = exchange(http, &sending, &clock, &mut watch.marks);
     let result = match tokio::time::timeout(deadline, exchange).await {
         Ok(result) => result,
         Err(_) => Err(Failure::bare(Outcome::TimedOut)),
     };
-    match result {
-        Ok(mut answer) => {
-            answer.session.set_read_timeout(Some(idle));
+    let mut answer = match result {
+        Ok(answer) => {
             watch.succeed(answer.kind);
-            Ok(answer)
+            answer
         }
-        Err(failure) => watch.fail(failure, max_attempts),
+        Err(mut failure) => {
+            let answer = failure.answer.take();
+            let granted = watch.fail(&failure, max_attempts);
+            match answer {
+                Some(answer) if failure.is_spare && granted.is_err() => answer,
+                other => {
+                    if let Some(answer) = other {
+                        answer.release(http).await;
+                    }
+                    let error =
+                        Error::explain(ErrorType::Custom("attempt"), failure.outcome.as_str());
+                    return Err(error.into_up());
+                }
+            }
+        }
+    };
+    answer.session.set_read_timeout(Some(idle));
+    Ok((answer, aftermath))
+}
+
+/// Who is told how an answer ended that had begun well.
+pub(super) struct Aftermath {
+    model: Arc<LiveModel>,
+    target: usize,
+    telemetry: Arc<Telemetry>,
+    progress: Arc<Progress>,
+    clock: Clock,
+}
+
+impl Aftermath {
+    /// It broke off after content was passed on: a strike, and the attempt is told as broken.
+    pub(super) fn broke_off(&self) {
+        if let Some(event) = self.model.pool.broke_off(self.target, self.clock.now()) {
+            self.telemetry.target_changed(&self.model, event);
+        }
+        self.progress.broke_off();
+        let backend = self.model.backends.get(self.target).map_or("", |b| &*b.name);
+        let outcome = Outcome::BrokenOff.as_str();
+        self.telemetry
+            .metrics
+            .attempts
+            .with_label_values(&[&*self.model.name, backend, outcome])
+            .inc();
+    }
+
+    /// It came to its end.
+    pub(super) fn completed(&self) {
+        self.model.pool.completed(self.target);
     }
 }
 
@@ -89,6 +136,16 @@ impl Watch {
         (watch, order.sending)
     }
 
+    fn aftermath(&self) -> Aftermath {
+        Aftermath {
+            model: Arc::clone(&self.model),
+            target: self.target,
+            telemetry: Arc::clone(&self.telemetry),
+            progress: Arc::clone(&self.progress),
+            clock: self.clock,
+        }
+    }
+
     fn backend(&self) -> Arc<str> {
         let backend = self.model.backends.get(self.target);
         backend.map_or_else(|| "".into(), |b| Arc::clone(&b.name))
@@ -112,7 +169,7 @@ impl Watch {
     }
 
     /// Settles a failure, and decides whether the request goes elsewhere.
-    fn fail(mut self, failure: Failure, max_attempts: u32) -> Result<Answer> {
+    fn fail(&mut self, failure: &Failure, max_attempts: u32) -> std::result::Result<(), Denied> {
         let now = self.clock.now();
         let outcome = failure.outcome;
         let event = self.lease.take().and_then(|lease| {
@@ -138,12 +195,7 @@ impl Watch {
         let verdict = self.progress.decide(&self.model, (self.target, outcome), max_attempts, now);
         self.count(outcome, verdict);
         self.close(outcome);
-        match (verdict, failure.spare) {
-            (Err(_), Some(answer)) => Ok(answer),
-            (Ok(()), _) | (Err(_), None) => {
-                Err(Error::explain(ErrorType::Custom("attempt"), outcome.as_str()).into_up())
-            }
-        }
+        verdict
     }
 
     fn count(&self, outcome: Outcome, verdict: std::result::Result<(), Denied>) {
@@ -152,7 +204,6 @@ impl Watch {
             Ok(()) => {
                 metrics.retries.with_label_values(&[&*self.model.name, outcome.as_str()]).inc();
             }
-
             Err(Denied::Budget) => {
                 metrics.retry_budget_exhausted.with_label_values(&[&*self.model.name]).inc();
             }

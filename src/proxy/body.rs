@@ -40,7 +40,12 @@ pub(super) async fn read(
             .await
             .map_err(|_| Refusal::Answer(ClientError::BodyTimeout))?
             .map_err(Refusal::ClientGone)?;
-        let Some(chunk) = chunk else { return Ok(body.finish()) };
+        let Some(chunk) = chunk else {
+            // Over h2 a trailer may follow, which Pingora's connector path would wait for without ever
+            // yielding its thread.
+            let whole = session.is_body_done();
+            return if whole { Ok(body.finish()) } else { Err(ClientError::Trailers.into()) };
+        };
         if body.len() + chunk.len() > limit {
             return Err(Refusal::Answer(ClientError::BodyTooLarge { limit }));
         }

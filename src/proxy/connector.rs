@@ -11,7 +11,7 @@
 
 use crate::exchange::Answer;
 use crate::proxy::attempt;
-use crate::proxy::attempt::Order;
+use crate::proxy::attempt::{Aftermath, Order};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream;
@@ -60,8 +60,13 @@ impl Connector for LlmConnector {
         &self,
         _peer: &P,
     ) -> Result<(Connection<LlmSession>, bool)> {
-        let session =
-            LlmSession { http: Arc::clone(&self.http), order: None, answer: None, cut: None };
+        let session = LlmSession {
+            http: Arc::clone(&self.http),
+            order: None,
+            answer: None,
+            aftermath: None,
+            cut: None,
+        };
         Ok((Connection::Session(session), false))
     }
 
@@ -78,12 +83,8 @@ impl Connector for LlmConnector {
         _peer: &P,
         _idle: Option<Duration>,
     ) {
-        let Some(mut answer) = session.answer else { return };
-        if answer.ended {
-            let idle = answer.peer.options.idle_timeout;
-            self.http.release_http_session(answer.session, &answer.peer, idle).await;
-        } else {
-            answer.session.shutdown().await;
+        if let Some(answer) = session.answer {
+            answer.release(&self.http).await;
         }
     }
 }
@@ -94,6 +95,8 @@ pub struct LlmSession {
     http: Arc<HttpConnector>,
     order: Option<Order>,
     answer: Option<Answer>,
+    /// Told once how the answer ended.
+    aftermath: Option<Aftermath>,
     /// The upstream broke off after content was sent: told to the client as an event first, then this.
     cut: Option<Box<Error>>,
 }
@@ -103,11 +106,35 @@ pub struct LlmSession {
 const CUT_EVENT: &[u8] = b"\n\ndata: {\"error\":{\"message\":\"The stream broke off before it was complete. \
     Send the request again.\",\"type\":\"server_error\",\"param\":null,\"code\":\"upstream_abort\"}}\n\n";
 
+/// Over h2 a reset discards what still waits to be sent: the event gets this long to leave.
+const CUT_LINGER: Duration = Duration::from_millis(20);
+
 impl LlmSession {
     fn answer(&mut self) -> Result<&mut Answer> {
         self.answer
             .as_mut()
             .ok_or_else(|| Error::explain(ErrorType::InternalError, "no answer yet"))
+    }
+
+    fn ended(&mut self) {
+        if let Some(answer) = self.answer.as_mut() {
+            answer.ended = true;
+        }
+        if let Some(aftermath) = self.aftermath.take() {
+            aftermath.completed();
+        }
+    }
+
+    /// The upstream broke off: a streaming client is told why before its body ends uncleanly.
+    fn broke_off(&mut self, error: Box<Error>) -> Result<Option<Bytes>> {
+        if let Some(aftermath) = self.aftermath.take() {
+            aftermath.broke_off();
+        }
+        if !self.is_event_stream() {
+            return Err(error);
+        }
+        self.cut = Some(error);
+        Ok(Some(Bytes::from_static(CUT_EVENT)))
     }
 
     fn is_event_stream(&self) -> bool {
@@ -145,12 +172,14 @@ impl Session for LlmSession {
         let order = self.order.take();
         let order =
             order.ok_or_else(|| Error::explain(ErrorType::InternalError, "no order attached"))?;
-        self.answer = Some(attempt::run(&self.http, order).await?);
+        let (answer, aftermath) = attempt::run(&self.http, order).await?;
+        (self.answer, self.aftermath) = (Some(answer), Some(aftermath));
         Ok(())
     }
 
     async fn read_response_body(&mut self) -> Result<Option<Bytes>> {
         if let Some(error) = self.cut.take() {
+            tokio::time::sleep(CUT_LINGER).await;
             return Err(error);
         }
         let answer = self.answer()?;
@@ -158,20 +187,16 @@ impl Session for LlmSession {
             return Ok(Some(held));
         }
         if answer.ended || answer.session.response_done() {
-            answer.ended = true;
+            self.ended();
             return Ok(None);
         }
         match answer.session.read_response_body().await {
             Ok(Some(chunk)) => Ok(Some(chunk)),
             Ok(None) => {
-                answer.ended = true;
+                self.ended();
                 Ok(None)
             }
-            Err(error) if self.is_event_stream() => {
-                self.cut = Some(error);
-                Ok(Some(Bytes::from_static(CUT_EVENT)))
-            }
-            Err(error) => Err(error),
+            Err(error) => self.broke_off(error),
         }
     }
 
@@ -226,8 +251,11 @@ impl Session for LlmSession {
         if answer.held.is_some() {
             return Ok(false);
         }
-        answer.ended = answer.ended || answer.session.response_done();
-        Ok(answer.ended)
+        let ended = answer.ended || answer.session.response_done();
+        if ended {
+            self.ended();
+        }
+        Ok(ended)
     }
 
     fn take_request_body_writer(&mut self) -> Option<Box<dyn BodyWrite>> {

@@ -53,7 +53,9 @@ pub(super) fn choose(
     let timing = if is_timed(admitted) { Timing::FirstToken } else { Timing::Untimed };
     let now = proxy.live.clock().now();
     let lease = model.pool.dispatch(picked.target, timing, now).ok_or(ClientError::Internal)?;
-    if admitted.route.operation != Operation::Models {
+    if admitted.route.operation == Operation::Models {
+        peer.options.read_timeout = Some(ctx.snapshot.config.timeouts.answer);
+    } else {
         // Sends Pingora to our connector instead of its own.
         peer.options.alpn = ALPN::Custom(CustomALPN::new(b"llm".to_vec()));
         // Pingora first looks for an idle HTTP/1.1 connection of its own to this peer, which a request on
@@ -75,8 +77,9 @@ fn pick_reachable(
         let picked = pick(admitted, ctx, live)?;
         let backend = admitted.model.backends.get(picked.target).ok_or(ClientError::Internal)?;
         let mut state = ctx.progress.lock();
-        state.used.add(picked.target);
+        let room = state.used.add(picked.target);
         if let Some(peer) = backend.peer() {
+            state.sent += 1;
             return Ok((picked, peer));
         }
         state.attempts.push(Attempt::untimed(
@@ -84,7 +87,7 @@ fn pick_reachable(
             picked.why.as_str(),
             Outcome::Connect.as_str(),
         ));
-        if admitted.only.is_some() {
+        if admitted.only.is_some() || !room {
             return Err(ClientError::NothingLeft { retry_after: COME_BACK });
         }
     }

@@ -33,6 +33,9 @@ pub(super) async fn admit(session: &mut Session, ctx: &mut Context) -> Result<Ad
     let app = identify(&request.headers, &snapshot, ctx)?;
     let app = snapshot.app(&app).ok_or(ClientError::Internal)?;
     if route.operation == Operation::Models {
+        if !session.as_downstream_mut().is_body_empty() {
+            return Err(ClientError::UnexpectedBody.into());
+        }
         let model = Arc::clone(&snapshot.any_backend);
         let body = Bytes::new();
         return Ok(Admitted { route, model, body, model_span: None, stream: false, only: None });

@@ -77,6 +77,9 @@ impl ProxyHttp for FirstlightProxy {
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> Result<bool> {
+        // A client that stops reading must not hold an upstream stream for ever.
+        let idle = ctx.snapshot.config.timeouts.idle;
+        session.as_downstream_mut().set_write_timeout(Some(idle));
         match intake::admit(session, ctx).await {
             Ok(admitted) => {
                 ctx.admit(admitted, self.live.clock().now());
@@ -177,7 +180,7 @@ impl ProxyHttp for FirstlightProxy {
     ) -> Box<Error> {
         // Without this, an error marked "only on a reused connection" panics when it is asked.
         error.retry.decide_reuse(reused);
-        let untouched = session.response_written().is_none();
+        let untouched = answer::committed(session).is_none();
         let upstream = *error.esource() == ErrorSource::Upstream;
         if upstream {
             native::broke(ctx, self);

@@ -21,6 +21,8 @@ pub(super) struct Progress {
 pub(super) struct State {
     /// Finished attempts, in order.
     pub(super) attempts: Vec<Attempt>,
+    /// Attempts that were sent.
+    pub(super) sent: u32,
     /// Targets that were used.
     pub(super) used: Used,
     /// How the last attempt ended.
@@ -49,6 +51,13 @@ impl Progress {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The answer broke off after content was passed on: the last attempt was not as good as it seemed.
+    pub(super) fn broke_off(&self) {
+        if let Some(attempt) = self.lock().attempts.last_mut() {
+            attempt.outcome = Outcome::BrokenOff.as_str();
+        }
+    }
+
     /// Decides once whether the request goes elsewhere after an attempt ended so on a target, and takes the
     /// retry from the budget if it does.
     pub(super) fn decide(
@@ -66,7 +75,7 @@ impl Progress {
         let free = outcome.is_free() || model.pool.is_rescue(target, &state.used, now);
         let verdict = if !outcome.is_retryable() {
             Err(Denied::Kind)
-        } else if state.used.len() >= usize::try_from(max_attempts).unwrap_or(usize::MAX) {
+        } else if state.sent >= max_attempts {
             Err(Denied::Attempts)
         } else if !model.pool.can_pick(&state.used, now) {
             Err(Denied::Targets)

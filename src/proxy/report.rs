@@ -1,6 +1,7 @@
 //! The end of a request: its log line and its metrics.
 
 use crate::live::Live;
+use crate::proxy::answer::committed;
 use crate::proxy::context::Context;
 use crate::telemetry::Telemetry;
 use crate::telemetry::access_log::Record;
@@ -18,7 +19,7 @@ pub(super) fn finish(
     telemetry: &Telemetry,
 ) {
     let now = live.clock().now();
-    let status = session.response_written().map_or(0, |h| h.status.as_u16());
+    let status = committed(session).map_or(0, |h| h.status.as_u16());
     let term = term(error, ctx, status);
     count(ctx, status, term, telemetry);
     let usage = ctx.usage();

@@ -39,6 +39,9 @@ pub(super) struct Learned {
     pub(super) score_until: Time,
     pub(super) slow_strikes: f64,
     pub(super) error_strikes: f64,
+    /// For answers that broke off after their first content. A first token, which they all have, does not
+    /// forgive these; an answer that comes to its end does.
+    pub(super) broken_strikes: f64,
     pub(super) strike_at: Time,
     pub(super) degraded: bool,
     pub(super) degraded_until: Time,
@@ -53,6 +56,7 @@ pub(super) struct Learned {
 pub(super) enum Strike {
     Slow,
     Error,
+    BrokenOff,
 }
 
 impl Learned {
@@ -64,7 +68,7 @@ impl Learned {
         if now.since(self.strike_at) > settings.strike_ttl {
             return 0.0;
         }
-        self.slow_strikes + self.error_strikes
+        self.slow_strikes + self.error_strikes + self.broken_strikes
     }
 
     /// A wait that says the score is too low, if it does.
@@ -109,6 +113,10 @@ impl Learned {
         None
     }
 
+    fn forget_strikes(&mut self) {
+        (self.slow_strikes, self.error_strikes, self.broken_strikes) = (0.0, 0.0, 0.0);
+    }
+
     pub(super) fn strike(
         &mut self,
         settings: &Settings,
@@ -119,7 +127,7 @@ impl Learned {
             return None;
         }
         if now.since(self.strike_at) > settings.strike_ttl {
-            (self.slow_strikes, self.error_strikes) = (0.0, 0.0);
+            self.forget_strikes();
         }
         let cause = match strike {
             Strike::Slow => {
@@ -130,12 +138,16 @@ impl Learned {
                 self.error_strikes += settings.strike_error;
                 Cause::Errors
             }
+            Strike::BrokenOff => {
+                self.broken_strikes += settings.strike_error;
+                Cause::Errors
+            }
         };
         self.strike_at = now;
-        if self.slow_strikes + self.error_strikes < settings.strikes_to_trip {
+        if self.strikes(settings, now) < settings.strikes_to_trip {
             return None;
         }
-        (self.slow_strikes, self.error_strikes) = (0.0, 0.0);
+        self.forget_strikes();
         self.degraded_until = now + settings.flag_ttl;
         let renewed = std::mem::replace(&mut self.degraded, true);
         (!renewed).then_some(Change::Degraded(cause))

@@ -72,7 +72,7 @@ impl Lease {
 
     /// A 429, with the rest it asked for.
     pub fn limited(self, asked: Option<Duration>, now: Time) -> Option<Event> {
-        self.event(self.state.limit(&self.settings, asked, now))
+        self.event(self.state.limit(&self.settings, asked, (self.sent, now)))
     }
 
     /// No first token within the time-out: counted as a slow answer. Untimed: as an error.

@@ -68,22 +68,20 @@ pub struct Used {
 impl Used {
     const CAPACITY: usize = 12;
 
-    /// Adds one; what goes beyond the capacity is forgotten (attempts are capped at 10 by configuration).
-    pub fn add(&mut self, target: usize) {
-        if let (Some(slot), Ok(id)) = (self.targets.get_mut(self.len), u16::try_from(target)) {
-            *slot = id;
-            self.len += 1;
-        }
+    /// Adds one; false if there is no room for it, and the request must stop looking.
+    #[must_use]
+    pub fn add(&mut self, target: usize) -> bool {
+        let (Some(slot), Ok(id)) = (self.targets.get_mut(self.len), u16::try_from(target)) else {
+            return false;
+        };
+        *slot = id;
+        self.len += 1;
+        true
     }
 
     /// Whether `target` was added.
     pub fn contains(&self, target: usize) -> bool {
         self.targets.iter().take(self.len).any(|&id| usize::from(id) == target)
-    }
-
-    /// How many were added.
-    pub fn len(&self) -> usize {
-        self.len
     }
 
     /// Whether none was added.

@@ -30,6 +30,8 @@ pub enum ProbeOutcome {
     TimedOut(Duration),
     /// Connect, reset, 5xx or an error event.
     Failed,
+    /// A good answer without a first token, or a refusal of the prompt: it can be reached.
+    Answered,
     /// A 429 and the rest it asked for.
     Limited(Option<Duration>),
     /// 401 or 403.
@@ -122,6 +124,19 @@ impl Pool {
         }
     }
 
+    /// A streamed answer broke off after its first content, whose lease had ended well: a strike.
+    pub fn broke_off(&self, target: usize, now: Time) -> Option<Event> {
+        let change = self.targets.get(target)?.state.broke_off(&self.settings, now)?;
+        Some(Event { target, change })
+    }
+
+    /// A streamed answer came to its end: the strikes for those that broke off are forgiven.
+    pub fn completed(&self, target: usize) {
+        if let Some(target) = self.targets.get(target) {
+            target.state.completed();
+        }
+    }
+
     /// Takes a target out of use, or puts it back.
     pub fn set_block(&self, target: usize, block: Block, on: Switch) {
         if let Some(target) = self.targets.get(target) {
@@ -148,11 +163,17 @@ impl Pool {
                 state.unblock(Block::Misconfigured);
                 state.first_token(&self.settings, ttft, sent)
             }
+            ProbeOutcome::Answered => {
+                state.unblock(Block::AuthFailed);
+                state.unblock(Block::Misconfigured);
+                state.answered();
+                None
+            }
             ProbeOutcome::TimedOut(age) => {
                 state.outlasted(&self.settings, GivenUp::ByTimeout(age), sent)
             }
             ProbeOutcome::Failed => state.failed(&self.settings, now),
-            ProbeOutcome::Limited(asked) => state.limit(&self.settings, asked, now),
+            ProbeOutcome::Limited(asked) => state.limit(&self.settings, asked, (sent, now)),
             ProbeOutcome::AuthFailed => {
                 state.block(Block::AuthFailed);
                 None

@@ -203,6 +203,19 @@ impl TargetState {
         self.change(|l| l.strike(settings, Strike::Error, now))
     }
 
+    /// An answer broke off after its first content.
+    pub(super) fn broke_off(&self, settings: &Settings, now: Time) -> Option<Change> {
+        self.change(|l| l.strike(settings, Strike::BrokenOff, now))
+    }
+
+    /// A streamed answer came to its end.
+    pub(super) fn completed(&self) {
+        self.change(|l| {
+            l.broken_strikes = 0.0;
+            None
+        });
+    }
+
     /// Takes back the strike of a request that failed everywhere: it is its own suspect.
     pub(super) fn forgive_error(&self, settings: &Settings) {
         self.change(|l| {
@@ -211,18 +224,20 @@ impl TargetState {
         });
     }
 
-    /// A 429: rest for what it asked, at least 1 s, doubling while no success comes between.
+    /// A 429 to a request sent at `sent`: rest for what it asked, at least 1 s, doubling while no success
+    /// comes between. Those that were already on their way when the rest began are one refusal together.
     pub(super) fn limit(
         &self,
         settings: &Settings,
         asked: Option<Duration>,
-        now: Time,
+        (sent, now): (Time, Time),
     ) -> Option<Change> {
         self.change(|l| {
-            let repeats = 1_u64 << l.limit_run.min(16);
-            let wait = asked.unwrap_or(settings.limit_default).max(Duration::from_secs(repeats));
-            let wait = wait.clamp(Duration::from_secs(1), settings.limit_max);
-            l.limit_run = l.limit_run.saturating_add(1);
+            if sent >= l.limited_until {
+                l.limit_run = l.limit_run.saturating_add(1);
+            }
+            let least = Duration::from_secs(1_u64 << l.limit_run.saturating_sub(1).min(16));
+            let wait = asked.unwrap_or(settings.limit_default).max(least).min(settings.limit_max);
             l.limited_until = l.limited_until.max(now + wait);
             Some(Change::Limited(wait))
         })

@@ -6,9 +6,10 @@ use firstlight::routing::{
     Settings, State, Switch, TargetSpec, Timing, Used, Why,
 };
 use firstlight::time::Time;
-use proptest::prelude::*;
 use std::sync::Arc;
 use std::time::Duration;
+
+mod rules;
 
 /// A pool and a clock of its own.
 struct Bench {
@@ -222,12 +223,14 @@ fn degraded_targets_are_used_when_nothing_better_is_left() {
 #[test]
 fn a_429_rests_doubles_and_never_strikes() {
     let mut bench = Bench::three();
-    let rest = |asked: Option<u64>| match bench
-        .lease(0)
-        .limited(asked.map(Duration::from_millis), bench.now)
-    {
-        Some(Event { change: Change::Limited(wait), .. }) => wait.as_millis(),
-        other => panic!("{other:?}"),
+    let mut rest = |asked: Option<u64>| {
+        let event = bench.lease(0).limited(asked.map(Duration::from_millis), bench.now);
+        // The next one is sent after the rest.
+        bench.pass(130.0);
+        match event {
+            Some(Event { change: Change::Limited(wait), .. }) => wait.as_millis(),
+            other => panic!("{other:?}"),
+        }
     };
     assert_eq!(
         [rest(Some(0)), rest(Some(0)), rest(Some(0))],
@@ -237,7 +240,6 @@ fn a_429_rests_doubles_and_never_strikes() {
     assert_eq!(rest(None), 10_000, "none given: ten seconds");
     assert_eq!(rest(Some(86_400_000)), 120_000, "at most two minutes");
     assert_eq!(bench.pool.view(0, bench.now).unwrap().strikes.to_bits(), 0.0_f64.to_bits());
-    bench.pass(121.0);
     bench.answer(0, 100);
     let event = bench.lease(0).limited(Some(Duration::ZERO), bench.now);
     assert_eq!(
@@ -245,6 +247,61 @@ fn a_429_rests_doubles_and_never_strikes() {
         changed(0, Change::Limited(Duration::from_secs(1))),
         "a success between starts anew"
     );
+}
+
+#[test]
+fn a_burst_of_429s_is_one_refusal() {
+    let mut bench = Bench::three();
+    let leases: Vec<_> = (0..8).map(|_| bench.lease(0)).collect();
+    bench.pass(0.2);
+    for lease in leases {
+        let event = lease.limited(Some(Duration::from_secs(1)), bench.now);
+        assert_eq!(event, changed(0, Change::Limited(Duration::from_secs(1))));
+    }
+}
+
+#[test]
+fn a_rest_shorter_than_a_second_may_be_configured() {
+    let short = Duration::from_millis(500);
+    let settings = Settings { limit_default: short, limit_max: short, ..Settings::default() };
+    let bench = Bench::of(settings, vec![spec("a", 1, 1)]);
+    assert_eq!(bench.lease(0).limited(None, bench.now), changed(0, Change::Limited(short)));
+}
+
+#[test]
+fn streams_that_break_off_degrade_though_each_had_its_first_token() {
+    let mut bench = Bench::three();
+    for last in [None, None, changed(0, Change::Degraded(Cause::Errors))] {
+        bench.answer(0, 500);
+        assert_eq!(bench.pool.broke_off(0, bench.now), last);
+    }
+    let mut bench = Bench::three();
+    for _ in 0..10 {
+        bench.answer(0, 500);
+        bench.pool.broke_off(0, bench.now);
+        bench.pool.completed(0);
+    }
+    assert_eq!(bench.state(0), State::Healthy, "one that comes to its end forgives");
+}
+
+#[test]
+fn a_probe_without_a_first_token_unblocks_and_teaches_no_latency() {
+    let mut bench = Bench::three();
+    bench.answer(0, 9000);
+    bench.answer(0, 9000);
+    bench.pool.probed(0, ProbeOutcome::AuthFailed, bench.now, bench.now);
+    let before = bench.score(0);
+    assert_eq!(bench.pool.probed(0, ProbeOutcome::Answered, bench.now, bench.now), None);
+    let view = bench.pool.view(0, bench.now).unwrap();
+    assert_eq!((view.blocked, view.state), (false, State::Degraded));
+    assert_eq!(view.score_ms.to_bits(), before.to_bits());
+}
+
+#[test]
+fn a_request_that_has_no_room_for_more_targets_is_told() {
+    let mut used = Used::default();
+    let added = (0..20).filter(|&target| used.add(target)).count();
+    assert_eq!(added, 12);
 }
 
 #[test]
@@ -303,7 +360,7 @@ fn a_request_never_meets_a_target_twice() {
     for _ in 0..3 {
         let picked = bench.pool.pick(&used, bench.now, &mut bench.rng).unwrap();
         assert!(!used.contains(picked.target));
-        used.add(picked.target);
+        assert!(used.add(picked.target));
     }
     assert_eq!(bench.pool.pick(&used, bench.now, &mut bench.rng), Err(NoTarget::AllUsed));
 }
@@ -342,116 +399,4 @@ fn a_new_configuration_keeps_what_was_learned_by_name() {
     let next = Pool::new(Settings::default(), specs, RetryBudget::new(0.1, 10), Some(&bench.pool));
     assert_eq!(next.view(1, bench.now).unwrap().state, State::Degraded);
     assert_eq!(next.view(0, bench.now).unwrap().state, State::Healthy);
-}
-
-/// One thing that may happen.
-#[derive(Clone, Debug)]
-enum Step {
-    Dispatch(Timing),
-    FirstToken(usize),
-    Answered(usize),
-    Failed(usize),
-    Limited(usize, Option<u64>),
-    TimedOut(usize),
-    Cancelled(usize),
-    Dropped(usize),
-    Probed(usize, u64),
-    Pass(u64),
-    Tick,
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    let lease = 0..8_usize;
-    prop_oneof![
-        4 => prop_oneof![Just(Timing::FirstToken), Just(Timing::Untimed)].prop_map(Step::Dispatch),
-        2 => lease.clone().prop_map(Step::FirstToken),
-        1 => lease.clone().prop_map(Step::Answered),
-        1 => lease.clone().prop_map(Step::Failed),
-        1 => (lease.clone(), proptest::option::of(0..200_000_u64)).prop_map(|(l, ms)| Step::Limited(l, ms)),
-        1 => lease.clone().prop_map(Step::TimedOut),
-        1 => lease.clone().prop_map(Step::Cancelled),
-        1 => lease.prop_map(Step::Dropped),
-        1 => (0..3_usize, 0..20_000_u64).prop_map(|(t, ms)| Step::Probed(t, ms)),
-        4 => (0..30_000_u64).prop_map(Step::Pass),
-        1 => Just(Step::Tick),
-    ]
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(256) })]
-
-    /// Leases never leak, scores stay finite, picks never break the rules, whatever happens in what order.
-    #[test]
-    fn whatever_happens_the_rules_hold(steps in proptest::collection::vec(step(), 1..200)) {
-        let mut bench = Bench::three();
-        let mut open: Vec<Lease> = Vec::new();
-        for step in steps {
-            apply(&mut bench, &mut open, &step);
-            check_rules(&mut bench);
-        }
-        drop(open);
-        for target in 0..3 {
-            prop_assert_eq!(bench.pool.view(target, bench.now).unwrap().in_flight, 0);
-        }
-    }
-}
-
-fn apply(bench: &mut Bench, open: &mut Vec<Lease>, step: &Step) {
-    let mut take = |index: usize| (index < open.len()).then(|| open.swap_remove(index));
-    let now = bench.now;
-    match *step {
-        Step::Dispatch(timing) => {
-            if let Ok((target, _)) = bench.picked() {
-                open.push(bench.pool.dispatch(target, timing, now).unwrap());
-            }
-        }
-        Step::FirstToken(index) => {
-            take(index).map(|lease| lease.first_token(now));
-        }
-        Step::Answered(index) => {
-            take(index).map(Lease::answered);
-        }
-        Step::Failed(index) => {
-            take(index).map(|lease| lease.failed(now));
-        }
-        Step::Limited(index, ms) => {
-            take(index).map(|lease| lease.limited(ms.map(Duration::from_millis), now));
-        }
-        Step::TimedOut(index) => {
-            take(index).map(|lease| lease.timed_out(now));
-        }
-        Step::Cancelled(index) => {
-            take(index).map(|lease| lease.cancelled(now));
-        }
-        Step::Dropped(index) => drop(take(index)),
-        Step::Probed(target, ms) => {
-            let outcome = ProbeOutcome::FirstToken(Duration::from_millis(ms));
-            bench.pool.probed(target, outcome, now, now);
-        }
-        Step::Pass(ms) => bench.pass(Duration::from_millis(ms).as_secs_f64()),
-        Step::Tick => drop(bench.pool.tick(now)),
-    }
-}
-
-fn check_rules(bench: &mut Bench) {
-    let views: Vec<_> = (0..3).map(|t| bench.pool.view(t, bench.now).unwrap()).collect();
-    for view in &views {
-        assert!(view.score_ms.is_finite() && view.score_ms >= 0.0, "{view:?}");
-        assert!((0.0..2.0).contains(&view.strikes), "two strikes are a degradation: {view:?}");
-        assert!(view.limited <= Duration::from_mins(2), "{view:?}");
-    }
-    let free = |v: &&firstlight::routing::View| v.limited.is_zero() && !v.blocked;
-    match bench.picked() {
-        Ok((target, why)) => {
-            let view = &views[target];
-            assert!(free(&view), "a limited target was picked: {view:?}");
-            let healthy = views.iter().filter(free).any(|v| v.state == State::Healthy);
-            assert_eq!(view.state == State::Healthy, healthy, "{views:?}");
-            assert_eq!(why == Why::AllDegraded, !healthy);
-        }
-        Err(none) => {
-            assert_eq!(views.iter().filter(free).count(), 0);
-            assert!(matches!(none, NoTarget::AllLimited(wait) if !wait.is_zero()));
-        }
-    }
 }

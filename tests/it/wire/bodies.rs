@@ -160,6 +160,39 @@ async fn with_expect_100_continue() {
     }
 }
 
+/// `100 Continue` is not an answer: what fails after it still goes elsewhere, or is told.
+#[tokio::test(flavor = "multi_thread")]
+async fn after_100_continue_failover_and_errors_work() {
+    let world = World::plain().await;
+    let ask = async || {
+        let body = crate::support::streamed_chat().to_string();
+        let mut socket = TcpStream::connect(world.address()).await.unwrap();
+        let head = format!(
+            "POST {V1_CHAT} HTTP/1.1\r\nhost: x\r\napi-key: {KEY}\r\ncontent-type: application/json\r\n\
+             content-length: {}\r\nexpect: 100-continue\r\nconnection: close\r\n\r\n",
+            body.len()
+        );
+        socket.write_all(head.as_bytes()).await.unwrap();
+        let mut seen = Vec::new();
+        read_until(&mut socket, &mut seen, b"\r\n\r\n").await;
+        assert!(seen.starts_with(b"HTTP/1.1 100 "));
+        socket.write_all(body.as_bytes()).await.unwrap();
+        seen.clear();
+        socket.read_to_end(&mut seen).await.unwrap();
+        String::from_utf8(seen).unwrap()
+    };
+    world.fault("a", Fault::Status5xx { status: 500 });
+    let seen = ask().await;
+    assert!(
+        seen.starts_with("HTTP/1.1 200 ") && seen.contains("x-firstlight-attempts: 2"),
+        "{seen}"
+    );
+    world.fault("b", Fault::Status5xx { status: 500 });
+    world.fault("c", Fault::Status5xx { status: 500 });
+    let seen = ask().await;
+    assert!(seen.starts_with("HTTP/1.1 503 ") && seen.contains("no_backend_available"), "{seen}");
+}
+
 /// Somebody without a key is not even asked for the body.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_comes_before_the_body() {

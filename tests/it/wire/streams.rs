@@ -84,6 +84,36 @@ async fn a_stream_that_breaks_off_does_not_look_complete_and_is_not_repeated() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn over_h2_a_broken_stream_does_not_look_complete_either() {
+    let world = World::plain().await;
+    world.fault("a", Fault::Truncate { after_tokens: 2 });
+    let client = crate::support::client(reqwest::ClientBuilder::http2_prior_knowledge);
+    let request = client.post(world.url(V1_CHAT)).header("api-key", crate::support::KEY);
+    let answer = Answer::read(request.json(&streamed_chat()).send().await.unwrap()).await;
+    assert!(!answer.complete, "the client could take it for complete");
+    assert!(answer.text().contains("\"upstream_abort\""), "{}", answer.text());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn silence_after_the_first_token_ends_in_time_and_counts_against_the_region() {
+    let behaviour = Behaviour { gap_ms: 3_600_000.0, ..Behaviour::instant() };
+    let more = "timeouts: { idle_seconds: 0.1 }";
+    let world = World::of(Setup { behaviour, more, ..Setup::default() }).await;
+    for _ in 0..3 {
+        let answer = world.chat().await;
+        assert_eq!((answer.status, answer.backend()), (200, Some("a")));
+        assert!(
+            !answer.complete && answer.text().contains("\"upstream_abort\""),
+            "{}",
+            answer.text()
+        );
+        let line = world.log_line(answer.request_id()).await;
+        assert_eq!(line["attempts"][0]["outcome"], "broken_off", "{line}");
+    }
+    assert!(world.is_degraded("gpt-4o", "a"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_whole_answer_that_breaks_off_is_an_error_for_the_client() {
     let world = World::plain().await;
     world.fault("a", Fault::Truncate { after_tokens: 2 });
