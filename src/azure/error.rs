@@ -72,6 +72,11 @@ pub enum ClientError {
     UnexpectedBody,
     /// Fields behind the body.
     Trailers,
+    /// No memory is left for another body.
+    Overloaded {
+        /// When it is worth trying again.
+        retry_after: Duration,
+    },
     /// A body that is not JSON by its content type.
     UnsupportedMediaType,
     /// No such path.
@@ -122,7 +127,10 @@ impl ClientError {
 
     /// The value of `Retry-After` in seconds, rounded up so that nobody comes back early.
     pub fn retry_after_seconds(&self) -> Option<u64> {
-        let (Self::AllLimited { retry_after } | Self::NothingLeft { retry_after }) = self else {
+        let (Self::AllLimited { retry_after }
+        | Self::NothingLeft { retry_after }
+        | Self::Overloaded { retry_after }) = self
+        else {
             return None;
         };
         let part = u64::from(retry_after.subsec_nanos() > 0);
@@ -164,6 +172,7 @@ impl ClientError {
             Self::WrongType { .. } => (StatusCode::BAD_REQUEST, "invalid_type", REQUEST),
             Self::BodyTooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", REQUEST),
             Self::BodyTimeout => (StatusCode::REQUEST_TIMEOUT, "body_timeout", REQUEST),
+            Self::Overloaded { .. } => (StatusCode::SERVICE_UNAVAILABLE, "overloaded", SERVER),
             Self::UnexpectedBody => (StatusCode::BAD_REQUEST, "unexpected_body", REQUEST),
             Self::Trailers => (StatusCode::BAD_REQUEST, "trailers", REQUEST),
             Self::UnsupportedMediaType => {
@@ -233,6 +242,7 @@ impl ClientError {
             Self::NoModel => NO_MODEL.to_owned(),
             Self::BodyTimeout => BODY_TIMEOUT.to_owned(),
             Self::UnexpectedBody => "This path takes no request body; send none.".to_owned(),
+            Self::Overloaded { .. } => "Too many large requests are waiting; try again.".to_owned(),
             Self::Trailers => "Request trailers are not accepted; send none.".to_owned(),
             Self::UnsupportedMediaType => UNSUPPORTED_MEDIA_TYPE.to_owned(),
             Self::UnknownPath => UNKNOWN_PATH.to_owned(),
@@ -315,6 +325,7 @@ mod tests {
             ClientError::BodyTimeout,
             ClientError::UnexpectedBody,
             ClientError::Trailers,
+            ClientError::Overloaded { retry_after: Duration::from_secs(1) },
             ClientError::UnsupportedMediaType,
             ClientError::UnknownPath,
             ClientError::MissingApiVersion,

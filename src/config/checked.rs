@@ -256,6 +256,8 @@ pub struct Timeouts {
 pub struct Limits {
     /// Largest request body, in bytes.
     pub body_bytes: usize,
+    /// All request bodies in memory together, in bytes; at least `body_bytes`.
+    pub buffered_bytes: usize,
 }
 
 /// What is written to standard output.

@@ -37,7 +37,7 @@ pub fn dump(config: &Config) -> String {
         ("routing", routing(&config.routing)),
         ("retry", retry(config)),
         ("timeouts", timeouts(config)),
-        ("limits", map([whole(keys::BODY.path, settings::body_mebibytes(&config.limits))])),
+        ("limits", limits(config)),
         ("log", map([flag(keys::LOG_ACCESS.path, config.log.access)])),
         ("dns", map([seconds(keys::DNS_REFRESH.path, config.dns_refresh)])),
         seconds(keys::DRAIN.path, config.drain),
@@ -183,6 +183,13 @@ fn path(path: &Path) -> Value {
 
 fn flag(path: &'static str, value: impl Into<Value>) -> Entry {
     (keys::name(path), value.into())
+}
+
+fn limits(config: &Config) -> Value {
+    map([
+        whole(keys::BODY.path, settings::mebibytes(config.limits.body_bytes)),
+        whole(keys::BUFFERED.path, settings::mebibytes(config.limits.buffered_bytes)),
+    ])
 }
 
 fn whole(path: &'static str, value: usize) -> Entry {

@@ -122,13 +122,19 @@ pub(super) fn timeouts(section: &Section<'_>, problems: &mut Problems) -> Timeou
 
 /// Reads `limits`.
 pub(super) fn limits(file: &Section<'_>, problems: &mut Problems) -> Limits {
-    let mebibytes = file.inner("limits", problems).whole(&keys::BODY, problems);
-    Limits { body_bytes: usize::try_from(mebibytes).unwrap_or(usize::MAX).saturating_mul(MEBIBYTE) }
+    let section = file.inner("limits", problems);
+    let mut bytes = |key| {
+        let mebibytes = section.whole(key, problems);
+        usize::try_from(mebibytes).unwrap_or(usize::MAX).saturating_mul(MEBIBYTE)
+    };
+    let (body_bytes, buffered_bytes) = (bytes(&keys::BODY), bytes(&keys::BUFFERED));
+    // A body that is allowed must fit.
+    Limits { body_bytes, buffered_bytes: buffered_bytes.max(body_bytes) }
 }
 
-/// The largest body in the file's unit.
-pub(super) fn body_mebibytes(limits: &Limits) -> usize {
-    limits.body_bytes / MEBIBYTE
+/// A size in the file's unit.
+pub(super) const fn mebibytes(bytes: usize) -> usize {
+    bytes / MEBIBYTE
 }
 
 /// Reads `log`.

@@ -25,6 +25,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 
 /// The pointer to the present snapshot, and what does not change with it.
 pub struct Live {
@@ -32,6 +33,8 @@ pub struct Live {
     clock: Clock,
     /// The seed of the next random source.
     seeds: AtomicU64,
+    /// KiB of request bodies that may still be kept.
+    memory: Arc<Semaphore>,
 }
 
 /// Everything a request needs to know, consistent in itself.
@@ -69,7 +72,14 @@ impl Live {
     pub fn new(config: Config, clock: Clock) -> Result<Self, BuildError> {
         let snapshot = Snapshot::build(config, None)?;
         let seed = u64::try_from(clock.unix().as_nanos()).unwrap_or(0);
-        Ok(Self { snapshot: ArcSwap::from_pointee(snapshot), clock, seeds: AtomicU64::new(seed) })
+        let kibibytes = snapshot.config.limits.buffered_bytes / 1024;
+        let memory = Arc::new(Semaphore::new(kibibytes.min(Semaphore::MAX_PERMITS)));
+        Ok(Self {
+            snapshot: ArcSwap::from_pointee(snapshot),
+            clock,
+            seeds: AtomicU64::new(seed),
+            memory,
+        })
     }
 
     /// The present snapshot.
@@ -80,6 +90,11 @@ impl Live {
     /// The process's clock.
     pub fn clock(&self) -> &Clock {
         &self.clock
+    }
+
+    /// What request bodies take their memory from, in KiB.
+    pub fn memory(&self) -> &Arc<Semaphore> {
+        &self.memory
     }
 
     /// A random source for one decision.

@@ -3,7 +3,7 @@
 use crate::azure::error::ClientError;
 use crate::azure::route::Route;
 use crate::live::LiveModel;
-use bytes::Bytes;
+use crate::proxy::body::Body;
 use pingora_core::Error;
 use std::ops::Range;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 pub(super) struct Admitted {
     pub(super) route: Route,
     pub(super) model: Arc<LiveModel>,
-    pub(super) body: Bytes,
+    pub(super) body: Body,
     /// Where the body names the model, in the v1 form.
     pub(super) model_span: Option<Range<usize>>,
     pub(super) stream: bool,

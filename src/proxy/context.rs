@@ -8,6 +8,7 @@ use crate::azure::usage::Usage;
 use crate::live::Live;
 use crate::live::Snapshot;
 use crate::proxy::admitted::Admitted;
+use crate::proxy::body::Body;
 use crate::proxy::progress::Progress;
 use crate::routing::Lease;
 use crate::telemetry::Telemetry;
@@ -161,7 +162,7 @@ impl Context {
     /// Nothing is sent again: gives the memory of the request body back.
     pub(super) fn forget_body(&mut self) {
         if let Some(admitted) = self.admitted.as_mut() {
-            admitted.body = Bytes::new();
+            admitted.body = Body::default();
         }
     }
 

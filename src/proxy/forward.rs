@@ -195,8 +195,8 @@ fn deadline(admitted: &Admitted, answer: Duration) -> Duration {
 /// The body with the name that the model has on this backend.
 fn body_for(admitted: &Admitted, deployment: &str) -> Bytes {
     match (&admitted.route.form, &admitted.model_span) {
-        (Form::V1, Some(span)) => with_model(&admitted.body, span.clone(), deployment),
-        (Form::V1 | Form::Deployment(_) | Form::Resource, _) => admitted.body.clone(),
+        (Form::V1, Some(span)) => with_model(&admitted.body.bytes, span.clone(), deployment),
+        (Form::V1 | Form::Deployment(_) | Form::Resource, _) => admitted.body.bytes.clone(),
     }
 }
 

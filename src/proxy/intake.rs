@@ -13,16 +13,21 @@ use crate::live::LiveModel;
 use crate::live::Snapshot;
 use crate::proxy::admitted::{Admitted, Refusal};
 use crate::proxy::body;
+use crate::proxy::body::Body;
 use crate::proxy::context::Context;
-use bytes::Bytes;
 use http::HeaderMap;
 use pingora_proxy::Session;
 use std::ops::Range;
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 
 /// Judges a request, reading its body. What is learned on the way is noted in `ctx` for the log, whatever
 /// the verdict.
-pub(super) async fn admit(session: &mut Session, ctx: &mut Context) -> Result<Admitted, Refusal> {
+pub(super) async fn admit(
+    session: &mut Session,
+    ctx: &mut Context,
+    memory: &Arc<Semaphore>,
+) -> Result<Admitted, Refusal> {
     let snapshot = Arc::clone(&ctx.snapshot);
     let request = session.req_header();
     ctx.take_request_id(&request.headers);
@@ -37,17 +42,14 @@ pub(super) async fn admit(session: &mut Session, ctx: &mut Context) -> Result<Ad
             return Err(ClientError::UnexpectedBody.into());
         }
         let model = Arc::clone(&snapshot.any_backend);
-        let body = Bytes::new();
+        let body = Body::default();
         return Ok(Admitted { route, model, body, model_span: None, stream: false, only: None });
     }
     check_content_type(&request.headers)?;
     let wish = app.probe.then(|| request.headers.get("x-probe-target").cloned()).flatten();
-    let limits = &snapshot.config.limits;
-    let body =
-        body::read(session.as_downstream_mut(), limits.body_bytes, &snapshot.config.timeouts)
-            .await?;
-    ctx.note.bytes_in = body.len();
-    let Asked { model, model_span, stream } = read_body(&route, &body)?;
+    let body = body::read(session.as_downstream_mut(), &snapshot.config, memory).await?;
+    ctx.note.bytes_in = body.bytes.len();
+    let Asked { model, model_span, stream } = read_body(&route, &body.bytes)?;
     let model = find_model(&model, &snapshot, app)?;
     ctx.note.model = Some(Arc::clone(&model.name));
     ctx.note.stream = stream;

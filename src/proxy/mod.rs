@@ -80,7 +80,7 @@ impl ProxyHttp for FirstlightProxy {
         // A client that stops reading must not hold an upstream stream for ever.
         let idle = ctx.snapshot.config.timeouts.idle;
         session.as_downstream_mut().set_write_timeout(Some(idle));
-        match intake::admit(session, ctx).await {
+        match intake::admit(session, ctx, self.live.memory()).await {
             Ok(admitted) => {
                 ctx.admit(admitted, self.live.clock().now());
                 Ok(false)

@@ -96,6 +96,15 @@ pub(in crate::config) const BODY: Whole = Whole {
     about: "Largest request body; it is kept in memory for a retry. Twenty hold a prompt with images.",
 };
 
+pub(in crate::config) const BUFFERED: Whole = Whole {
+    path: "limits.buffered_mib",
+    default: 1024,
+    least: 1,
+    most: 1_048_576,
+    unit: "MiB",
+    about: "All request bodies in memory, until their first token; never less than one body. Over it: 503.",
+};
+
 pub(in crate::config) const LOG_ACCESS: Flag = Flag {
     path: "log.access",
     default: true,
@@ -143,6 +152,7 @@ pub(super) const STEPS: &[Key] = &[
     Key::Real(&BODY_TOTAL),
     Key::Group(&Group { path: "limits", sample: "", about: "Sizes that a request may have." }),
     Key::Whole(&BODY),
+    Key::Whole(&BUFFERED),
     Key::Group(&Group { path: "log", sample: "", about: "What is written to standard output." }),
     Key::Flag(&LOG_ACCESS),
     Key::Group(&Group { path: "dns", sample: "", about: "How host names are resolved." }),

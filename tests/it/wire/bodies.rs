@@ -217,6 +217,27 @@ async fn read_until(socket: &mut TcpStream, seen: &mut Vec<u8>, end: &[u8]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn all_bodies_together_are_bounded_and_given_back() {
+    let more = "limits: { body_mib: 1, buffered_mib: 1 }";
+    let world = World::of(Setup { more, ..Setup::default() }).await;
+    world.fault("a", Fault::FreezeBeforeHeaders);
+    let base = format!("http://{}", world.address());
+    let body = body_of(700 << 10);
+    let (client, address, held) = (world.client.clone(), base.clone(), body.clone());
+    let stuck = tokio::spawn(async move { send(&client, &address, &held, Framing::Length).await });
+    world.mock.wait_until("a", |c| c.in_flight == 1).await.unwrap();
+    for framing in [Framing::Length, Framing::Chunked] {
+        let answer = send(&world.client, &base, &body, framing).await;
+        assert_eq!((answer.status, answer.error_code().as_str()), (503, "overloaded"));
+        assert!(answer.header("retry-after").is_some());
+    }
+    stuck.abort();
+    crate::support::wait_until("the memory is given back", || world.proxy.in_flight() == 0).await;
+    world.fault("a", Fault::None);
+    assert_eq!(send(&world.client, &base, &body, Framing::Length).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_body_over_the_limit_is_refused_and_loses_nothing_else() {
     let world = World::of(Setup { more: "limits: { body_mib: 1 }", ..Setup::default() }).await;
     let base = format!("http://{}", world.address());
