@@ -192,7 +192,11 @@ impl Watch {
             // Full: enough probes are wanted already.
             drop(self.probes.try_send((Arc::clone(&self.model.name), self.target)));
         }
-        let verdict = self.progress.decide(&self.model, (self.target, outcome), max_attempts, now);
+        let (verdict, forgiven) =
+            self.progress.decide(&self.model, (self.target, outcome), max_attempts, now);
+        for event in forgiven {
+            self.tell(Some(event));
+        }
         self.count(outcome, verdict);
         self.close(outcome);
         verdict

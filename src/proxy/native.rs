@@ -88,6 +88,8 @@ fn settle(ctx: &mut Context, proxy: &FirstlightProxy, outcome: Outcome) {
     }
     let max_attempts = ctx.snapshot.config.retry.max_attempts;
     // Remembered in the progress, where `error_while_proxy` finds it.
-    let verdict = ctx.progress.decide(&admitted.model, (target, outcome), max_attempts, now);
-    debug_assert!(verdict.is_err() || outcome.is_retryable());
+    let (_, forgiven) = ctx.progress.decide(&admitted.model, (target, outcome), max_attempts, now);
+    for event in forgiven {
+        proxy.telemetry.target_changed(&admitted.model, event);
+    }
 }

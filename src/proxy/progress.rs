@@ -5,6 +5,7 @@
 
 use crate::exchange::Outcome;
 use crate::live::LiveModel;
+use crate::routing::Event;
 use crate::routing::Used;
 use crate::telemetry::access_log::Attempt;
 use crate::time::Time;
@@ -59,14 +60,14 @@ impl Progress {
     }
 
     /// Decides once whether the request goes elsewhere after an attempt ended so on a target, and takes the
-    /// retry from the budget if it does.
+    /// retry from the budget if it does. Also gives what changed for targets that are forgiven.
     pub(super) fn decide(
         &self,
         model: &LiveModel,
         (target, outcome): (usize, Outcome),
         max_attempts: u32,
         now: Time,
-    ) -> Result<(), Denied> {
+    ) -> (Result<(), Denied>, Vec<Event>) {
         let mut state = self.lock();
         state.last = Some(outcome);
         if outcome.is_error() {
@@ -85,11 +86,13 @@ impl Progress {
             Ok(())
         };
         state.retry = verdict.is_ok();
+        let mut forgiven = Vec::new();
         if verdict.is_err() && state.failed_on.len() > 1 {
             // Nobody could serve it: more likely its own fault than that of all of them. Had one succeeded,
             // the others would keep their strikes.
-            state.failed_on.iter().for_each(|&target| model.pool.forgive_error(target));
+            let forgive = |&target: &usize| model.pool.forgive_error(target, now);
+            forgiven.extend(state.failed_on.iter().filter_map(forgive));
         }
-        verdict
+        (verdict, forgiven)
     }
 }

@@ -44,6 +44,8 @@ pub(super) struct Learned {
     pub(super) broken_strikes: f64,
     pub(super) strike_at: Time,
     pub(super) degraded: bool,
+    /// The strikes that degraded it, as far as errors of requests did.
+    pub(super) degraded_for: f64,
     pub(super) degraded_until: Time,
     /// Slow answers to requests sent before this are old news.
     pub(super) recovered_at: Time,
@@ -113,6 +115,26 @@ impl Learned {
         None
     }
 
+    /// Takes back the strike of a request that failed everywhere, also when the target was degraded for it:
+    /// copies of such a request that come at the same time must not take every region out.
+    pub(super) fn forgive_error(&mut self, settings: &Settings, now: Time) -> Option<Change> {
+        if self.error_strikes > 0.0 {
+            self.error_strikes = (self.error_strikes - settings.strike_error).max(0.0);
+            return None;
+        }
+        if !self.degraded || self.degraded_for <= 0.0 {
+            return None;
+        }
+        self.degraded_for -= settings.strike_error;
+        if self.degraded_for >= settings.strikes_to_trip {
+            return None;
+        }
+        self.degraded_for = 0.0;
+        self.degraded = false;
+        self.recovered_at = now;
+        Some(Change::Recovered)
+    }
+
     fn forget_strikes(&mut self) {
         (self.slow_strikes, self.error_strikes, self.broken_strikes) = (0.0, 0.0, 0.0);
     }
@@ -147,6 +169,9 @@ impl Learned {
         if self.strikes(settings, now) < settings.strikes_to_trip {
             return None;
         }
+        // Zero if something else than errors was part of it: then it is not taken back.
+        let errors_alone = self.error_strikes >= settings.strikes_to_trip;
+        self.degraded_for = if errors_alone { self.error_strikes } else { 0.0 };
         self.forget_strikes();
         self.degraded_until = now + settings.flag_ttl;
         let renewed = std::mem::replace(&mut self.degraded, true);

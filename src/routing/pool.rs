@@ -118,10 +118,9 @@ impl Pool {
 
     /// A request failed on several targets and succeeded on none: it is its own suspect, and this target is
     /// not blamed for it.
-    pub fn forgive_error(&self, target: usize) {
-        if let Some(target) = self.targets.get(target) {
-            target.state.forgive_error(&self.settings);
-        }
+    pub fn forgive_error(&self, target: usize, now: Time) -> Option<Event> {
+        let change = self.targets.get(target)?.state.forgive_error(&self.settings, now)?;
+        Some(Event { target, change })
     }
 
     /// A streamed answer broke off after its first content, whose lease had ended well: a strike.

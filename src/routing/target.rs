@@ -217,11 +217,8 @@ impl TargetState {
     }
 
     /// Takes back the strike of a request that failed everywhere: it is its own suspect.
-    pub(super) fn forgive_error(&self, settings: &Settings) {
-        self.change(|l| {
-            l.error_strikes = (l.error_strikes - settings.strike_error).max(0.0);
-            None
-        });
+    pub(super) fn forgive_error(&self, settings: &Settings, now: Time) -> Option<Change> {
+        self.change(|l| l.forgive_error(settings, now))
     }
 
     /// A 429 to a request sent at `sent`: rest for what it asked, at least 1 s, doubling while no success
