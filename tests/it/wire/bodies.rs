@@ -136,26 +136,31 @@ async fn after_a_rate_limit_too() {
     check_arrived(&world, answer.backend().unwrap(), &body, "429");
 }
 
-/// A client that waits for `100 Continue` before it sends its body.
+/// Sends a body only after `100 Continue`; what came back after it.
+async fn send_expecting(world: &World, body: &[u8]) -> String {
+    let mut socket = TcpStream::connect(world.address()).await.unwrap();
+    let head = format!(
+        "POST {V1_CHAT} HTTP/1.1\r\nhost: x\r\napi-key: {KEY}\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\nexpect: 100-continue\r\nconnection: close\r\n\r\n",
+        body.len()
+    );
+    socket.write_all(head.as_bytes()).await.unwrap();
+    let mut seen = Vec::new();
+    read_until(&mut socket, &mut seen, b"\r\n\r\n").await;
+    assert!(seen.starts_with(b"HTTP/1.1 100 "), "{}", String::from_utf8_lossy(&seen));
+    socket.write_all(body).await.unwrap();
+    seen.clear();
+    socket.read_to_end(&mut seen).await.unwrap();
+    String::from_utf8(seen).unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn with_expect_100_continue() {
     let world = World::plain().await;
     for size in SIZES {
         let body = body_of(size);
-        let mut socket = TcpStream::connect(world.address()).await.unwrap();
-        let head = format!(
-            "POST {V1_CHAT} HTTP/1.1\r\nhost: x\r\napi-key: {KEY}\r\ncontent-type: application/json\r\n\
-             content-length: {}\r\nexpect: 100-continue\r\nconnection: close\r\n\r\n",
-            body.len()
-        );
-        socket.write_all(head.as_bytes()).await.unwrap();
-        let mut seen = Vec::new();
-        read_until(&mut socket, &mut seen, b"\r\n\r\n").await;
-        assert!(seen.starts_with(b"HTTP/1.1 100 "), "{}", String::from_utf8_lossy(&seen));
-        socket.write_all(&body).await.unwrap();
-        seen.clear();
-        socket.read_to_end(&mut seen).await.unwrap();
-        assert!(seen.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&seen));
+        let seen = send_expecting(&world, &body).await;
+        assert!(seen.starts_with("HTTP/1.1 200 "), "{seen}");
         check_arrived(&world, "a", &body, &format!("expect {size}"));
     }
 }
@@ -164,32 +169,14 @@ async fn with_expect_100_continue() {
 #[tokio::test(flavor = "multi_thread")]
 async fn after_100_continue_failover_and_errors_work() {
     let world = World::plain().await;
-    let ask = async || {
-        let body = crate::support::streamed_chat().to_string();
-        let mut socket = TcpStream::connect(world.address()).await.unwrap();
-        let head = format!(
-            "POST {V1_CHAT} HTTP/1.1\r\nhost: x\r\napi-key: {KEY}\r\ncontent-type: application/json\r\n\
-             content-length: {}\r\nexpect: 100-continue\r\nconnection: close\r\n\r\n",
-            body.len()
-        );
-        socket.write_all(head.as_bytes()).await.unwrap();
-        let mut seen = Vec::new();
-        read_until(&mut socket, &mut seen, b"\r\n\r\n").await;
-        assert!(seen.starts_with(b"HTTP/1.1 100 "));
-        socket.write_all(body.as_bytes()).await.unwrap();
-        seen.clear();
-        socket.read_to_end(&mut seen).await.unwrap();
-        String::from_utf8(seen).unwrap()
-    };
+    let body = crate::support::streamed_chat().to_string().into_bytes();
     world.fault("a", Fault::Status5xx { status: 500 });
-    let seen = ask().await;
-    assert!(
-        seen.starts_with("HTTP/1.1 200 ") && seen.contains("x-firstlight-attempts: 2"),
-        "{seen}"
-    );
+    let seen = send_expecting(&world, &body).await;
+    assert!(seen.starts_with("HTTP/1.1 200 "), "{seen}");
+    assert!(seen.contains("x-firstlight-attempts: 2"), "{seen}");
     world.fault("b", Fault::Status5xx { status: 500 });
     world.fault("c", Fault::Status5xx { status: 500 });
-    let seen = ask().await;
+    let seen = send_expecting(&world, &body).await;
     assert!(seen.starts_with("HTTP/1.1 503 ") && seen.contains("no_backend_available"), "{seen}");
 }
 
