@@ -106,6 +106,9 @@ pub(super) async fn fail(
     }
     let answer = ctx.refused.take().unwrap_or_else(|| forward::after_failure(ctx, live));
     let status = answer.status().as_u16();
+    // Pingora closes the connection after an error on this path: the client must know, or its next request on
+    // it is reset.
+    session.set_keepalive(None);
     match refuse(session, ctx, answer).await {
         Ok(()) => status,
         Err(_) => 0,

@@ -1,5 +1,6 @@
 //! The end of a request: its log line and its metrics.
 
+use crate::azure::error::ClientError;
 use crate::live::Live;
 use crate::proxy::answer::committed;
 use crate::proxy::context::Context;
@@ -31,9 +32,11 @@ pub(super) fn finish(
     let deployment = model.zip(backend).and_then(|(m, b)| m.pool.spec(m.pool.position(b)?));
     telemetry.access_log.write(&Record {
         ts: humantime::format_rfc3339_millis(UNIX_EPOCH + live.clock().unix()).to_string(),
+        v: 1,
         request_id: &ctx.request_id,
         client_ip: session.client_addr().and_then(|a| a.as_inet()).map(|a| a.ip().to_string()),
         app: ctx.note.app.as_deref(),
+        auth: ctx.note.key.as_ref().map(|_| "key"),
         key_id: ctx.note.key.as_ref().map(|k| k.0.as_str()),
         key_name: ctx.note.key.as_ref().map(|k| k.1.as_str()),
         method: request.method.as_str(),
@@ -42,7 +45,8 @@ pub(super) fn finish(
         deployment: deployment.map(|s| s.deployment.as_str()).filter(|d| !d.is_empty()),
         stream: ctx.note.stream,
         status,
-        code: ctx.refused.as_ref().map(crate::azure::error::ClientError::code),
+        code: ctx.refused.as_ref().map(ClientError::code),
+        retry_after_ms: ctx.refused.as_ref().and_then(retry_after_ms),
         bytes_in: ctx.note.bytes_in,
         bytes_out: ctx.relayed.bytes,
         tokens_in: usage.prompt,
@@ -71,6 +75,10 @@ pub(super) fn finish(
             }
         }
     }
+}
+
+fn retry_after_ms(refused: &ClientError) -> Option<u64> {
+    refused.retry_after_seconds().map(|seconds| seconds.saturating_mul(1000))
 }
 
 /// How a request ended, in a word.

@@ -30,12 +30,16 @@ enum Sink {
 pub struct Record<'a> {
     /// When it ended, RFC 3339 in UTC.
     pub ts: String,
+    /// Version of this line's form; it goes up when a field changes its meaning.
+    pub v: u32,
     /// Our id of it, also in the response's `x-request-id`.
     pub request_id: &'a str,
     /// Who asked.
     pub client_ip: Option<String>,
     /// Which app the credential belongs to.
     pub app: Option<&'a str>,
+    /// How the client proved who it is: `key`; nothing for an anonymous app.
+    pub auth: Option<&'static str>,
     /// First digits of the hash of the key.
     pub key_id: Option<&'a str>,
     /// What the operator calls the key.
@@ -54,6 +58,8 @@ pub struct Record<'a> {
     pub status: u16,
     /// Our own error code, when the answer is ours.
     pub code: Option<&'a str>,
+    /// When the client was told to come back, milliseconds.
+    pub retry_after_ms: Option<u64>,
     /// Request body bytes.
     pub bytes_in: usize,
     /// Response body bytes.

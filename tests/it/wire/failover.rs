@@ -71,6 +71,12 @@ async fn check_all_ill(fault: Fault, status: u16, code: &str, attempts: u32) -> 
     let answer = world.chat().await;
     assert_eq!((answer.status, answer.error_code().as_str()), (status, code), "{fault:?}");
     assert_eq!(answer.attempts(), Some(attempts));
+    let ours = matches!(status, 429 | 502 | 503);
+    assert_eq!(
+        answer.header("connection") == Some("close"),
+        ours,
+        "it is closed and the client is told"
+    );
     if matches!(status, 429 | 503) {
         assert!(answer.header("retry-after").unwrap().parse::<u64>().unwrap() >= 1);
     }
@@ -95,6 +101,12 @@ async fn when_all_are_limited_the_client_is_told_when_to_come_back() {
     let answer = world.chat().await;
     assert_eq!((answer.status, answer.attempts()), (429, None), "limited targets are left alone");
     let wait: u64 = answer.header("retry-after").unwrap().parse().unwrap();
+    let line = world.log_line(answer.request_id()).await;
+    assert_eq!(
+        (line["retry_after_ms"].as_u64(), line["term"].as_str()),
+        (Some(wait * 1000), Some("failed")),
+        "{line}"
+    );
     assert!((1..=7).contains(&wait), "{wait}");
     assert_eq!(world.requests("a") + world.requests("b") + world.requests("c"), before);
     assert!(!world.is_degraded("gpt-4o", "a"), "a rate limit is no strike");

@@ -11,6 +11,7 @@ async fn a_line_tells_the_whole_story() {
     let answer = world.chat().await;
     let line = world.log_line(answer.request_id()).await;
     assert_eq!(line["app"], "tests");
+    assert_eq!((line["v"].as_u64(), line["auth"].as_str()), (Some(1), Some("key")));
     assert_eq!(line["key_name"], "k1");
     assert_eq!(line["key_id"].as_str().unwrap().len(), 8);
     assert_eq!(line["client_ip"], "127.0.0.1");
