@@ -9,6 +9,7 @@ use crate::azure::limit::retry_after;
 use crate::azure::route::Operation;
 use crate::azure::sse::Scanner;
 use crate::azure::sse::StreamError;
+use crate::azure::sse::is_event_stream;
 use crate::azure::status::Verdict;
 use crate::azure::status::error_code;
 use crate::azure::status::judge;
@@ -200,8 +201,7 @@ pub(crate) async fn exchange(
     marks.header = Some(clock.now());
     let header = session.response_header();
     marks.status = header.map_or(0, |h| h.status.as_u16());
-    let kind = header.and_then(|h| h.headers.get(http::header::CONTENT_TYPE));
-    let event_stream = kind.is_some_and(|v| v.as_bytes().starts_with(b"text/event-stream"));
+    let event_stream = header.is_some_and(|h| is_event_stream(&h.headers));
     let kind = AnswerKind::Good;
     let mut answer = Answer { session, peer, held: None, ended: false, took_all, kind };
     if !(200..300).contains(&marks.status) {

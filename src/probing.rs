@@ -28,7 +28,6 @@ use pingora_core::connectors::http::Connector as HttpConnector;
 use pingora_core::server::ShutdownWatch;
 use pingora_core::server::configuration::ServerConf;
 use pingora_core::services::background::BackgroundService;
-use pingora_http::RequestHeader;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -232,8 +231,7 @@ impl Prober {
             ProbeKind::Off => return None,
         };
         let body = Bytes::from(body.to_string());
-        let mut request = RequestHeader::build(Method::POST, path.as_bytes(), Some(6)).ok()?;
-        request.insert_header(header::HOST, backend.host.clone()).ok()?;
+        let mut request = backend.request(Method::POST, path).ok()?;
         request.insert_header(header::CONTENT_TYPE, "application/json").ok()?;
         request.insert_header(header::CONTENT_LENGTH, body.len()).ok()?;
         request
@@ -242,9 +240,6 @@ impl Prober {
                 concat!("firstlight-probe/", env!("CARGO_PKG_VERSION")),
             )
             .ok()?;
-        if let Some(credential) = &backend.credential {
-            request.insert_header("api-key", credential.clone()).ok()?;
-        }
         let stream = operation != Operation::Embeddings;
         Some(Sending { peer: backend.peer()?, request, body, operation, stream })
     }

@@ -293,6 +293,12 @@ impl Needles {
     }
 }
 
+/// Whether an answer says that it is an event stream.
+pub fn is_event_stream(headers: &http::HeaderMap) -> bool {
+    let kind = headers.get(http::header::CONTENT_TYPE);
+    kind.is_some_and(|value| value.as_bytes().starts_with(b"text/event-stream"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

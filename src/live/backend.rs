@@ -9,10 +9,13 @@ use crate::secrets;
 use crate::secrets::SecretError;
 use arc_swap::ArcSwap;
 use http::HeaderValue;
+use http::Method;
+use http::header;
 use pingora_core::protocols::tls::CaType;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::utils::tls::WrappedX509;
 use pingora_core::utils::tls::parse_x509;
+use pingora_http::RequestHeader;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -54,10 +57,8 @@ pub enum BuildError {
 pub struct LiveBackend {
     /// Its name in the configuration.
     pub name: Arc<str>,
-    /// The `Host` header that requests to it carry.
-    pub host: HeaderValue,
-    /// The `api-key` header that requests to it carry.
-    pub credential: Option<HeaderValue>,
+    host: HeaderValue,
+    credential: Option<HeaderValue>,
     /// Its addresses, kept fresh by the discovery service; never empty once it was resolved.
     addresses: Arc<ArcSwap<Vec<SocketAddr>>>,
     /// Which address the next connection uses; moved on by a failed connect.
@@ -108,6 +109,16 @@ impl LiveBackend {
         peer.options.idle_timeout = Some(IDLE_CONNECTION);
         peer.options.ca.clone_from(&self.authorities);
         Some(peer)
+    }
+
+    /// A request to it: addressed, and with our credential. The only place that sends the credential.
+    pub fn request(&self, method: Method, path: &str) -> pingora_core::Result<RequestHeader> {
+        let mut request = RequestHeader::build(method, path.as_bytes(), Some(12))?;
+        request.insert_header(header::HOST, self.host.clone())?;
+        if let Some(credential) = &self.credential {
+            request.insert_header("api-key", credential.clone())?;
+        }
+        Ok(request)
     }
 
     /// The last connect failed: try the next address.

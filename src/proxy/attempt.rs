@@ -172,18 +172,8 @@ impl Watch {
     fn fail(&mut self, failure: &Failure, max_attempts: u32) -> std::result::Result<(), Denied> {
         let now = self.clock.now();
         let outcome = failure.outcome;
-        let event = self.lease.take().and_then(|lease| {
-            if outcome == Outcome::TimedOut {
-                lease.timed_out(now)
-            } else if outcome == Outcome::Limited {
-                lease.limited(failure.rest, now)
-            } else if outcome.is_error() {
-                lease.failed(now)
-            } else {
-                // What says nothing about health only gives its slot back.
-                None
-            }
-        });
+        let event =
+            self.lease.take().and_then(|lease| end_failed(lease, outcome, failure.rest, now));
         self.tell(event);
         if let (Outcome::Connect, Some(backend)) = (outcome, self.model.backends.get(self.target)) {
             backend.next_address();
@@ -246,6 +236,25 @@ impl Watch {
             ttft_ms: ttft.map(millis),
             ms: millis(self.clock.now().since(self.sent)),
         });
+    }
+}
+
+/// Ends the lease of an attempt that gave no good answer.
+pub(super) fn end_failed(
+    lease: Lease,
+    outcome: Outcome,
+    rest: Option<Duration>,
+    now: Time,
+) -> Option<Event> {
+    if outcome == Outcome::TimedOut {
+        lease.timed_out(now)
+    } else if outcome == Outcome::Limited {
+        lease.limited(rest, now)
+    } else if outcome.is_error() {
+        lease.failed(now)
+    } else {
+        // What says nothing about health only gives its slot back.
+        None
     }
 }
 

@@ -9,6 +9,7 @@
 //! behaviour. This path does not run Pingora's header sanitiser; `forward` builds headers from an
 //! allow-list instead.
 
+use crate::azure::sse::is_event_stream;
 use crate::exchange::Answer;
 use crate::proxy::attempt;
 use crate::proxy::attempt::{Aftermath, Order};
@@ -138,8 +139,7 @@ impl LlmSession {
     }
 
     fn is_event_stream(&self) -> bool {
-        let kind = self.response_header().and_then(|h| h.headers.get(http::header::CONTENT_TYPE));
-        kind.is_some_and(|v| v.as_bytes().starts_with(b"text/event-stream"))
+        self.response_header().is_some_and(|h| is_event_stream(&h.headers))
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::azure::error::ClientError;
 use crate::azure::route::Operation;
 use crate::azure::sse::Scanner;
+use crate::azure::sse::is_event_stream;
 use crate::azure::usage::Collector;
 use crate::azure::usage::Usage;
 use crate::live::Live;
@@ -121,7 +122,7 @@ impl Context {
         let Some(operation) = self.operation() else { return };
         let kind = headers.get(http::header::CONTENT_TYPE).map(http::HeaderValue::as_bytes);
         let kind = kind.unwrap_or_default();
-        self.relayed.reader = if kind.starts_with(b"text/event-stream") {
+        self.relayed.reader = if is_event_stream(headers) {
             Reader::Stream(Box::new(Scanner::new(operation)))
         } else if kind.starts_with(b"application/json") {
             Reader::Whole(Box::default())

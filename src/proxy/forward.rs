@@ -208,15 +208,11 @@ fn build(
     admitted: &Admitted,
 ) -> Result<RequestHeader> {
     let method = admitted.route.operation.method();
-    let mut request = RequestHeader::build(method, path.as_bytes(), Some(12))?;
-    request.insert_header(header::HOST, backend.host.clone())?;
+    let mut request = backend.request(method, path)?;
     for (name, value) in client {
         if forward_request(name) {
             request.append_header(name.clone(), value.clone())?;
         }
-    }
-    if let Some(credential) = &backend.credential {
-        request.insert_header("api-key", credential.clone())?;
     }
     if request.headers.get("x-ms-client-request-id").is_none() {
         request.insert_header("x-ms-client-request-id", request_id)?;

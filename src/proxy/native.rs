@@ -7,6 +7,7 @@ use crate::azure::status::Verdict;
 use crate::azure::status::judge;
 use crate::exchange::Outcome;
 use crate::proxy::FirstlightProxy;
+use crate::proxy::attempt::end_failed;
 use crate::proxy::context::Chosen;
 use crate::proxy::context::Context;
 use crate::telemetry::access_log::Attempt;
@@ -75,13 +76,8 @@ fn settle(ctx: &mut Context, proxy: &FirstlightProxy, outcome: Outcome) {
     let (target, lease) = (chosen.lease.target(), chosen.lease);
     let event = if outcome == Outcome::Ok {
         lease.answered()
-    } else if outcome == Outcome::Limited {
-        lease.limited(None, now)
-    } else if outcome.is_error() {
-        lease.failed(now)
     } else {
-        // What says nothing about health only gives its slot back.
-        None
+        end_failed(lease, outcome, None, now)
     };
     if let Some(event) = event {
         proxy.telemetry.target_changed(&admitted.model, event);
