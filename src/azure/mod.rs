@@ -15,6 +15,7 @@ mod json;
 pub mod limit;
 pub mod peek;
 pub mod route;
+mod size;
 pub mod sse;
 pub mod status;
 pub mod usage;
