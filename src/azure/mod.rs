@@ -14,6 +14,7 @@ pub mod headers;
 mod json;
 pub mod limit;
 pub mod peek;
+pub mod repeat;
 pub mod route;
 mod size;
 pub mod sse;
