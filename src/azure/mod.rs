@@ -11,6 +11,7 @@
 pub mod error;
 mod event;
 pub mod headers;
+pub mod in_stream;
 mod json;
 pub mod limit;
 pub mod peek;

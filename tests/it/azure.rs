@@ -23,6 +23,8 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 use std::time::Duration;
 
+mod in_stream;
+
 // ---- The body peek ----
 
 /// The members that may stand in a body once.
