@@ -261,6 +261,7 @@ proptest! {
         let text = events_of(events);
         let (seen, first_token_end, usage, _) = watch(&cut(text.as_bytes(), &cuts));
         prop_assert!(seen.first_token && seen.done && seen.error.is_none());
+        prop_assert_eq!(usize::try_from(seen.content_events), Ok(tokens));
         prop_assert_eq!(first_token_end, text.find(TOKEN).map(|at| at + TOKEN.len() + 2));
         let expected = Usage { prompt: Some(11), completion: Some(7), cached: Some(3), reasoning: None };
         prop_assert_eq!(usage, Some(expected));
