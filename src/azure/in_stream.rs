@@ -1,7 +1,7 @@
 //! What we say inside a stream whose 200 has already been sent: that there is nothing yet, or that it failed.
 //!
 //! There is one way to read a stream's failure in chat completions (an `error` member) and another in
-//! responses (`type` is `error`, and code, message and param stand beside it); Azure itself has sent both for
+//! responses (`type` is `error`, and code, message and param stand beside it); both have been seen in
 //! responses. The official SDKs raise on the former only, some other clients read the latter only, and some
 //! look at nothing but the event's name. So [`error_event`] says it in all three ways, whatever was asked for:
 //!
@@ -21,7 +21,8 @@ use serde_json::Map;
 use serde_json::Value;
 
 /// Sent while nothing else can be, so that nobody between us and the client takes the stream for dead: a
-/// comment, which readers of event streams must ignore.
+/// comment, which readers of event streams must ignore. The official OpenAI SDKs do; one known client
+/// (azure-ai-inference for Python) raises on every line that is not `data:`.
 pub const WAITING: &[u8] = b": waiting\n\n";
 
 /// What may stand in JSON and not in a stream, and what stands for it: it can only be inside a string.
