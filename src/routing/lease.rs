@@ -155,7 +155,9 @@ impl Lease {
     /// The first content token arrived: the only thing that feeds a score.
     pub fn first_token(mut self, now: Time) -> Option<Event> {
         let tripped = self.catch_up(now);
-        tripped.or(self.pool.first_token(&self.slot, now))
+        // Both count, whichever is told.
+        let answered = self.pool.first_token(&self.slot, now);
+        tripped.or(answered)
     }
 
     /// A good answer whose speed says nothing about time to first token (it was not streamed).
@@ -180,7 +182,8 @@ impl Lease {
             return self.failed(now);
         }
         let tripped = self.catch_up(now);
-        tripped.or(self.pool.outlasted(&self.slot, now))
+        let outlasted = self.pool.outlasted(&self.slot, now);
+        tripped.or(outlasted)
     }
 
     /// It was given up before the first token: the client left, or another attempt won. Its wait is a lower
@@ -196,7 +199,8 @@ impl Lease {
     fn catch_up(&mut self, now: Time) -> Option<Event> {
         let mut event = None;
         while self.next_deadline().is_some_and(|due| due <= now) {
-            event = event.or(self.overdue(now).event);
+            let next = self.overdue(now).event;
+            event = event.or(next);
         }
         event
     }

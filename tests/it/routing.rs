@@ -63,7 +63,7 @@ impl Bench {
     }
 
     fn probe(&self, target: usize, outcome: ProbeOutcome) -> Option<Event> {
-        self.pool.start_probe(target, self.now).unwrap().ended(outcome, self.now)
+        self.pool.start_probe(target, self.now)?.ended(outcome, self.now)
     }
 
     fn picked(&mut self) -> Result<(usize, Why), NoTarget> {

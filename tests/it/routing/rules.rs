@@ -150,21 +150,28 @@ fn check_rules(bench: &mut Bench) {
     let lookout = *bench.pool.settings() == Settings::lookout();
     let out = views.iter().filter(|v| v.state == State::Degraded).count();
     assert!(!lookout || out <= 1, "at most half, one of three: {views:?}");
-    let free = |v: &&View| v.limited.is_zero() && !v.blocked;
     match bench.picked() {
-        Ok((target, why)) => {
-            let view = &views[target];
-            assert!(free(&view), "a limited target was picked: {view:?}");
-            let usable = views.iter().filter(free).any(|v| v.state != State::Degraded);
-            match why {
-                Why::Panic => assert!(lookout || !usable, "{views:?}"),
-                Why::Overflow => assert!(lookout && view.state == State::Degraded),
-                _ => assert_ne!(view.state, State::Degraded, "{views:?}"),
-            }
-        }
+        Ok(picked) => check_pick(picked, &views, lookout),
         Err(none) => {
-            assert_eq!(views.iter().filter(free).count(), 0);
+            assert_eq!(views.iter().filter(|v| is_free(v)).count(), 0);
             assert!(matches!(none, NoTarget::AllLimited(wait) if !wait.is_zero()));
         }
+    }
+}
+
+fn is_free(view: &View) -> bool {
+    view.limited.is_zero() && !view.blocked
+}
+
+fn check_pick((target, why): (usize, Why), views: &[View], lookout: bool) {
+    let view = &views[target];
+    assert!(is_free(view), "a limited target was picked: {view:?}");
+    let usable = views.iter().filter(|v| is_free(v)).any(|v| v.state != State::Degraded);
+    if why == Why::Panic {
+        assert!(lookout || !usable, "{views:?}");
+    } else if why == Why::Overflow {
+        assert!(lookout && view.state == State::Degraded);
+    } else {
+        assert_ne!(view.state, State::Degraded, "{views:?}");
     }
 }
