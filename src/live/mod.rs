@@ -208,7 +208,7 @@ impl LiveModel {
 }
 
 /// The engine's settings, from the configuration's.
-fn settings(config: &Config) -> Settings {
+pub(crate) fn settings(config: &Config) -> Settings {
     let routing = &config.routing;
     Settings {
         policy: match routing.policy {

@@ -21,7 +21,14 @@ impl Stream {
     pub(super) fn new(plan: &Arrivals, rng: Rng) -> Self {
         let most = plan.steps.iter().map(|(_, rps)| *rps).fold(plan.rps, f64::max);
         let factor = plan.burst.map_or(1.0, |burst| burst.factor.max(1.0));
-        Self { plan: plan.clone(), rng, now: 0.0, highest: most * factor, rush: false, phase_to: 0.0 }
+        Self {
+            plan: plan.clone(),
+            rng,
+            now: 0.0,
+            highest: most * factor,
+            rush: false,
+            phase_to: 0.0,
+        }
     }
 
     /// The next arrival in seconds, or `None` when there is none before `end`.
@@ -76,7 +83,8 @@ mod tests {
 
     #[test]
     fn a_step_changes_the_rate() {
-        let plan = Arrivals { steps: vec![(Duration::from_secs(1000), 30.0)], ..Arrivals::even(10.0) };
+        let plan =
+            Arrivals { steps: vec![(Duration::from_secs(1000), 30.0)], ..Arrivals::even(10.0) };
         let arrivals = all(&plan, 2000.0);
         let before = arrivals.iter().filter(|at| **at < 1000.0).count();
         assert!((9_600..10_400).contains(&before), "{before}");
@@ -89,7 +97,9 @@ mod tests {
         let arrivals = all(&Arrivals { burst: Some(burst), ..Arrivals::even(10.0) }, 100_000.0);
         assert!((930_000..1_070_000).contains(&arrivals.len()), "{}", arrivals.len());
         let mut per_second = vec![0_u32; 100_001];
-        arrivals.iter().for_each(|at| per_second[Duration::from_secs_f64(*at).as_secs() as usize] += 1);
+        arrivals
+            .iter()
+            .for_each(|at| per_second[Duration::from_secs_f64(*at).as_secs() as usize] += 1);
         let busy = per_second.iter().filter(|n| **n >= 25).count();
         assert!((15_000..25_000).contains(&busy), "{busy} seconds of a rush");
     }

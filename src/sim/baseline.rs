@@ -122,11 +122,6 @@ impl Choose for PeakEwma {
     fn heard(&mut self, region: usize, took: Duration, now: Time) {
         if let Some(peak) = self.regions.get_mut(region) {
             peak.observe(took.as_secs_f64(), now);
-        }
-    }
-
-    fn over(&mut self, region: usize) {
-        if let Some(peak) = self.regions.get_mut(region) {
             peak.outstanding = peak.outstanding.saturating_sub(1);
         }
     }

@@ -6,21 +6,46 @@
 use crate::rng::Rng;
 use crate::routing::{Event, Lease, Pool, RetryBudget, Settings, TargetSpec, Timing, Used};
 use crate::sim::balancer::{Balancer, Fact, Order, Outcome, Purpose};
-use crate::sim::scenario::Scenario;
+use crate::sim::scenario::{Region, Scenario};
 use crate::time::Time;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Primaries and retries of one request.
-const ATTEMPTS_MAX: usize = 3;
+/// What an engine runs with.
+#[derive(Clone, Debug)]
+pub struct Tuning {
+    /// The pool's numbers.
+    pub settings: Settings,
+    /// How long an attempt may take to its first token.
+    pub first_token: Duration,
+    /// Primaries and retries of one request.
+    pub max_attempts: u32,
+    /// Retries as a share of the requests of the last minute.
+    pub retry_share: f64,
+    /// Retries in a minute, however few the requests.
+    pub retry_min: u32,
+}
+
+impl From<Settings> for Tuning {
+    /// With the defaults of the configuration file around these settings.
+    fn from(settings: Settings) -> Self {
+        Self {
+            settings,
+            first_token: Duration::from_mins(1),
+            max_attempts: 3,
+            retry_share: 0.1,
+            retry_min: 10,
+        }
+    }
+}
 
 /// A pool under test.
 pub struct Engine {
     pool: Arc<Pool>,
     rng: Rng,
-    /// How long an attempt may take to its first token.
     first_token: Duration,
+    max_attempts: u32,
     legs: BTreeMap<u64, Leg>,
     requests: BTreeMap<u64, Life>,
     next_attempt: u64,
@@ -36,25 +61,26 @@ struct Leg {
 #[derive(Default)]
 struct Life {
     used: Used,
-    tries: usize,
+    tries: u32,
     legs: Vec<u64>,
 }
 
 impl Engine {
-    /// A pool with these settings over the regions of `scenario`.
-    pub fn new(settings: Settings, first_token: Duration, scenario: &Scenario, seed: u64) -> Self {
-        let spec = |region: &crate::sim::scenario::Region| TargetSpec {
+    /// A pool over the regions of `scenario`.
+    pub fn new(tuning: &Tuning, scenario: &Scenario, seed: u64) -> Self {
+        let spec = |region: &Region| TargetSpec {
             backend: region.name.clone(),
             deployment: "model".to_owned(),
             tier: region.tier,
             weight: region.weight,
         };
         let specs = scenario.regions.iter().map(spec).collect();
-        let retries = RetryBudget::new(0.1, 10);
+        let retries = RetryBudget::new(tuning.retry_share, tuning.retry_min);
         Self {
-            pool: Arc::new(Pool::new(settings, specs, retries, None)),
+            pool: Arc::new(Pool::new(tuning.settings.clone(), specs, retries, None)),
             rng: Rng::from_seed(seed ^ 0x5EED),
-            first_token,
+            first_token: tuning.first_token,
+            max_attempts: tuning.max_attempts,
             legs: BTreeMap::new(),
             requests: BTreeMap::new(),
             next_attempt: 0,
@@ -68,7 +94,7 @@ impl Engine {
 
     fn send(&mut self, request: u64, purpose: Purpose, now: Time, orders: &mut Vec<Order>) {
         let life = self.requests.entry(request).or_default();
-        let may = life.tries < ATTEMPTS_MAX;
+        let may = life.tries < self.max_attempts;
         let picked = may.then(|| self.pool.pick(&life.used, now, &mut self.rng).ok()).flatten();
         let lease = picked.and_then(|p| self.pool.dispatch(p.target, Timing::FirstToken, now));
         let Some(lease) = lease.filter(|lease| life.used.add(lease.target())) else {
@@ -123,6 +149,7 @@ impl Engine {
 }
 
 /// How an attempt ended without a first token.
+#[derive(Clone, Copy)]
 enum How {
     Failed,
     Limited(Option<Duration>),

@@ -97,10 +97,18 @@ const fn one(name: &'static str, about: &'static str, kind: Kind) -> Event {
 pub const EVENTS: &[Event] = &[
     one("slow3", "one region takes 3 times as long", Kind::Slow { factor: 3.0, share: 1.0 }),
     one("slow10", "one region takes 10 times as long", Kind::Slow { factor: 10.0, share: 1.0 }),
-    one("half", "half of its requests take 10 times as long", Kind::Slow { factor: 10.0, share: 0.5 }),
+    one(
+        "half",
+        "half of its requests take 10 times as long",
+        Kind::Slow { factor: 10.0, share: 0.5 },
+    ),
     one("blackhole", "it accepts requests and never answers", Kind::Silent { share: 1.0 }),
     one("drift", "it slows down evenly, to 8 times", Kind::Drift { factor: 8.0 }),
-    one("flapping", "10 times as long for 60 s, well for 60 s", Kind::Flapping { factor: 10.0, seconds: 60.0 }),
+    one(
+        "flapping",
+        "10 times as long for 60 s, well for 60 s",
+        Kind::Flapping { factor: 10.0, seconds: 60.0 },
+    ),
     one("capacity", "it loses 95 % of its capacity", Kind::Capacity { left: 0.05 }),
     one(
         "limited",
@@ -169,7 +177,9 @@ impl Fault {
                 let whole = (self.to.as_secs_f64() - self.from.as_secs_f64()).max(1e-9);
                 Fate::Served(1.0 + (factor - 1.0) * (age / whole).min(1.0))
             }
-            Kind::Flapping { factor, seconds } if (age / seconds.max(1e-9)).rem_euclid(2.0) < 1.0 => {
+            Kind::Flapping { factor, seconds }
+                if (age / seconds.max(1e-9)).rem_euclid(2.0) < 1.0 =>
+            {
                 Fate::Served(factor)
             }
             Kind::Silent { share } if coin < share => Fate::Silent,
@@ -204,7 +214,10 @@ mod tests {
     fn every_event_has_its_name_and_its_time() {
         for known in EVENTS {
             for fault in event(known.name, HOUR).unwrap() {
-                assert_eq!((fault.from, fault.to), (Duration::from_mins(30), Duration::from_mins(50)));
+                assert_eq!(
+                    (fault.from, fault.to),
+                    (Duration::from_mins(30), Duration::from_mins(50))
+                );
             }
         }
         assert_eq!(event("nonsense", HOUR), None);
@@ -214,7 +227,8 @@ mod tests {
     #[test]
     fn the_seed_chooses_the_region() {
         let names = ["a", "b", "c"];
-        let hit = |seed| (0..3).filter(|r| of("slow10").is_in(*r, &names, seed)).collect::<Vec<_>>();
+        let hit =
+            |seed| (0..3).filter(|r| of("slow10").is_in(*r, &names, seed)).collect::<Vec<_>>();
         assert_eq!((hit(3), hit(4), hit(5)), (vec![0], vec![1], vec![2]));
         assert!((0..3).all(|region| of("all_slow").is_in(region, &names, 4)));
     }
@@ -229,6 +243,10 @@ mod tests {
         assert_eq!(of("flapping").fate(1890.0, 0.5), Fate::Served(1.0));
         assert_eq!(of("blackhole").fate(1800.0, 0.9), Fate::Silent);
         assert_eq!(of("errors").fate(1800.0, 0.9), Fate::Error);
-        assert!(!of("slow10").is_on(1799.9) && of("slow10").is_on(1800.0) && !of("slow10").is_on(3000.0));
+        assert!(
+            !of("slow10").is_on(1799.9)
+                && of("slow10").is_on(1800.0)
+                && !of("slow10").is_on(3000.0)
+        );
     }
 }

@@ -21,7 +21,7 @@ mod baseline;
 mod engine;
 mod fault;
 mod figures;
-
+mod file;
 mod oracle;
 mod plain;
 mod policy;
@@ -34,10 +34,10 @@ mod traffic;
 mod world;
 
 pub use balancer::{Balancer, Fact, Order, Outcome, Purpose};
-pub use engine::Engine;
-pub use fault::{EVENTS, Fault, Kind, Where, event};
+pub use engine::{Engine, Tuning};
+pub use fault::{EVENTS, Event, Fault, Kind, Where, event};
 pub use figures::{Figures, Summary};
-
+pub use file::read;
 pub use policy::{POLICIES, balancer};
 pub use queue::Queue;
 pub use run::{Run, run};

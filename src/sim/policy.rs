@@ -3,11 +3,10 @@
 use crate::routing::{Policy, Settings};
 use crate::sim::balancer::Balancer;
 use crate::sim::baseline::{LeastRequests, PeakEwma, Random, RoundRobin};
-use crate::sim::engine::Engine;
+use crate::sim::engine::{Engine, Tuning};
 use crate::sim::oracle::Oracle;
 use crate::sim::plain::Plain;
 use crate::sim::scenario::Scenario;
-use std::time::Duration;
 
 /// Name and meaning of each policy, in the order of the table.
 pub const POLICIES: &[(&str, &str)] = &[
@@ -19,19 +18,16 @@ pub const POLICIES: &[(&str, &str)] = &[
     ("oracle", "knows which region is bad; does not hedge"),
 ];
 
-/// `ema` gives an attempt this long to its first token.
-const EMA_FIRST_TOKEN: Duration = Duration::from_mins(1);
-
 /// A fresh balancer of that policy for one run; `None` if no policy has this name.
 pub fn balancer(name: &str, scenario: &Scenario, seed: u64) -> Option<Box<dyn Balancer>> {
     let regions = scenario.regions.len();
-    let ema = || Settings { policy: Policy::Ema, ..Settings::default() };
+    let engine = |settings| Box::new(Engine::new(&Tuning::from(settings), scenario, seed));
     Some(match name {
         "round_robin" => Box::new(Plain::new(RoundRobin::default(), scenario, seed)),
         "random" => Box::new(Plain::new(Random, scenario, seed)),
         "least_requests" => Box::new(Plain::new(LeastRequests::new(regions), scenario, seed)),
         "p2c" => Box::new(Plain::new(PeakEwma::new(regions), scenario, seed)),
-        "ema" => Box::new(Engine::new(ema(), EMA_FIRST_TOKEN, scenario, seed)),
+        "ema" => engine(Settings { policy: Policy::Ema, ..Settings::default() }),
         "oracle" => Box::new(Plain::new(Oracle::new(scenario, seed), scenario, seed)),
         _ => return None,
     })

@@ -126,7 +126,9 @@ impl Driver {
                 }
                 again.then_some(Fact::Tick)
             }
-            What::Due(attempt) => self.attempts.contains_key(&attempt).then_some(Fact::Due { attempt }),
+            What::Due(attempt) => {
+                self.attempts.contains_key(&attempt).then_some(Fact::Due { attempt })
+            }
             What::Reply(attempt, outcome) => self.reply(attempt, outcome, now),
             What::Ended(attempt) => self.attempts.remove(&attempt).map(|_| Fact::Ended { attempt }),
             What::Impatient(request) => {
@@ -142,11 +144,13 @@ impl Driver {
         if outcome == Outcome::FirstToken {
             open.streams = true;
             let (request, purpose) = (open.request, open.purpose);
-            let answered = if purpose == Purpose::Probe { None } else { self.requests.remove(&request) };
+            let answered =
+                if purpose == Purpose::Probe { None } else { self.requests.remove(&request) };
             if let Some(patient) = answered {
                 self.tally.answered(&patient, now, purpose);
             }
-            let rest = if purpose == Purpose::Probe { Duration::ZERO } else { self.world.scenario.decode };
+            let rest =
+                if purpose == Purpose::Probe { Duration::ZERO } else { self.world.scenario.decode };
             self.at(now + rest, What::Ended(attempt));
         } else {
             self.attempts.remove(&attempt);

@@ -152,7 +152,7 @@ impl Region {
 }
 
 /// What one of `regions` can serve when all together can serve `headroom` times the load.
-pub fn capacity_rps(headroom: f64, rps: f64, regions: usize) -> f64 {
+pub(super) fn capacity_rps(headroom: f64, rps: f64, regions: usize) -> f64 {
     (headroom * rps / float(regions.max(1))).max(4.0)
 }
 
@@ -205,7 +205,9 @@ mod tests {
         let world = Scenario::healthy(&["a", "b", "c"], 1.0, 2.0, Duration::from_mins(90));
         let medians: Vec<_> = world.regions.iter().map(|r| r.median.as_millis()).collect();
         assert_eq!(medians, [1000, 1400, 1800]);
-        assert!(world.regions.iter().all(|region| region.capacity_rps.to_bits() == 4.0_f64.to_bits()));
+        assert!(
+            world.regions.iter().all(|region| region.capacity_rps.to_bits() == 4.0_f64.to_bits())
+        );
         assert!((world.healthy_median(1000.0) - 1.4).abs() < 1e-9);
         assert!((capacity_rps(2.0, 10.0, 3) - 20.0 / 3.0).abs() < 1e-9);
     }

@@ -115,9 +115,10 @@ impl World {
     /// Whether a fault is on in this region, or was within the last `since` seconds.
     pub(super) fn was_bad(&self, region: usize, now: f64, since: f64) -> bool {
         self.places.get(region).is_some_and(|place| {
-            place.faults.iter().any(|f| {
-                f.from.as_secs_f64() <= now && now < f.to.as_secs_f64() + since
-            })
+            place
+                .faults
+                .iter()
+                .any(|f| f.from.as_secs_f64() <= now && now < f.to.as_secs_f64() + since)
         })
     }
 }
