@@ -144,7 +144,8 @@ impl Prober {
             metrics.probe_ttft.with_label_values(&labels).observe(ttft.as_secs_f64());
         }
         let now = self.live.clock().now();
-        if let Some(event) = model.pool.probed(target, found, asked.sent, now) {
+        let Some(lease) = model.pool.start_probe(target, asked.sent) else { return };
+        if let Some(event) = lease.ended(found, now) {
             self.telemetry.target_changed(model, event);
         }
     }
@@ -277,7 +278,7 @@ impl Asked {
                 ProbeOutcome::FirstToken(at.since(self.sent))
             })),
             Outcome::Passed if self.marks.status == 400 => Some(ProbeOutcome::Answered),
-            Outcome::TimedOut => Some(ProbeOutcome::TimedOut(self.age)),
+            Outcome::TimedOut => Some(ProbeOutcome::TimedOut),
             Outcome::Limited => Some(ProbeOutcome::Limited(self.rest)),
             Outcome::Unauthorised => Some(ProbeOutcome::AuthFailed),
             Outcome::DeploymentMissing => Some(ProbeOutcome::Misconfigured),

@@ -199,7 +199,7 @@ impl ClientError {
     }
 
     /// What is wrong, and what to do about it.
-    fn message(&self) -> String {
+    pub(super) fn message(&self) -> String {
         match self {
             Self::UnknownModel { model } => {
                 format!("There is no model {}; ask for one that is configured here.", quoted(model))

@@ -1,31 +1,27 @@
 //! What a request body asks for, read in one pass without building a tree.
 //!
 //! Routing needs four things from a body before it may be sent on: which `model`, whether `stream`, whether
-//! the request leaves something behind (`store`), and about how long the prompt is. Everything else passes
-//! unread but not unchecked: a body that is not strictly valid JSON is refused here, and so is one that says
-//! `model`, `stream` or `store` twice. Two readers disagree about such bodies (first wins, last wins), and
-//! then permission would be checked for one model and another would answer.
+//! the request leaves something behind (`store`, `background`), and about how long the prompt is. Everything
+//! else passes unread but not unchecked: a body that is not strictly valid JSON is refused here, and so is one
+//! that says `model`, `stream`, `store` or `background` twice. Two readers disagree about such bodies (first
+//! wins, last wins), and then permission would be checked for one model and another would answer. What is
+//! only measured (the usage option, the reasoning effort) decides nothing: whatever is wrong with it is left
+//! for Azure to say.
 //!
-//! The estimate is bytes / 4, text inside `data:` URLs left out and 1,000 tokens for each image instead. It
-//! only sorts prompts by size; it is not a bill.
+//! The length is an estimate: see `size`.
 //!
 //! What is deliberately not judged: whether the request makes sense to the model. That is Azure's answer.
 
 use crate::azure::json::Cursor;
 use crate::azure::json::Fault;
 use crate::azure::json::Token;
+use crate::azure::size::Media;
 use bytes::Bytes;
 use std::borrow::Cow;
 use std::ops::Range;
 
-/// Bytes of English text in one token, nearly enough.
-const BYTES_PER_TOKEN: u64 = 4;
-
-/// What one image costs, nearly enough: a large picture in high detail.
-const TOKENS_PER_IMAGE: u64 = 1_000;
-
-/// What a request body says.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What a request body says. The default is what a request without a body says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Peek<'a> {
     /// The `model` member, escapes resolved.
     pub model: Option<Cow<'a, str>>,
@@ -37,8 +33,55 @@ pub struct Peek<'a> {
     pub include_usage: bool,
     /// The `store` member: `Some(true)` asks Azure to keep the answer, so it must not be asked for twice.
     pub store: Option<bool>,
+    /// The `background` member: `Some(true)` asks Azure to go on by itself, so it must not be asked for twice.
+    pub background: Option<bool>,
+    /// How much the model is to reason, if the request says so in words: the last such word.
+    pub effort: Option<Effort>,
     /// About how many tokens the prompt has.
     pub prompt_tokens_estimate: u64,
+}
+
+/// How much a model is to reason: `reasoning_effort` of a chat completion, `reasoning.effort` of a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Effort {
+    /// `none`.
+    None,
+    /// `minimal`.
+    Minimal,
+    /// `low`.
+    Low,
+    /// `medium`.
+    Medium,
+    /// `high`.
+    High,
+    /// `xhigh`.
+    Xhigh,
+    /// A word that is not known here.
+    Other,
+}
+
+impl Effort {
+    /// Every effort, the least first.
+    pub const ALL: [Self; 7] =
+        [Self::None, Self::Minimal, Self::Low, Self::Medium, Self::High, Self::Xhigh, Self::Other];
+
+    /// The word for it in a request, and in a metric label.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Minimal => "minimal",
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Xhigh => "xhigh",
+            Self::Other => "other",
+        }
+    }
+
+    fn of_word(word: &[u8]) -> Self {
+        let known = Self::ALL.into_iter().find(|effort| effort.label().as_bytes() == word);
+        known.unwrap_or(Self::Other)
+    }
 }
 
 /// Why a body is not taken.
@@ -120,7 +163,9 @@ struct Found<'a> {
     model: Once<Token<'a>>,
     stream: Once<bool>,
     store: Once<bool>,
+    background: Once<bool>,
     include_usage: bool,
+    effort: Option<Effort>,
     media: Media,
 }
 
@@ -130,6 +175,11 @@ impl<'a> Found<'a> {
             "model" => self.model.set("model", model(cursor)?),
             "stream" => self.stream.set("stream", boolean(cursor, "stream")?),
             "store" => self.store.set("store", boolean(cursor, "store")?),
+            "background" => self.background.set("background", boolean(cursor, "background")?),
+            "reasoning_effort" if cursor.next_byte() == Some(b'"') => self.word_of_effort(cursor),
+            "reasoning" if cursor.next_byte() == Some(b'{') => {
+                cursor.object(|cursor, key| self.reasoning_member(cursor, key))
+            }
             "stream_options" if cursor.next_byte() == Some(b'{') => {
                 cursor.object(|cursor, key| self.stream_option(cursor, key))
             }
@@ -137,7 +187,22 @@ impl<'a> Found<'a> {
         }
     }
 
-    /// A hint for the accounting only, so whatever is wrong with it is left for Azure to say.
+    fn reasoning_member(
+        &mut self,
+        cursor: &mut Cursor<'a>,
+        key: Token<'a>,
+    ) -> Result<(), PeekError> {
+        if key.text()? == "effort" && cursor.next_byte() == Some(b'"') {
+            return self.word_of_effort(cursor);
+        }
+        Ok(cursor.skip_value()?)
+    }
+
+    fn word_of_effort(&mut self, cursor: &mut Cursor<'a>) -> Result<(), PeekError> {
+        self.effort = Some(Effort::of_word(cursor.string()?.raw()));
+        Ok(())
+    }
+
     fn stream_option(&mut self, cursor: &mut Cursor<'a>, key: Token<'a>) -> Result<(), PeekError> {
         let value = cursor.raw_value()?;
         self.include_usage |= key.text()? == "include_usage" && value == b"true";
@@ -151,6 +216,8 @@ impl<'a> Found<'a> {
             stream: self.stream.value.unwrap_or(false),
             include_usage: self.include_usage,
             store: self.store.value,
+            background: self.background.value,
+            effort: self.effort,
             prompt_tokens_estimate: self.media.tokens_estimate(body_bytes),
         })
     }
@@ -175,34 +242,6 @@ impl<T> Once<T> {
         }
         *self = Self { seen: true, value };
         Ok(())
-    }
-}
-
-/// The parts of a prompt whose bytes say little about its tokens.
-#[derive(Default)]
-struct Media {
-    image_parts: u64,
-    data_urls: u64,
-    data_url_bytes: usize,
-}
-
-impl Media {
-    fn see(&mut self, string: Token<'_>) {
-        let raw = string.raw();
-        if raw == b"image_url" {
-            self.image_parts += 1;
-        } else if raw.starts_with(b"data:") {
-            self.data_urls += 1;
-            self.data_url_bytes += raw.len();
-        }
-    }
-
-    fn tokens_estimate(&self, body_bytes: usize) -> u64 {
-        // An image inside the body shows up as both, an image on the web only as a part.
-        let images = self.image_parts.max(self.data_urls);
-        let text_bytes =
-            u64::try_from(body_bytes.saturating_sub(self.data_url_bytes)).unwrap_or(u64::MAX);
-        (text_bytes / BYTES_PER_TOKEN).saturating_add(images.saturating_mul(TOKENS_PER_IMAGE))
     }
 }
 
@@ -264,6 +303,9 @@ mod tests {
 
     #[test]
     fn only_the_top_level_counts() {
+        let body = br#"{"a":{"background":1,"reasoning_effort":"low"},"effort":"low"}"#;
+        let found = Peek { prompt_tokens_estimate: 0, ..peek(body).unwrap() };
+        assert_eq!(found, Peek::default());
         assert_eq!(
             model_of(r#"{"metadata":{"model":"x","stream":true},"tools":[{"model":1}]}"#),
             None
@@ -276,12 +318,10 @@ mod tests {
 
     #[test]
     fn null_is_absent() {
-        let peek =
-            peek(br#"{"model":null,"stream":null,"store":null,"stream_options":null}"#).unwrap();
-        assert_eq!(
-            (peek.model, peek.model_span, peek.stream, peek.store),
-            (None, None, false, None)
-        );
+        let body = br#"{"model":null,"stream":null,"store":null,"stream_options":null,
+            "background":null,"reasoning":null,"reasoning_effort":null}"#;
+        let found = Peek { prompt_tokens_estimate: 0, ..peek(body).unwrap() };
+        assert_eq!(found, Peek::default());
     }
 
     #[test]
@@ -290,6 +330,7 @@ mod tests {
         check_refused(br#"{"model":null,"mo\u0064el":"b"}"#, "model is given twice");
         check_refused(br#"{"stream":true,"x":0,"stream":false}"#, "stream is given twice");
         check_refused(br#"{"store":true,"store":true}"#, "store is given twice");
+        check_refused(br#"{"background":false,"background":true}"#, "background is given twice");
     }
 
     #[test]
@@ -297,6 +338,7 @@ mod tests {
         check_refused(br#"{"model":7}"#, "model must be a string");
         check_refused(br#"{"stream":"true"}"#, "stream must be true or false");
         check_refused(br#"{"store":1}"#, "store must be true or false");
+        check_refused(br#"{"background":"yes"}"#, "background must be true or false");
         check_refused(
             br#"{"stream":[1,]}"#,
             "not a JSON object, at byte 13: a value is expected here",
@@ -333,17 +375,37 @@ mod tests {
     }
 
     #[test]
-    fn images_count_as_images() {
-        let picture = "A".repeat(400_000);
-        let part = format!(
-            r#"{{"type":"image_url","image_url":{{"url":"data:image/png;base64,{picture}"}}}}"#
+    fn a_background_request_is_told() {
+        assert_eq!(peek(br#"{"background":true}"#).unwrap().background, Some(true));
+        assert_eq!(peek(br#"{"background":false}"#).unwrap().background, Some(false));
+    }
+
+    #[test]
+    fn the_effort_is_read_and_never_refused() {
+        let check = |body: &str, expected: Option<Effort>| {
+            assert_eq!(peek(body.as_bytes()).unwrap().effort, expected, "{body}");
+        };
+        for effort in Effort::ALL {
+            check(&format!(r#"{{"reasoning_effort":"{}"}}"#, effort.label()), Some(effort));
+            check(
+                &format!(r#"{{"reasoning":{{"summary":"auto","effort":"{}"}}}}"#, effort.label()),
+                Some(effort),
+            );
+        }
+        check(r#"{"reasoning_effort":"HIGH"}"#, Some(Effort::Other));
+        check(r#"{"reasoning_effort":"","x":1}"#, Some(Effort::Other));
+        check(r#"{"reasoning_effort":"low","reasoning_effort":"high"}"#, Some(Effort::High));
+        // A string that stands for no text is Azure's to refuse: nobody reads it here.
+        check(r#"{"reasoning_effort":"\ud800"}"#, Some(Effort::Other));
+        for nothing in ["null", "3", "true", "[\"low\"]", "{\"x\":{\"effort\":\"low\"}}"] {
+            check(&format!(r#"{{"reasoning_effort":{nothing}}}"#), None);
+            check(&format!(r#"{{"reasoning":{nothing}}}"#), None);
+            check(&format!(r#"{{"reasoning":{{"effort":{nothing}}}}}"#), None);
+        }
+        check_refused(
+            br#"{"reasoning":{"effort":"low",}}"#,
+            "not a JSON object, at byte 29: a string is expected here",
         );
-        let body = format!(r#"{{"messages":[{{"content":[{part},{part}]}}]}}"#);
-        let estimate = peek(body.as_bytes()).unwrap().prompt_tokens_estimate;
-        assert!((2_000..2_100).contains(&estimate), "{estimate}");
-        let web = r#"{"messages":[{"content":[{"type":"image_url","image_url":{"url":"https://a/b.png"}}]}]}"#;
-        let estimate = peek(web.as_bytes()).unwrap().prompt_tokens_estimate;
-        assert_eq!(usize::try_from(estimate), Ok(1_000 + web.len() / 4));
     }
 
     #[test]

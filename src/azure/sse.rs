@@ -1,13 +1,13 @@
 //! Watching a stream of server-sent events pass, without holding it up.
 //!
-//! The scanner sees every chunk that is relayed and answers three questions: has the model said its first
-//! token, has the stream failed, has it ended. It splits chunks into lines and events as the WHATWG standard
+//! The scanner sees every chunk that is relayed and answers four questions: has the model said its first
+//! token, how much content has passed, has the stream failed, has it ended. It splits chunks into lines and events as the WHATWG standard
 //! says (CR, LF or CRLF; a byte order mark; comments; `data` over several lines), so its answer does not
 //! depend on how the network cut the bytes.
 //!
 //! Cost: no chunk allocates once the two buffers have grown to the size of an event. Up to the first token
-//! each event is read as JSON; after it, only the words that a usage or error event must contain are looked
-//! for. Memory: at most 64 KiB for a line and 64 KiB for an event. A larger event is not kept; before the first
+//! each event is read as JSON; after it, only the words that an event with content, usage or an error must
+//! contain are looked for. Memory: at most 64 KiB for a line and 64 KiB for an event. A larger event is not kept; before the first
 //! token it counts as content, because nothing but content is that large, and timing it is better than
 //! calling a working stream dead.
 //!
@@ -36,6 +36,9 @@ pub struct Seen {
     pub error: Option<StreamError>,
     /// Whether `[DONE]` has passed.
     pub done: bool,
+    /// How many events with content have passed from the first token on, in this chunk and before. Most hold
+    /// one token.
+    pub content_events: u32,
 }
 
 /// Watches one stream.
@@ -74,7 +77,7 @@ impl Scanner {
             seen: Seen::default(),
             finished: false,
             usage: None,
-            needles: Needles { usage: Finder::new(b"\"usage\""), error: Finder::new(b"\"error\"") },
+            needles: Needles::new(operation),
         }
     }
 
@@ -155,10 +158,13 @@ impl Scanner {
             Said::Nothing => {}
             Said::Finish => self.finished = true,
             Said::Error(error) => self.seen.error = self.seen.error.or(Some(error)),
-            Said::Content if self.settled() => {}
+            Said::Content if self.seen.first_token => self.count(),
+            // What comes after an error is no answer.
+            Said::Content if self.seen.error.is_some() => {}
             Said::Content => {
                 self.seen.first_token = true;
                 self.seen.first_token_end = Some(end);
+                self.count();
             }
         }
     }
@@ -174,9 +180,14 @@ impl Scanner {
         }
         // This runs on every chunk of every stream: once the first token has passed, only errors matter.
         if self.settled() && name == Name::Other && self.needles.error.find(data).is_none() {
-            return Said::Nothing;
+            let content = self.seen.first_token && self.needles.carries_content(data);
+            return if content { Said::Content } else { Said::Nothing };
         }
         event::read(self.operation, name, data)
+    }
+
+    fn count(&mut self) {
+        self.seen.content_events = self.seen.content_events.saturating_add(1);
     }
 
     /// Whether it is known how the stream began.
@@ -273,24 +284,46 @@ impl Data {
     }
 }
 
-/// Words to look for in data that is not read as JSON.
+/// Words to look for in data that is not read as JSON. In a text their quotes are escaped.
 #[derive(Debug)]
 struct Needles {
     usage: Finder<'static>,
     error: Finder<'static>,
+    content: Finder<'static>,
 }
 
 impl Needles {
+    fn new(operation: Operation) -> Self {
+        let content = if operation == Operation::Completions { "\"text\"" } else { "\"delta\"" };
+        Self {
+            usage: Finder::new(b"\"usage\""),
+            error: Finder::new(b"\"error\""),
+            content: Finder::new(content),
+        }
+    }
+
     /// Whether a usage object may be in there: most events of a stream say `"usage":null`.
     fn carries_usage(&self, data: &[u8]) -> bool {
-        self.usage.find_iter(data).any(|at| {
-            let mut behind = data
-                .iter()
-                .skip(at + b"\"usage\"".len())
-                .filter(|byte| !byte.is_ascii_whitespace());
-            behind.next() == Some(&b':') && behind.next() == Some(&b'{')
+        has_value(&self.usage, data, |value| value.starts_with(b"{"))
+    }
+
+    /// Whether there seems to be content in there: the last delta, that of the finish reason, is empty.
+    fn carries_content(&self, data: &[u8]) -> bool {
+        has_value(&self.content, data, |value| match value {
+            [b'{', next, ..] => *next != b'}',
+            [b'"', next, ..] => *next != b'"',
+            _ => false,
         })
     }
+}
+
+/// Whether the data has a member of this name and such a value, which is shown with all that follows.
+fn has_value(name: &Finder<'_>, data: &[u8], is_such: impl Fn(&[u8]) -> bool) -> bool {
+    name.find_iter(data).any(|at| {
+        let behind = data.get(at + name.needle().len()..).unwrap_or_default();
+        let value = behind.trim_ascii_start().strip_prefix(b":");
+        value.is_some_and(|value| is_such(value.trim_ascii_start()))
+    })
 }
 
 /// Whether an answer says that it is an event stream.
@@ -333,13 +366,39 @@ mod tests {
         let token = stream(&[TOKEN]);
         let mut scanner = Scanner::new(Operation::ChatCompletions);
         assert_eq!(scanner.scan(before.as_bytes()), Seen::default());
-        let first =
-            Seen { first_token: true, first_token_end: Some(token.len()), ..Seen::default() };
+        let first = Seen {
+            first_token: true,
+            first_token_end: Some(token.len()),
+            content_events: 2,
+            ..Seen::default()
+        };
         assert_eq!(scanner.scan((token + &stream(&[TOKEN])).as_bytes()), first);
         let later = Seen { first_token_end: None, ..first };
         assert_eq!(scanner.scan(stream(&[STOP, USAGE]).as_bytes()), later);
         assert_eq!(scanner.scan(b"data: [DONE]\n\n"), Seen { done: true, ..later });
         assert_eq!(scanner.usage().unwrap().prompt, Some(9));
+    }
+
+    #[test]
+    fn content_is_counted_from_the_first_token_on() {
+        const ANNOTATION: &str = r#"{"choices":[{"content_filter_offsets":{"check_offset":44},"content_filter_results":{},"finish_reason":null,"index":0}],"id":""}"#;
+        let check = |operation, events: &[&str], expected: u32| {
+            let mut scanner = Scanner::new(operation);
+            let seen = scanner.scan(stream(events).as_bytes());
+            assert_eq!(seen.content_events, expected, "{events:?}");
+        };
+        let chat = Operation::ChatCompletions;
+        check(chat, &[FILTER, ROLE], 0);
+        check(chat, &[FILTER, ROLE, TOKEN], 1);
+        check(chat, &[TOKEN, TOKEN, ANNOTATION, TOKEN, STOP, USAGE, "[DONE]"], 3);
+        let spaced = TOKEN.replace(':', " : ");
+        let quoting = ANNOTATION.replace("null", r#""\"delta\":{\"x\"""#);
+        check(chat, &[TOKEN, &spaced, &quoting], 2);
+        check(chat, &[TOKEN, &TOKEN.replace("Hi", r#"\"error\""#)], 2);
+        check(chat, &[r#"{"error":{}}"#, TOKEN, TOKEN], 0);
+        let words = ["", "Hi", " ", "", "\\n"]
+            .map(|text| format!(r#"{{"choices":[{{"text":"{text}"}}]}}"#));
+        check(Operation::Completions, &words.each_ref().map(String::as_str), 3);
     }
 
     #[test]

@@ -14,8 +14,10 @@ use crate::config::checked::Config;
 use crate::config::checked::Policy as ConfiguredPolicy;
 use crate::config::checked::ProbeKind;
 use crate::rng::Rng;
-use crate::routing::Policy;
+use crate::routing::Detect;
+use crate::routing::Limit;
 use crate::routing::Pool;
+use crate::routing::Recover;
 use crate::routing::RetryBudget;
 use crate::routing::Settings;
 use crate::routing::TargetSpec;
@@ -210,22 +212,29 @@ impl LiveModel {
 /// The engine's settings, from the configuration's.
 pub(crate) fn settings(config: &Config) -> Settings {
     let routing = &config.routing;
+    let base = match routing.policy {
+        ConfiguredPolicy::Ema => Settings::ema(),
+        ConfiguredPolicy::RoundRobin => Settings::round_robin(),
+    };
     Settings {
-        policy: match routing.policy {
-            ConfiguredPolicy::Ema => Policy::Ema,
-            ConfiguredPolicy::RoundRobin => Policy::RoundRobin,
-        },
         ema_alpha: routing.ema_alpha,
         score_ttl: routing.score_ttl,
         default_score_ms: routing.default_score_ms,
-        trip_ms: routing.detect.trip_ms,
-        clear_ms: routing.detect.clear_ms,
-        strikes_to_trip: routing.detect.strikes_to_trip,
-        strike_error: routing.detect.strike_error,
-        strike_ttl: routing.detect.strike_ttl,
-        flag_ttl: routing.flag_ttl,
-        limit_default: routing.limit.default_wait,
-        limit_max: routing.limit.max_wait,
-        limit_ramp: routing.limit.ramp,
+        detect: Detect {
+            trip_ms: routing.detect.trip_ms,
+            clear_ms: routing.detect.clear_ms,
+            strikes_to_trip: routing.detect.strikes_to_trip,
+            strike_error: routing.detect.strike_error,
+            strike_ttl: routing.detect.strike_ttl,
+            ..base.detect
+        },
+        recover: Recover { flag_ttl: Some(routing.flag_ttl), ..base.recover },
+        limit: Limit {
+            default_wait: routing.limit.default_wait,
+            max_wait: routing.limit.max_wait,
+            ramp: routing.limit.ramp,
+            ..base.limit
+        },
+        ..base
     }
 }

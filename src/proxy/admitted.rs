@@ -16,6 +16,8 @@ pub(super) struct Admitted {
     /// Where the body names the model, in the v1 form.
     pub(super) model_span: Option<Range<usize>>,
     pub(super) stream: bool,
+    /// About how long its prompt is.
+    pub(super) prompt_tokens: u64,
     /// The one target that the client asked for, and may.
     pub(super) only: Option<usize>,
 }

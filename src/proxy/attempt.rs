@@ -77,6 +77,7 @@ pub(super) async fn run(http: &HttpConnector, order: Order) -> Result<(Answer, A
 pub(super) struct Aftermath {
     model: Arc<LiveModel>,
     target: usize,
+    request: u64,
     telemetry: Arc<Telemetry>,
     progress: Arc<Progress>,
     clock: Clock,
@@ -85,7 +86,8 @@ pub(super) struct Aftermath {
 impl Aftermath {
     /// It broke off after content was passed on: a strike, and the attempt is told as broken.
     pub(super) fn broke_off(&self) {
-        if let Some(event) = self.model.pool.broke_off(self.target, self.clock.now()) {
+        if let Some(event) = self.model.pool.broke_off(self.target, self.request, self.clock.now())
+        {
             self.telemetry.target_changed(&self.model, event);
         }
         self.progress.broke_off();
@@ -108,6 +110,7 @@ impl Aftermath {
 struct Watch {
     lease: Option<Lease>,
     target: usize,
+    request: u64,
     sent: Time,
     model: Arc<LiveModel>,
     progress: Arc<Progress>,
@@ -123,6 +126,7 @@ impl Watch {
         let target = order.lease.target();
         let watch = Self {
             target,
+            request: order.lease.ask().request,
             sent: order.lease.sent(),
             lease: Some(order.lease),
             model: order.model,
@@ -140,6 +144,7 @@ impl Watch {
         Aftermath {
             model: Arc::clone(&self.model),
             target: self.target,
+            request: self.request,
             telemetry: Arc::clone(&self.telemetry),
             progress: Arc::clone(&self.progress),
             clock: self.clock,
@@ -158,11 +163,11 @@ impl Watch {
             drop(lease);
             return self.close(Outcome::Passed);
         }
-        let first_token = self.marks.first_token;
+        let (first_token, now) = (self.marks.first_token, self.clock.now());
         let event = lease.and_then(|lease| match first_token {
             // The first content token is the one thing that feeds the score.
             Some(at) => lease.first_token(at),
-            None => lease.answered(),
+            None => lease.answered(now),
         });
         self.tell(event);
         self.close(Outcome::Ok);

@@ -23,6 +23,8 @@ use uuid::Uuid;
 /// One request.
 pub struct Context {
     pub(super) arrived: Time,
+    /// A number that no other request has.
+    pub(super) serial: u64,
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) request_id: String,
     pub(super) note: Note,
@@ -77,6 +79,7 @@ impl Context {
         telemetry.metrics.requests_in_flight.inc();
         Self {
             arrived: live.clock().now(),
+            serial: live.rng().bits(),
             snapshot: live.snapshot(),
             request_id: String::new(),
             note: Note::default(),

@@ -18,6 +18,7 @@ use crate::proxy::attempt::Order;
 use crate::proxy::context::Chosen;
 use crate::proxy::context::Context;
 use crate::proxy::native;
+use crate::routing::Ask;
 use crate::routing::NoTarget;
 use crate::routing::Picked;
 use crate::routing::Timing;
@@ -52,7 +53,8 @@ pub(super) fn choose(
     proxy.telemetry.metrics.picks.with_label_values(&[&*model.name, &*backend.name, why]).inc();
     let timing = if is_timed(admitted) { Timing::FirstToken } else { Timing::Untimed };
     let now = proxy.live.clock().now();
-    let lease = model.pool.dispatch(picked.target, timing, now).ok_or(ClientError::Internal)?;
+    let ask = Ask { request: ctx.serial, timing, prompt_tokens: admitted.prompt_tokens };
+    let lease = model.pool.dispatch(picked.target, ask, now).ok_or(ClientError::Internal)?;
     if admitted.route.operation == Operation::Models {
         peer.options.read_timeout = Some(ctx.snapshot.config.timeouts.answer);
     } else {

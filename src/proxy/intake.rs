@@ -43,18 +43,26 @@ pub(super) async fn admit(
         }
         let model = Arc::clone(&snapshot.any_backend);
         let body = Body::default();
-        return Ok(Admitted { route, model, body, model_span: None, stream: false, only: None });
+        return Ok(Admitted {
+            route,
+            model,
+            body,
+            model_span: None,
+            stream: false,
+            prompt_tokens: 0,
+            only: None,
+        });
     }
     check_content_type(&request.headers)?;
     let wish = app.probe.then(|| request.headers.get("x-probe-target").cloned()).flatten();
     let body = body::read(session.as_downstream_mut(), &snapshot.config, memory).await?;
     ctx.note.bytes_in = body.bytes.len();
-    let Asked { model, model_span, stream } = read_body(&route, &body.bytes)?;
+    let Asked { model, model_span, stream, prompt_tokens } = read_body(&route, &body.bytes)?;
     let model = find_model(&model, &snapshot, app)?;
     ctx.note.model = Some(Arc::clone(&model.name));
     ctx.note.stream = stream;
     let only = wish.map(|wish| find_target(wish.as_bytes(), &model)).transpose()?;
-    Ok(Admitted { route, model, body, model_span, stream, only })
+    Ok(Admitted { route, model, body, model_span, stream, prompt_tokens, only })
 }
 
 /// The app that the credential belongs to.
@@ -90,6 +98,7 @@ struct Asked {
     /// Where the body names the model, if that is what counts.
     model_span: Option<Range<usize>>,
     stream: bool,
+    prompt_tokens: u64,
 }
 
 fn read_body(route: &Route, body: &[u8]) -> Result<Asked, ClientError> {
@@ -100,7 +109,8 @@ fn read_body(route: &Route, body: &[u8]) -> Result<Asked, ClientError> {
             (seen.model.ok_or(ClientError::NoModel)?.into_owned(), seen.model_span)
         }
     };
-    Ok(Asked { model, model_span, stream: seen.stream })
+    let prompt_tokens = seen.prompt_tokens_estimate;
+    Ok(Asked { model, model_span, stream: seen.stream, prompt_tokens })
 }
 
 /// The model, if it exists and the app may use it.

@@ -75,7 +75,7 @@ fn settle(ctx: &mut Context, proxy: &FirstlightProxy, outcome: Outcome) {
     let now = proxy.live.clock().now();
     let (target, lease) = (chosen.lease.target(), chosen.lease);
     let event = if outcome == Outcome::Ok {
-        lease.answered()
+        lease.answered(now)
     } else {
         end_failed(lease, outcome, None, now)
     };

@@ -2,10 +2,15 @@
 //!
 //! A lease ends exactly once, by one of the methods below. Dropped without one, it frees its slot and
 //! teaches nothing: right for answers that say nothing about health (a 400, say).
+//!
+//! Until then it has deadlines: D (late), T and 2 T. They are data: whoever runs the attempt arms a timer for
+//! [`Lease::next_deadline`] and calls [`Lease::overdue`] then. Nothing scans.
 
-use crate::routing::learned::Change;
-use crate::routing::settings::Settings;
-use crate::routing::target::{Event, GivenUp, TargetState};
+use crate::routing::expected::Expected;
+use crate::routing::outcome::Event;
+use crate::routing::pool::Pool;
+use crate::routing::settings::Mode;
+use crate::routing::target::TargetState;
 use crate::time::Time;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,88 +24,190 @@ pub enum Timing {
     Untimed,
 }
 
+/// What a client's request is, as far as routing cares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ask {
+    /// Any number that no other request has: errors of one request on several targets are one request's.
+    pub request: u64,
+    /// Whether it has a first token.
+    pub timing: Timing,
+    /// About how long its prompt is.
+    pub prompt_tokens: u64,
+}
+
+/// What follows from a deadline that has passed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Overdue {
+    /// What changed.
+    pub event: Option<Event>,
+    /// A second attempt may race this one, if [`crate::routing::Attempts::hedge`] finds a place for it.
+    pub hedge: bool,
+    /// A probe should find out whether it is the target or the request.
+    pub confirm: bool,
+}
+
+/// The deadline that comes next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    Late,
+    Trip,
+    Double,
+    None,
+}
+
 /// A slot on one target. Its end tells the target what happened.
 #[derive(Debug)]
 #[must_use = "dropping a lease at once frees the slot it took"]
 pub struct Lease {
-    settings: Arc<Settings>,
+    pool: Arc<Pool>,
     state: Arc<TargetState>,
-    target: usize,
-    sent: Time,
-    timing: Timing,
+    pub(super) slot: Slot,
+    stage: Stage,
+    counted_late: bool,
+}
+
+/// What an attempt is judged by.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Slot {
+    pub(super) target: usize,
+    pub(super) ask: Ask,
+    pub(super) expected: Expected,
+    pub(super) sent: Time,
 }
 
 impl Lease {
     pub(super) fn open(
-        settings: Arc<Settings>,
+        pool: Arc<Pool>,
         state: Arc<TargetState>,
-        target: usize,
-        timing: Timing,
+        (target, ask, expected): (usize, Ask, Expected),
         sent: Time,
     ) -> Self {
-        if timing == Timing::FirstToken {
+        if ask.timing == Timing::FirstToken {
             state.enter();
         }
-        Self { settings, state, target, sent, timing }
+        let settings = pool.settings();
+        let timed = settings.detect.mode == Mode::Relative || settings.hedge.enabled;
+        let stage = if timed { Stage::Late } else { Stage::None };
+        let slot = Slot { target, ask, expected, sent };
+        Self { pool, state, slot, stage, counted_late: false }
     }
 
     /// Position of the target in its pool.
     pub fn target(&self) -> usize {
-        self.target
+        self.slot.target
+    }
+
+    /// What the request is.
+    pub fn ask(&self) -> Ask {
+        self.slot.ask
     }
 
     /// When the attempt was sent.
     pub fn sent(&self) -> Time {
-        self.sent
+        self.slot.sent
+    }
+
+    /// How long its first token is expected to take; `None` while too little is known.
+    pub fn expected(&self) -> Option<Duration> {
+        let expected = &self.slot.expected;
+        let known = !expected.cold && self.slot.ask.timing == Timing::FirstToken;
+        known.then(|| Duration::try_from_secs_f64(expected.ms / 1000.0).unwrap_or(Duration::MAX))
+    }
+
+    /// When to call [`Lease::overdue`]; `None`: never again.
+    pub fn next_deadline(&self) -> Option<Time> {
+        let Slot { ask, expected, sent, .. } = self.slot;
+        let after = match (self.stage, ask.timing) {
+            (Stage::None, _) => return None,
+            (Stage::Late, Timing::FirstToken) => expected.late,
+            (Stage::Late | Stage::Trip | Stage::Double, Timing::Untimed) => {
+                self.pool.total_late(&expected)
+            }
+            (Stage::Trip, Timing::FirstToken) => expected.trip,
+            (Stage::Double, Timing::FirstToken) => expected.trip.saturating_mul(2),
+        };
+        Some(sent + after)
+    }
+
+    /// The deadline of [`Lease::next_deadline`] has passed. Without one, nothing happens.
+    pub fn overdue(&mut self, now: Time) -> Overdue {
+        let stage = self.stage;
+        if self.next_deadline().is_none_or(|due| now < due) {
+            return Overdue::default();
+        }
+        if self.slot.ask.timing == Timing::Untimed {
+            // How long it takes is no evidence, but another may be faster.
+            self.stage = Stage::None;
+            return Overdue { hedge: true, ..Overdue::default() };
+        }
+        self.stage = match stage {
+            Stage::Late => Stage::Trip,
+            Stage::Trip => Stage::Double,
+            Stage::Double | Stage::None => Stage::None,
+        };
+        if stage == Stage::Late {
+            self.state.enter_late();
+            self.counted_late = true;
+        }
+        self.pool.overdue(&self.slot, stage, now)
     }
 
     /// The first content token arrived: the only thing that feeds a score.
-    pub fn first_token(self, now: Time) -> Option<Event> {
-        self.event(self.state.first_token(&self.settings, now.since(self.sent), self.sent))
+    pub fn first_token(mut self, now: Time) -> Option<Event> {
+        let tripped = self.catch_up(now);
+        tripped.or(self.pool.first_token(&self.slot, now))
     }
 
     /// A good answer whose speed says nothing about time to first token (it was not streamed).
-    pub fn answered(self) -> Option<Event> {
-        self.state.answered();
+    pub fn answered(self, now: Time) -> Option<Event> {
+        self.pool.answered(&self.slot, now);
         None
     }
 
     /// Failed before any content: connect, reset, 5xx, error event, early end.
     pub fn failed(self, now: Time) -> Option<Event> {
-        self.event(self.state.failed(&self.settings, now))
+        self.pool.failed(&self.slot, now)
     }
 
     /// A 429, with the rest it asked for.
     pub fn limited(self, asked: Option<Duration>, now: Time) -> Option<Event> {
-        self.event(self.state.limit(&self.settings, asked, (self.sent, now)))
+        Some(self.pool.limited(self.slot.target, asked, (self.slot.sent, now)))
     }
 
     /// No first token within the time-out: counted as a slow answer. Untimed: as an error.
-    pub fn timed_out(self, now: Time) -> Option<Event> {
-        if self.timing == Timing::Untimed {
+    pub fn timed_out(mut self, now: Time) -> Option<Event> {
+        if self.slot.ask.timing == Timing::Untimed {
             return self.failed(now);
         }
-        let wait = GivenUp::ByTimeout(now.since(self.sent));
-        self.event(self.state.outlasted(&self.settings, wait, self.sent))
+        let tripped = self.catch_up(now);
+        tripped.or(self.pool.outlasted(&self.slot, now))
     }
 
-    /// The client left before the first token. Its wait is a lower bound, never a strike.
+    /// It was given up before the first token: the client left, or another attempt won. Its wait is a lower
+    /// bound of its TTFT, never a strike.
     pub fn cancelled(self, now: Time) -> Option<Event> {
-        if self.timing == Timing::Untimed {
-            return None;
+        if self.slot.ask.timing == Timing::FirstToken {
+            self.pool.cancelled(&self.slot, now);
         }
-        let wait = GivenUp::ByClient(now.since(self.sent));
-        self.event(self.state.outlasted(&self.settings, wait, self.sent))
+        None
     }
 
-    fn event(&self, change: Option<Change>) -> Option<Event> {
-        change.map(|change| Event { target: self.target, change })
+    /// Deadlines that passed unseen, by a timer that came late.
+    fn catch_up(&mut self, now: Time) -> Option<Event> {
+        let mut event = None;
+        while self.next_deadline().is_some_and(|due| due <= now) {
+            event = event.or(self.overdue(now).event);
+        }
+        event
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if self.timing == Timing::FirstToken {
+        if self.counted_late {
+            self.state.leave_late();
+        }
+        if self.slot.ask.timing == Timing::FirstToken {
             self.state.leave();
         }
     }

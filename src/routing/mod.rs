@@ -1,14 +1,15 @@
 //! Which backend serves the next request, and what was learned from the last.
 //!
-//! A [`Pool`] holds the targets of one model. [`Pool::pick`] chooses one and [`Pool::dispatch`] opens a
-//! [`Lease`]; the lease ends exactly once, with what happened, and only that teaches the target anything:
+//! A [`Pool`] holds the targets of one model. A request has its [`Attempts`]: they pick a target and
+//! [`Pool::dispatch`] opens a [`Lease`]; the lease has deadlines (D, T, 2 T) and ends exactly once, with what
+//! happened, and only that teaches the target anything:
 //!
 //! ```text
-//!            strikes >= strikes_to_trip
-//!  HEALTHY -----------------------------> DEGRADED
-//!     ^                                      |
-//!     +--------------------------------------+
-//!       an answer or probe under clear_ms, or flag_ttl over
+//!            strikes >= 2, guards hold                 2 + trips good probes in a row (at most 6)
+//!  HEALTHY ----------------------------> DEGRADED ---------------------------------------> RECOVERING
+//!     ^                                     ^                                                 |   |
+//!     |                                     +------------- strikes >= 1, guards hold ---------+   |
+//!     +--------------------------- tick: ramp over -----------------------------------------------+
 //! ```
 //!
 //! *Limited* (429, until a moment) and the [`Block`]s (drained, credential refused, deployment unknown)
@@ -18,25 +19,53 @@
 //! - A rate limit is never a strike.
 //! - Degraded targets are still used when there is nothing better; limited and blocked ones never are.
 //!
-//! Policies are settings of one engine. `ema`: the lowest moving average of time to first token among the
-//! targets that are not degraded. `round_robin`: each in turn by weight, nothing is ever degraded: the
-//! baseline that the other is compared with.
+//! Policies are [`Settings`] of one engine. `lookout`, the default: cost is the expected wait, an answer that
+//! is outstanding too long is evidence now, and it is raced by another attempt. `ema`: the lowest moving
+//! average of TTFT, judged when answers come. `round_robin`: each in turn by weight, nothing is ever
+//! degraded: the baseline that the others are compared with.
+//!
+//! From the top: [`attempts`](Attempts) what one request may do, `pick` the choice, `lease` and `probe` the
+//! slots, `outcome` what they teach; `health` and `strikes` the state, `guard` what holds a trip back,
+//! `speed`, `norm`, `fleet` and `expected` what is fast, normal, general and due; `hedge`, `budget` and
+//! `rest` what may be spent and must be waited for.
 //!
 //! Pure: no clock, no I/O, no logging. `now` and the random source are arguments; what an operator should
 //! hear comes back as an [`Event`].
 
+mod attempts;
 mod budget;
-mod learned;
+mod expected;
+mod fleet;
+mod guard;
+mod health;
+mod hedge;
 mod lease;
+mod norm;
+mod outcome;
 mod pick;
 mod pool;
+mod probe;
+mod rest;
 mod settings;
+mod size;
+mod speed;
+mod strikes;
 mod target;
+mod turns;
+mod view;
 
+pub use attempts::{Attempts, Denied, Failed, Limits, Next, NoHedge, Repeat};
 pub use budget::RetryBudget;
-pub use learned::{Cause, Change};
-pub use lease::{Lease, Timing};
+pub use guard::TripBlocked;
+pub use health::{Cause, Change, State};
+pub use lease::{Ask, Lease, Overdue, Timing};
+pub use outcome::Event;
 pub use pick::{NoTarget, Picked, Used, Why};
-pub use pool::{Pool, ProbeOutcome, Switch, TargetSpec};
-pub use settings::{Policy, Settings};
-pub use target::{Block, Event, State, View};
+pub use pool::{Pool, Switch, TargetSpec};
+pub use probe::{ProbeLease, ProbeOutcome, ProbeOverdue};
+pub use settings::{
+    Baseline, Bounds, Detect, Hedge, Limit, Mode, Overflow, Policy, Recover, Settings,
+};
+pub use size::Size;
+pub use target::Block;
+pub use view::{PoolView, View};

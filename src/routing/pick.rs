@@ -1,27 +1,51 @@
 //! Choosing one target out of a pool.
 //!
-//! `ema`, in this order: the lowest tier that has a usable target (not degraded, not limited, not blocked,
-//! not used by this request); in it the lowest score; equal scores: the fewest requests in flight, then a
-//! coin. A target that comes back from a 429 takes part with a probability that grows over its ramp. Nothing
-//! usable: the same among the degraded ones. `round_robin`: smooth weighted turns.
+//! In this order:
+//! 1. *Overflow*: when the pool is slow, a share of the requests goes to a degraded target that still answers.
+//! 2. *Tier*: the lowest with a usable target (not degraded, open, not used by this request) that is not
+//!    suspect; else the lowest with a usable one.
+//! 3. In it, where the operator set weights: a draw by weight among the targets that are *in band* (not
+//!    suspect, score at most half over their own base). So 75/25 comes out as 75/25, even if one is slower
+//!    by nature.
+//! 4. Else draw `candidates` and take the least `cost = score x (1 + inflight / slack)`. A fast score alone
+//!    would send everybody to the same place: lowest score wins is itself an outage where no single region
+//!    can carry the load. A target that comes back takes part with a probability that grows over its ramp.
+//! 5. *Panic*: nothing usable, or all suspect: the same over all open targets. Limited and blocked ones are
+//!    never picked.
+//!
+//! The lists to draw from are those of the last tick; what is drawn is checked against its present state, and
+//! when too little of a list passes, all targets are looked at. `ema` compares all candidates by score alone.
 
 use crate::rng::Rng;
-use crate::routing::pool::Pool;
-use crate::routing::pool::Target;
-use crate::routing::settings::Policy;
+use crate::routing::fleet::{Fleet, Tier};
+use crate::routing::health::State;
+use crate::routing::pool::{Pool, Target};
+use crate::routing::settings::{Mode, Policy};
 use crate::time::Time;
-use std::sync::PoisonError;
 use std::time::Duration;
+
+/// Draws before all targets are looked at instead.
+const DRAWS: usize = 9;
+/// In band: a score at most so many times its own base.
+const IN_BAND: f64 = 1.5;
+/// An answer so recent shows that a degraded target still works.
+const STILL_WORKS: Duration = Duration::from_mins(1);
 
 /// Why this target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Why {
-    /// It had the lowest score.
-    LowestScore,
-    /// Everything is degraded: the lowest score of all.
-    AllDegraded,
+    /// It had the lowest cost.
+    Cost,
+    /// Drawn by weight.
+    Weight,
+    /// The pool is slow: a share of the requests tries a degraded target that still answers.
+    Overflow,
+    /// Nothing is in use, or everything is suspect: the lowest cost of all.
+    Panic,
     /// It was its turn.
     RoundRobin,
+    /// It races a late attempt.
+    Hedge,
     /// The client named it, and may.
     Asked,
 }
@@ -30,9 +54,12 @@ impl Why {
     /// The word for logs and metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::LowestScore => "lowest_score",
-            Self::AllDegraded => "all_degraded",
+            Self::Cost => "cost",
+            Self::Weight => "weight",
+            Self::Overflow => "overflow",
+            Self::Panic => "panic",
             Self::RoundRobin => "round_robin",
+            Self::Hedge => "hedge",
             Self::Asked => "asked",
         }
     }
@@ -81,7 +108,12 @@ impl Used {
 
     /// Whether `target` was added.
     pub fn contains(&self, target: usize) -> bool {
-        self.targets.iter().take(self.len).any(|&id| usize::from(id) == target)
+        self.iter().any(|id| id == target)
+    }
+
+    /// Those that were added.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = usize> + '_ {
+        self.targets.iter().take(self.len).map(|&id| usize::from(id))
     }
 
     /// Whether none was added.
@@ -93,94 +125,72 @@ impl Used {
 impl Pool {
     /// Chooses a target among those that this request has not used.
     pub fn pick(&self, used: &Used, now: Time, rng: &mut Rng) -> Result<Picked, NoTarget> {
-        match self.settings().policy {
-            Policy::Ema => self.lowest_score(used, now, rng),
-            Policy::RoundRobin => self.next_turn(used, now),
+        if self.settings().policy == Policy::RoundRobin {
+            return self.next_turn(used, now);
         }
+        let fleet = self.fleet().load();
+        let found = |target, why| Ok(Picked { target, why });
+        if let Some(target) = self.overflow(&fleet, used, (now, rng)) {
+            return found(target, Why::Overflow);
+        }
+        let draw = Draw { pool: self, fleet: &fleet, used, now, among: Among::Usable };
+        let mut suspect = None;
+        if !fleet.all_suspect {
+            for tier in &fleet.tiers {
+                if let Some(target) = draw.by_weight(tier, rng) {
+                    return found(target, Why::Weight);
+                }
+                match draw.in_tier(tier, rng) {
+                    Some((target, Doubt::None)) => return found(target, Why::Cost),
+                    Some((target, Doubt::Suspect)) => suspect = suspect.or(Some(target)),
+                    None => {}
+                }
+            }
+        }
+        if let Some(target) = suspect {
+            return found(target, Why::Cost);
+        }
+        let panic = Draw { among: Among::Open, ..draw };
+        let any = panic.least(self.targets().len(), |index| Some(index), rng);
+        let (target, _) = any.ok_or_else(|| self.why_none(used, now))?;
+        found(target, Why::Panic)
+    }
+
+    /// A target for a hedge: healthy, not suspect and not used by this request, of the lowest tier with one.
+    pub(super) fn pick_hedge(&self, used: &Used, now: Time, rng: &mut Rng) -> Option<usize> {
+        let fleet = self.fleet().load();
+        let draw = Draw { pool: self, fleet: &fleet, used, now, among: Among::Sound };
+        fleet.tiers.iter().find_map(|tier| draw.in_tier(tier, rng)).map(|(target, _)| target)
     }
 
     /// Whether [`Pool::pick`] would find anything.
     pub fn can_pick(&self, used: &Used, now: Time) -> bool {
-        self.targets().iter().enumerate().any(|(index, target)| is_open(index, target, used, now))
+        let open =
+            |(index, target): (usize, &Target)| !used.contains(index) && target.state.is_open(now);
+        self.targets().iter().enumerate().any(open)
     }
 
     /// Whether `target` is out of use as degraded while a healthy one is left that this request has not used.
     /// To go there adds no load that the degradation has not moved there anyway.
     pub fn is_rescue(&self, target: usize, used: &Used, now: Time) -> bool {
         let left = |(index, other): (usize, &Target)| {
-            is_open(index, other, used, now) && !other.state.is_degraded(now)
+            !used.contains(index) && other.state.is_open(now) && !other.state.is_degraded(now)
         };
         self.targets().get(target).is_some_and(|t| t.state.is_degraded(now))
             && self.targets().iter().enumerate().any(left)
     }
 
-    /// Whether anything could be tried now or after a rate limit's rest: not ready only while every target
-    /// is blocked.
-    pub fn is_ready(&self) -> bool {
-        self.targets().iter().any(|t| !t.state.is_blocked())
+    /// A degraded target, for the share of requests that overflows.
+    fn overflow(&self, fleet: &Fleet, used: &Used, (now, rng): (Time, &mut Rng)) -> Option<usize> {
+        if fleet.overflow <= 0.0 || fleet.degraded.is_empty() || rng.unit() >= fleet.overflow {
+            return None;
+        }
+        let draw = Draw { pool: self, fleet, used, now, among: Among::Overflowing };
+        let of = |position: usize| fleet.degraded.get(position).copied();
+        draw.least(fleet.degraded.len(), of, rng).map(|(target, _)| target)
     }
 
-    fn lowest_score(&self, used: &Used, now: Time, rng: &mut Rng) -> Result<Picked, NoTarget> {
-        let mut usable = Best::default();
-        let mut thinned = Best::default();
-        let mut degraded = Best::default();
-        for (index, target) in self.targets().iter().enumerate() {
-            if !is_open(index, target, used, now) {
-                continue;
-            }
-            let bid = self.bid(index, target, now, rng);
-            let ramp = target.state.ramp(self.settings(), now);
-            if target.state.is_degraded(now) {
-                // Nothing better is left: the best of all, whatever its tier.
-                degraded.offer(Bid { tier: 0, ..bid });
-            } else if ramp >= 1.0 || rng.unit() < ramp {
-                usable.offer(bid);
-            } else {
-                thinned.offer(bid);
-            }
-        }
-        let found = |best: Best, why| best.0.map(|bid| Picked { target: bid.index, why });
-        found(usable, Why::LowestScore)
-            .or_else(|| found(thinned, Why::LowestScore))
-            .or_else(|| found(degraded, Why::AllDegraded))
-            .ok_or_else(|| self.why_none(used, now))
-    }
-
-    fn bid(&self, index: usize, target: &Target, now: Time, rng: &mut Rng) -> Bid {
-        Bid {
-            tier: target.spec.tier,
-            score_ms: target.state.score_ms(self.settings(), now),
-            in_flight: target.state.in_flight(),
-            coin: rng.bits(),
-            index,
-        }
-    }
-
-    /// Smooth weighted round robin (the scheme of nginx): everyone gains its weight, the richest is chosen
-    /// and pays the sum, so that turns interleave instead of coming in runs.
-    fn next_turn(&self, used: &Used, now: Time) -> Result<Picked, NoTarget> {
-        let mut turns = self.turns().lock().unwrap_or_else(PoisonError::into_inner);
-        let mut sum = 0_i64;
-        let mut richest: Option<(i64, usize)> = None;
-        for (index, (target, purse)) in self.targets().iter().zip(turns.iter_mut()).enumerate() {
-            if !is_open(index, target, used, now) {
-                continue;
-            }
-            let weight = i64::from(target.spec.weight);
-            *purse += weight;
-            sum += weight;
-            if richest.is_none_or(|(most, _)| *purse > most) {
-                richest = Some((*purse, index));
-            }
-        }
-        let Some((_, index)) = richest else { return Err(self.why_none(used, now)) };
-        if let Some(purse) = turns.get_mut(index) {
-            *purse -= sum;
-        }
-        Ok(Picked { target: index, why: Why::RoundRobin })
-    }
-
-    fn why_none(&self, used: &Used, now: Time) -> NoTarget {
+    pub(super) fn why_none(&self, used: &Used, now: Time) -> NoTarget {
         let resting = self
             .targets()
             .iter()
@@ -195,36 +205,193 @@ impl Pool {
     }
 }
 
-/// Whether this request may try a target at all.
-fn is_open(index: usize, target: &Target, used: &Used, now: Time) -> bool {
-    !used.contains(index) && !target.state.is_blocked() && target.state.limited(now).is_zero()
+/// Which targets may be drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Among {
+    /// Open and not degraded.
+    Usable,
+    /// Healthy and not suspect.
+    Sound,
+    /// Degraded, but they still answer.
+    Overflowing,
+    /// Whatever is open.
+    Open,
+}
+
+/// Whether a choice was made for want of a better one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Doubt {
+    None,
+    Suspect,
+}
+
+/// One search.
+#[derive(Clone, Copy)]
+struct Draw<'a> {
+    pool: &'a Pool,
+    fleet: &'a Fleet,
+    used: &'a Used,
+    now: Time,
+    among: Among,
+}
+
+impl Draw<'_> {
+    /// The cheapest of a tier, and whether no other than suspect ones were there.
+    fn in_tier(&self, tier: &Tier, rng: &mut Rng) -> Option<(usize, Doubt)> {
+        let listed = |position: usize| tier.targets.get(position).copied();
+        let drawn = self.least(tier.targets.len(), listed, rng);
+        if drawn.is_some_and(|(_, doubt)| doubt == Doubt::None) {
+            return drawn;
+        }
+        // The list may be old, or the draw unlucky: all of the tier, as it is now.
+        let of_tier = |index: usize| {
+            let target = self.pool.targets().get(index)?;
+            (target.spec.tier == tier.number).then_some(index)
+        };
+        let all = Draw { ..*self }.all(of_tier, rng);
+        all.or(drawn)
+    }
+
+    /// The cheapest of `candidates` out of a list of `len`, or of all when there are no more.
+    fn least(
+        &self,
+        len: usize,
+        listed: impl Fn(usize) -> Option<usize>,
+        rng: &mut Rng,
+    ) -> Option<(usize, Doubt)> {
+        let candidates = self.pool.settings().candidates;
+        let mut bids = Bids::default();
+        if len <= candidates {
+            for index in (0..len).filter_map(&listed) {
+                self.bid(index, &mut bids, rng);
+            }
+            return bids.best();
+        }
+        let mut drawn = Used::default();
+        for _ in 0..DRAWS {
+            let Some(index) = listed(rng.below(len)) else { continue };
+            if drawn.contains(index) {
+                continue;
+            }
+            if self.bid(index, &mut bids, rng) && (!drawn.add(index) || drawn.len >= candidates) {
+                break;
+            }
+        }
+        bids.best()
+    }
+
+    fn all(
+        &self,
+        listed: impl Fn(usize) -> Option<usize>,
+        rng: &mut Rng,
+    ) -> Option<(usize, Doubt)> {
+        let mut bids = Bids::default();
+        for index in (0..self.pool.targets().len()).filter_map(listed) {
+            self.bid(index, &mut bids, rng);
+        }
+        bids.best()
+    }
+
+    /// Lets a target bid; false if it may not.
+    fn bid(&self, index: usize, bids: &mut Bids, rng: &mut Rng) -> bool {
+        let Some(target) = self.pool.targets().get(index) else { return false };
+        if !self.may(index, target) {
+            return false;
+        }
+        let settings = self.pool.settings();
+        let unknown = self.fleet.unknown_ms(settings);
+        let score_ms = target.state.score_ms(settings, unknown, self.now);
+        let in_flight = target.state.in_flight();
+        let cost = score_ms * (1.0 + f64::from(in_flight) / settings.inflight_slack);
+        let bid = Bid { cost, in_flight, coin: rng.bits(), index };
+        let ramp =
+            if self.among == Among::Open { 1.0 } else { target.state.ramp(settings, self.now) };
+        let slot = if ramp < 1.0 && rng.unit() >= ramp {
+            &mut bids.thinned
+        } else if target.state.is_suspect() {
+            &mut bids.suspect
+        } else {
+            &mut bids.sound
+        };
+        offer(slot, bid);
+        true
+    }
+
+    fn may(&self, index: usize, target: &Target) -> bool {
+        let (state, now) = (&target.state, self.now);
+        let right = match self.among {
+            Among::Usable => !state.is_degraded(now),
+            Among::Sound => state.state(now) == State::Healthy && !state.is_suspect(),
+            Among::Overflowing => state.is_degraded(now) && state.answered_within(STILL_WORKS, now),
+            Among::Open => true,
+        };
+        right && state.is_open(now) && !self.used.contains(index)
+    }
+
+    /// A draw by weight among the targets in band; `None` without weights, or if none is in band.
+    fn by_weight(&self, tier: &Tier, rng: &mut Rng) -> Option<usize> {
+        let sum = *tier.weights.last()?;
+        if self.pool.settings().detect.mode == Mode::Absolute {
+            return None;
+        }
+        for _ in 0..DRAWS {
+            let at = rng.bits() % sum.max(1);
+            let position = tier.weights.partition_point(|running| *running <= at);
+            let index = *tier.targets.get(position)?;
+            if self.is_in_band(index, rng) {
+                return Some(index);
+            }
+        }
+        // Few are in band: the first of them, in turn over the weights that the operator gave.
+        let in_band = tier.targets.iter().copied().filter(|&index| self.is_in_band(index, rng));
+        in_band.max_by_key(|&index| self.pool.targets().get(index).map_or(0, |t| t.spec.weight))
+    }
+
+    fn is_in_band(&self, index: usize, rng: &mut Rng) -> bool {
+        let Some(target) = self.pool.targets().get(index) else { return false };
+        let settings = self.pool.settings();
+        self.may(index, target)
+            && !target.state.is_suspect()
+            && target.state.ratio(settings, self.now) <= IN_BAND
+            && rng.unit() < target.state.ramp(settings, self.now)
+    }
 }
 
 #[derive(Clone, Copy)]
 struct Bid {
-    tier: u32,
-    score_ms: f64,
+    cost: f64,
     in_flight: u32,
     coin: u64,
     index: usize,
 }
 
-/// The best bid so far.
+/// The best bids so far.
 #[derive(Clone, Copy, Default)]
-struct Best(Option<Bid>);
+struct Bids {
+    sound: Option<Bid>,
+    suspect: Option<Bid>,
+    thinned: Option<Bid>,
+}
 
-impl Best {
-    fn offer(&mut self, bid: Bid) {
-        let better = self.0.is_none_or(|best| {
-            bid.tier
-                .cmp(&best.tier)
-                .then(bid.score_ms.total_cmp(&best.score_ms))
-                .then(bid.in_flight.cmp(&best.in_flight))
-                .then(bid.coin.cmp(&best.coin))
-                .is_lt()
-        });
-        if better {
-            self.0 = Some(bid);
+impl Bids {
+    /// The cheapest that takes part; for want of one, the cheapest that was thinned out.
+    fn best(self) -> Option<(usize, Doubt)> {
+        let mut best = self.sound;
+        if let Some(bid) = self.suspect {
+            offer(&mut best, bid);
         }
+        let none_sound = self.sound.is_none() && self.thinned.is_none();
+        let doubt = if none_sound { Doubt::Suspect } else { Doubt::None };
+        best.or(self.thinned).map(|bid| (bid.index, doubt))
+    }
+}
+
+fn offer(best: &mut Option<Bid>, bid: Bid) {
+    let better = best.is_none_or(|best| {
+        let by_cost = bid.cost.total_cmp(&best.cost);
+        by_cost.then(bid.in_flight.cmp(&best.in_flight)).then(bid.coin.cmp(&best.coin)).is_lt()
+    });
+    if better {
+        *best = Some(bid);
     }
 }

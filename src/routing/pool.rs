@@ -1,12 +1,23 @@
-//! The targets of one model.
+//! The targets of one model, and what they share.
 
 use crate::routing::budget::RetryBudget;
-use crate::routing::lease::{Lease, Timing};
+use crate::routing::expected::Expected;
+use crate::routing::fleet::{Fleet, Member};
+use crate::routing::guard::TripBlocked;
+use crate::routing::health::State;
+use crate::routing::hedge::HedgeBudget;
+use crate::routing::lease::{Ask, Lease, Timing};
+use crate::routing::norm::Norm;
+use crate::routing::outcome::Event;
+use crate::routing::probe::ProbeLease;
 use crate::routing::settings::Settings;
-use crate::routing::target::{Block, Event, GivenUp, TargetState, View};
+use crate::routing::size::Size;
+use crate::routing::target::{Block, TargetState};
 use crate::time::Time;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use arc_swap::ArcSwap;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What the configuration says of one target.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,27 +28,8 @@ pub struct TargetSpec {
     pub deployment: String,
     /// Lower tiers are used first.
     pub tier: u32,
-    /// Share under `round_robin`; at least 1.
+    /// Share of the traffic among the healthy targets of its tier, if any there has one other than 1.
     pub weight: u32,
-}
-
-/// What a probe of ours found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ProbeOutcome {
-    /// A first token after this long.
-    FirstToken(Duration),
-    /// No first token within this long.
-    TimedOut(Duration),
-    /// Connect, reset, 5xx or an error event.
-    Failed,
-    /// A good answer without a first token, or a refusal of the prompt: it can be reached.
-    Answered,
-    /// A 429 and the rest it asked for.
-    Limited(Option<Duration>),
-    /// 401 or 403.
-    AuthFailed,
-    /// 404: the deployment is not there.
-    Misconfigured,
 }
 
 #[derive(Debug)]
@@ -46,17 +38,53 @@ pub(super) struct Target {
     pub(super) state: Arc<TargetState>,
 }
 
-/// The targets of one model, with the retry budget they share.
+/// What a model's targets share, and successive configurations with it.
+#[derive(Debug)]
+pub(super) struct Shared {
+    norm: Mutex<Norm>,
+    /// Held while a trip is decided: two targets must not go by the same free place.
+    pub(super) trips: Mutex<()>,
+    pub(super) hedges: HedgeBudget,
+    pub(super) counters: Counters,
+}
+
+/// What is counted beside the events.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) blocked_by_rest: AtomicU64,
+    pub(super) blocked_by_max_out: AtomicU64,
+    pub(super) rebased: AtomicU64,
+}
+
+impl Counters {
+    pub(super) fn count_blocked(&self, by: TripBlocked) {
+        let counter = match by {
+            TripBlocked::Rest => &self.blocked_by_rest,
+            TripBlocked::MaxOut => &self.blocked_by_max_out,
+        };
+        counter.fetch_add(1, Relaxed);
+    }
+}
+
+impl Shared {
+    pub(super) fn with_norm<R>(&self, change: impl FnOnce(&mut Norm) -> R) -> R {
+        change(&mut self.norm.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// The targets of one model, with the budgets they share.
 #[derive(Debug)]
 pub struct Pool {
-    settings: Arc<Settings>,
+    settings: Settings,
     targets: Vec<Target>,
     turns: Mutex<Vec<i64>>,
     retries: RetryBudget,
+    shared: Arc<Shared>,
+    fleet: ArcSwap<Fleet>,
 }
 
 impl Pool {
-    /// A pool over `specs`. What `previous` learned about a backend of the same name is kept.
+    /// A pool over `specs`. What `previous` learned of the model and of a backend of the same name is kept.
     pub fn new(
         settings: Settings,
         specs: Vec<TargetSpec>,
@@ -68,11 +96,30 @@ impl Pool {
             Some(Arc::clone(&target.state))
         };
         let turns = Mutex::new(vec![0; specs.len()]);
-        let targets = specs
+        let targets: Vec<Target> = specs
             .into_iter()
             .map(|spec| Target { state: known(&spec.backend).unwrap_or_default(), spec })
             .collect();
-        Self { settings: Arc::new(settings), targets, turns, retries }
+        let shared = previous.map(|p| Arc::clone(&p.shared)).unwrap_or_else(|| {
+            Arc::new(Shared {
+                norm: Mutex::new(Norm::new(settings.detect.late_mult)),
+                trips: Mutex::default(),
+                hedges: HedgeBudget::new(&settings.hedge),
+                counters: Counters::default(),
+            })
+        });
+        let pool = Self {
+            settings,
+            targets,
+            turns,
+            retries,
+            shared,
+            fleet: ArcSwap::from_pointee(Fleet::new()),
+        };
+        // The moment only decides about ramps and rests, which a pick looks at itself.
+        let before = previous.map_or_else(Fleet::new, |p| Fleet::clone(&p.fleet.load()));
+        pool.fleet.store(Arc::new(before.look(&pool.settings, &pool.members(), Time::ZERO)));
+        pool
     }
 
     /// The numbers it runs with.
@@ -105,35 +152,37 @@ impl Pool {
         self.targets.iter().position(|t| t.spec.backend == backend)
     }
 
-    /// A reading of a target.
-    pub fn view(&self, target: usize, now: Time) -> Option<View> {
-        self.targets.get(target).map(|t| t.state.view(&self.settings, now))
+    /// A client's request came: what its retries and hedges may cost accrues. Once per request.
+    pub fn admit(&self, ask: &Ask, now: Time) {
+        self.retries.count_request(now);
+        if ask.timing == Timing::FirstToken {
+            self.shared.hedges.accrue(&self.settings.hedge, ask.prompt_tokens, now);
+        }
     }
 
     /// Opens a lease on a target that was picked; `None` if there is no such target.
-    pub fn dispatch(&self, target: usize, timing: Timing, now: Time) -> Option<Lease> {
-        let state = Arc::clone(&self.targets.get(target)?.state);
-        Some(Lease::open(Arc::clone(&self.settings), state, target, timing, now))
+    pub fn dispatch(self: &Arc<Self>, target: usize, ask: Ask, now: Time) -> Option<Lease> {
+        let state = &self.targets.get(target)?.state;
+        let expected = self.expected(state, Size::of(ask.prompt_tokens));
+        Some(Lease::open(Arc::clone(self), Arc::clone(state), (target, ask, expected), now))
     }
 
-    /// A request failed on several targets and succeeded on none: it is its own suspect, and this target is
-    /// not blamed for it.
-    pub fn forgive_error(&self, target: usize, now: Time) -> Option<Event> {
-        let change = self.targets.get(target)?.state.forgive_error(&self.settings, now)?;
-        Some(Event { target, change })
+    /// Opens a lease for a probe of ours; `None` if there is no such target.
+    pub fn start_probe(self: &Arc<Self>, target: usize, now: Time) -> Option<ProbeLease> {
+        let state = &self.targets.get(target)?.state;
+        let expected = self.expected(state, Size::default());
+        Some(ProbeLease::open(Arc::clone(self), Arc::clone(state), (target, expected), now))
     }
 
-    /// A streamed answer broke off after its first content, whose lease had ended well: a strike.
-    pub fn broke_off(&self, target: usize, now: Time) -> Option<Event> {
-        let change = self.targets.get(target)?.state.broke_off(&self.settings, now)?;
-        Some(Event { target, change })
-    }
-
-    /// A streamed answer came to its end: the strikes for those that broke off are forgiven.
-    pub fn completed(&self, target: usize) {
-        if let Some(target) = self.targets.get(target) {
-            target.state.completed();
-        }
+    /// Targets whose recovery probe is due.
+    pub fn probes_due(&self, now: Time) -> Vec<usize> {
+        let due = |t: &Target| {
+            t.state.is_degraded(now)
+                && t.state.is_open(now)
+                && t.state.with(|known| known.health.next_probe.is_some_and(|at| at <= now))
+        };
+        let found = self.targets.iter().enumerate().filter(|(_, target)| due(target));
+        found.map(|(index, _)| index).collect()
     }
 
     /// Takes a target out of use, or puts it back.
@@ -146,51 +195,48 @@ impl Pool {
         }
     }
 
-    /// Feeds the outcome of our own probe, sent at `sent`. Only probes enter and leave the blocks
-    /// `AuthFailed` and `Misconfigured`: Azure answers 401 and 404 for single operations, too.
-    pub fn probed(
-        &self,
-        target: usize,
-        outcome: ProbeOutcome,
-        sent: Time,
-        now: Time,
-    ) -> Option<Event> {
-        let state = &self.targets.get(target)?.state;
-        let change = match outcome {
-            ProbeOutcome::FirstToken(ttft) => {
-                state.unblock(Block::AuthFailed);
-                state.unblock(Block::Misconfigured);
-                state.first_token(&self.settings, ttft, sent)
-            }
-            ProbeOutcome::Answered => {
-                state.unblock(Block::AuthFailed);
-                state.unblock(Block::Misconfigured);
-                state.answered();
-                None
-            }
-            ProbeOutcome::TimedOut(age) => {
-                state.outlasted(&self.settings, GivenUp::ByTimeout(age), sent)
-            }
-            ProbeOutcome::Failed => state.failed(&self.settings, now),
-            ProbeOutcome::Limited(asked) => state.limit(&self.settings, asked, (sent, now)),
-            ProbeOutcome::AuthFailed => {
-                state.block(Block::AuthFailed);
-                None
-            }
-            ProbeOutcome::Misconfigured => {
-                state.block(Block::Misconfigured);
-                None
-            }
-        };
-        change.map(|change| Event { target, change })
+    /// What time alone changes, and the look at the pool as a whole. Call it twice a second.
+    pub fn tick(&self, now: Time) -> Vec<Event> {
+        let mut events = Vec::new();
+        for (target, t) in self.targets.iter().enumerate() {
+            let change = t.state.change(|known| known.health.tick(&self.settings, now));
+            events.extend(change.map(|change| Event { target, change }));
+        }
+        self.look(now);
+        events
     }
 
-    /// Reports flags whose time is over. Call it about twice a second.
-    pub fn tick(&self, now: Time) -> Vec<Event> {
-        let due = |(target, t): (usize, &Target)| {
-            t.state.tick(now).map(|change| Event { target, change })
-        };
-        self.targets.iter().enumerate().filter_map(due).collect()
+    /// Takes the pool down as it is now.
+    pub(super) fn look(&self, now: Time) {
+        let before = self.fleet.load();
+        let next = before.look(&self.settings, &self.members(), now);
+        if next.new_normal && !before.new_normal {
+            self.shared.counters.rebased.fetch_add(1, Relaxed);
+        }
+        self.fleet.store(Arc::new(next));
+    }
+
+    fn members(&self) -> Vec<Member<'_>> {
+        let targets = self.targets.iter();
+        targets
+            .map(|Target { spec, state }| Member { state, tier: spec.tier, weight: spec.weight })
+            .collect()
+    }
+
+    pub(super) fn expected(&self, state: &TargetState, size: Size) -> Expected {
+        let fleet = self.fleet.load();
+        self.shared.with_norm(|norm| Expected::of(&self.settings, norm, &fleet, state, size))
+    }
+
+    /// Whether anything could be tried now or after a rate limit's rest: not ready only while every target
+    /// is blocked.
+    pub fn is_ready(&self) -> bool {
+        self.targets.iter().any(|t| !t.state.is_blocked())
+    }
+
+    /// How many targets are in that state.
+    pub fn count(&self, state: State, now: Time) -> usize {
+        self.targets.iter().filter(|t| t.state.state(now) == state).count()
     }
 
     pub(super) fn targets(&self) -> &[Target] {
@@ -199,6 +245,14 @@ impl Pool {
 
     pub(super) fn turns(&self) -> &Mutex<Vec<i64>> {
         &self.turns
+    }
+
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    pub(super) fn fleet(&self) -> &ArcSwap<Fleet> {
+        &self.fleet
     }
 }
 

@@ -1,15 +1,14 @@
-//! One target: what is known of it, and how that changes.
+//! One target: what is known of it, who may read it, who may change it.
 //!
-//! The truth is [`Learned`], behind a short lock that only outcomes take. What a pick reads is mirrored
-//! into atomics after every change, so that choosing among a thousand targets takes no lock. A pick may see
-//! a score and its age from two neighbouring updates; either is a fair reading.
-//!
-//! This file knows who may read and write what is known; what follows from an outcome is `learned`.
+//! The truth is [`Known`], behind a short lock that only outcomes take. What a pick reads is mirrored into
+//! atomics after every change, so that choosing among a thousand targets takes no lock. A pick may see a
+//! score and its age from two neighbouring updates; either is a fair reading.
 
-use crate::routing::learned::{Change, Learned, Strike};
+use crate::routing::health::{Health, State};
+use crate::routing::rest::Rest;
 use crate::routing::settings::Settings;
+use crate::routing::speed::{Speed, score_eff};
 use crate::time::Time;
-use crate::time::millis;
 use std::sync::atomic::AtomicU8;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::AtomicU64;
@@ -38,62 +37,94 @@ impl Block {
     }
 }
 
-/// A target's state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    /// In normal use.
-    Healthy,
-    /// Used only when nothing better is left.
-    Degraded,
-}
-
-/// Something that an operator should hear.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Event {
-    /// Position of the target in its pool.
-    pub target: usize,
-    /// What changed.
-    pub change: Change,
-}
-
-/// A reading of one target for people and metrics.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct View {
-    /// Its state.
-    pub state: State,
-    /// Effective score in milliseconds.
-    pub score_ms: f64,
-    /// Strikes held against it.
-    pub strikes: f64,
-    /// Attempts that wait for their first token.
-    pub in_flight: u32,
-    /// How much longer it rests after a 429; zero when it does not.
-    pub limited: Duration,
-    /// Whether any [`Block`] is set.
-    pub blocked: bool,
-}
-
-/// What is known of one target. Shared between the pools of successive configurations.
+/// What is known of one target.
 #[derive(Debug, Default)]
+pub(super) struct Known {
+    pub(super) speed: Speed,
+    pub(super) health: Health,
+    pub(super) rest: Rest,
+    /// Answers over T in a row.
+    pub(super) over_run: u32,
+}
+
+/// One target. Shared between the pools of successive configurations.
+#[derive(Debug)]
 pub(super) struct TargetState {
     in_flight: AtomicU32,
+    late: AtomicU32,
     blocks: AtomicU8,
-    /// Mirrors of [`Learned`]: nanoseconds, or the bits of a float.
+    /// Mirrors of [`Known`]: nanoseconds, or the bits of a float. NaN: unknown.
     score_bits: AtomicU64,
-    score_until: AtomicU64,
+    score_at: AtomicU64,
+    base_bits: AtomicU64,
+    samples: AtomicU32,
+    /// 0: it is not degraded.
     degraded_until: AtomicU64,
+    /// 0: it is not recovering.
+    recovering_since: AtomicU64,
     limited_until: AtomicU64,
-    learned: Mutex<Learned>,
+    /// The last 2xx; 0: never.
+    answered_at: AtomicU64,
+    known: Mutex<Known>,
+}
+
+impl Default for TargetState {
+    fn default() -> Self {
+        let unknown = || AtomicU64::new(f64::NAN.to_bits());
+        Self {
+            in_flight: AtomicU32::default(),
+            late: AtomicU32::default(),
+            blocks: AtomicU8::default(),
+            score_bits: unknown(),
+            score_at: AtomicU64::default(),
+            base_bits: unknown(),
+            samples: AtomicU32::default(),
+            degraded_until: AtomicU64::default(),
+            recovering_since: AtomicU64::default(),
+            limited_until: AtomicU64::default(),
+            answered_at: AtomicU64::default(),
+            known: Mutex::default(),
+        }
+    }
 }
 
 impl TargetState {
     // ---- reads: atomics only
 
-    pub(super) fn score_ms(&self, settings: &Settings, now: Time) -> f64 {
-        if self.score_until.load(Relaxed) > now.nanos() {
-            f64::from_bits(self.score_bits.load(Relaxed))
+    /// What its first token costs now, in milliseconds. `unknown_ms` stands for what was never learned.
+    pub(super) fn score_ms(&self, settings: &Settings, unknown_ms: f64, now: Time) -> f64 {
+        let raw = f64::from_bits(self.score_bits.load(Relaxed));
+        if !raw.is_nan() && self.is_degraded(now) && settings.recover.flag_ttl.is_none() {
+            // Nothing but its probes and a good answer changes what is known of it.
+            return raw;
+        }
+        let at = Time::from_nanos(self.score_at.load(Relaxed));
+        let score = (!raw.is_nan()).then_some((raw, at));
+        score_eff(settings, (score, self.base_ms()), unknown_ms, now)
+    }
+
+    /// Its first token when all is well; `None` before the first sample.
+    pub(super) fn base_ms(&self) -> Option<f64> {
+        Some(f64::from_bits(self.base_bits.load(Relaxed))).filter(|base| !base.is_nan())
+    }
+
+    pub(super) fn samples(&self) -> u32 {
+        self.samples.load(Relaxed)
+    }
+
+    /// Score over base: 1 when all is well, or when nothing is known.
+    pub(super) fn ratio(&self, settings: &Settings, now: Time) -> f64 {
+        let Some(base) = self.base_ms() else { return 1.0 };
+        self.score_ms(settings, base, now) / base
+    }
+
+    pub(super) fn state(&self, now: Time) -> State {
+        if self.is_degraded(now) {
+            State::Degraded
+        } else if self.recovering_since.load(Relaxed) != 0 {
+            State::Recovering
         } else {
-            settings.default_score_ms
+            State::Healthy
         }
     }
 
@@ -101,39 +132,66 @@ impl TargetState {
         self.degraded_until.load(Relaxed) > now.nanos()
     }
 
+    /// Half or more of what waits there is late.
+    pub(super) fn is_suspect(&self) -> bool {
+        let in_flight = self.in_flight();
+        in_flight > 0 && self.late().saturating_mul(2) >= in_flight
+    }
+
     pub(super) fn is_blocked(&self) -> bool {
         self.blocks.load(Relaxed) != 0
+    }
+
+    pub(super) fn is_drained(&self) -> bool {
+        self.blocks.load(Relaxed) & Block::Drained.bit() != 0
     }
 
     pub(super) fn limited(&self, now: Time) -> Duration {
         Time::from_nanos(self.limited_until.load(Relaxed)).since(now)
     }
 
-    /// The share of its traffic that a target gets back after a 429: 1 when there was none lately.
+    /// Whether a request may go there at all: the rest is a matter of choice.
+    pub(super) fn is_open(&self, now: Time) -> bool {
+        !self.is_blocked() && self.limited(now).is_zero()
+    }
+
+    /// Whether it is out of use, or was limited until just now: what the guard of trips counts.
+    pub(super) fn is_out(&self, settings: &Settings, now: Time) -> bool {
+        let limited = self.limited_until.load(Relaxed);
+        let held = Time::from_nanos(limited) + settings.limit.out_hold;
+        self.is_degraded(now) || self.is_blocked() || (limited != 0 && now < held)
+    }
+
+    /// The share of its traffic that it gets back after a 429 or a recovery: 1 when there was none lately.
     pub(super) fn ramp(&self, settings: &Settings, now: Time) -> f64 {
-        let until = self.limited_until.load(Relaxed);
-        let since = now.since(Time::from_nanos(until));
-        if until == 0 || since >= settings.limit_ramp {
-            return 1.0;
-        }
-        0.1 + 0.9 * since.as_secs_f64() / settings.limit_ramp.as_secs_f64()
+        let since = |at: &AtomicU64, over: Duration| {
+            let at = at.load(Relaxed);
+            let since = now.since(Time::from_nanos(at));
+            if at == 0 || since >= over {
+                return 1.0;
+            }
+            0.1 + 0.9 * since.as_secs_f64() / over.as_secs_f64()
+        };
+        let limited = since(&self.limited_until, settings.limit.ramp);
+        limited.min(since(&self.recovering_since, settings.recover.ramp))
     }
 
     pub(super) fn in_flight(&self) -> u32 {
         self.in_flight.load(Relaxed)
     }
 
-    pub(super) fn view(&self, settings: &Settings, now: Time) -> View {
-        let strikes = self.with(|l| l.strikes(settings, now));
-        let state = if self.is_degraded(now) { State::Degraded } else { State::Healthy };
-        View {
-            state,
-            score_ms: self.score_ms(settings, now),
-            strikes,
-            in_flight: self.in_flight(),
-            limited: self.limited(now),
-            blocked: self.is_blocked(),
-        }
+    pub(super) fn late(&self) -> u32 {
+        self.late.load(Relaxed)
+    }
+
+    /// Whether it gave a good answer within `time`.
+    pub(super) fn answered_within(&self, time: Duration, now: Time) -> bool {
+        let at = self.answered_at.load(Relaxed);
+        at != 0 && now.since(Time::from_nanos(at)) <= time
+    }
+
+    pub(super) fn with<R>(&self, read: impl FnOnce(&Known) -> R) -> R {
+        read(&self.known.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     // ---- changes
@@ -147,6 +205,15 @@ impl TargetState {
         debug_assert!(before > 0, "a lease ended twice");
     }
 
+    pub(super) fn enter_late(&self) {
+        self.late.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn leave_late(&self) {
+        let before = self.late.fetch_sub(1, Relaxed);
+        debug_assert!(before > 0, "a lease was late twice");
+    }
+
     pub(super) fn block(&self, block: Block) {
         self.blocks.fetch_or(block.bit(), Relaxed);
     }
@@ -155,123 +222,36 @@ impl TargetState {
         self.blocks.fetch_and(!block.bit(), Relaxed);
     }
 
-    /// A first content token, `ttft` after a dispatch at `sent`.
-    pub(super) fn first_token(
-        &self,
-        settings: &Settings,
-        ttft: Duration,
-        sent: Time,
-    ) -> Option<Change> {
-        let now = sent + ttft;
-        self.change(|l| {
-            l.limit_run = 0;
-            l.observe(settings, millis(ttft), sent, now)
-        })
+    pub(super) fn answered(&self, now: Time) {
+        self.answered_at.fetch_max(now.nanos(), Relaxed);
     }
 
-    /// A 2xx answer whose speed says nothing (not streamed): forgives errors, teaches no latency.
-    pub(super) fn answered(&self) {
-        self.change(|l| {
-            l.limit_run = 0;
-            l.error_strikes = 0.0;
-            None
-        });
+    /// Changes what is known, and mirrors it.
+    pub(super) fn change<R>(&self, change: impl FnOnce(&mut Known) -> R) -> R {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = change(&mut known);
+        known.speed.check_invariants();
+        known.health.check_invariants();
+        self.mirror(&known);
+        result
     }
 
-    /// An attempt that was given up without a first token: its age is a lower bound of its TTFT. It moves the
-    /// score; a strike only when it was our own time-out, not the client's patience.
-    pub(super) fn outlasted(
-        &self,
-        settings: &Settings,
-        wait: GivenUp,
-        sent: Time,
-    ) -> Option<Change> {
-        match wait {
-            GivenUp::ByClient(age) => self.change(|l| {
-                l.at_least(settings, millis(age), sent + age);
-                None
-            }),
-            GivenUp::ByTimeout(age) => {
-                let slow_ms = millis(age).max(settings.trip_ms);
-                self.change(|l| l.observe(settings, slow_ms, sent, sent + age))
-            }
+    fn mirror(&self, known: &Known) {
+        let (score, at) = known.speed.raw_score().unwrap_or((f64::NAN, Time::ZERO));
+        self.score_bits.store(score.to_bits(), Relaxed);
+        self.score_at.store(at.nanos(), Relaxed);
+        let base = known.speed.base_ms().unwrap_or(f64::NAN);
+        self.base_bits.store(base.to_bits(), Relaxed);
+        self.samples.store(known.speed.samples(), Relaxed);
+        self.limited_until.store(known.rest.until.nanos(), Relaxed);
+        let (mut degraded, mut recovering) = (0, 0);
+        match known.health.state {
+            State::Healthy => {}
+            State::Degraded => degraded = known.health.degraded_until.nanos(),
+            // Zero means something else: a recovery at the very first moment counts as one just after.
+            State::Recovering => recovering = known.health.since.nanos().max(1),
         }
+        self.degraded_until.store(degraded, Relaxed);
+        self.recovering_since.store(recovering, Relaxed);
     }
-
-    /// An error before any content: a strike, never a latency.
-    pub(super) fn failed(&self, settings: &Settings, now: Time) -> Option<Change> {
-        self.change(|l| l.strike(settings, Strike::Error, now))
-    }
-
-    /// An answer broke off after its first content.
-    pub(super) fn broke_off(&self, settings: &Settings, now: Time) -> Option<Change> {
-        self.change(|l| l.strike(settings, Strike::BrokenOff, now))
-    }
-
-    /// A streamed answer came to its end.
-    pub(super) fn completed(&self) {
-        self.change(|l| {
-            l.broken_strikes = 0.0;
-            None
-        });
-    }
-
-    /// Takes back the strike of a request that failed everywhere: it is its own suspect.
-    pub(super) fn forgive_error(&self, settings: &Settings, now: Time) -> Option<Change> {
-        self.change(|l| l.forgive_error(settings, now))
-    }
-
-    /// A 429 to a request sent at `sent`: rest for what it asked, at least 1 s, doubling while no success
-    /// comes between. Those that were already on their way when the rest began are one refusal together.
-    pub(super) fn limit(
-        &self,
-        settings: &Settings,
-        asked: Option<Duration>,
-        (sent, now): (Time, Time),
-    ) -> Option<Change> {
-        self.change(|l| {
-            if sent >= l.limited_until {
-                l.limit_run = l.limit_run.saturating_add(1);
-            }
-            let least = Duration::from_secs(1_u64 << l.limit_run.saturating_sub(1).min(16));
-            let wait = asked.unwrap_or(settings.limit_default).max(least).min(settings.limit_max);
-            l.limited_until = l.limited_until.max(now + wait);
-            Some(Change::Limited(wait))
-        })
-    }
-
-    /// Reports the end of a flag whose time is over.
-    pub(super) fn tick(&self, now: Time) -> Option<Change> {
-        self.change(|l| {
-            let over = l.degraded && l.degraded_until <= now;
-            if over {
-                l.degraded = false;
-                l.recovered_at = now;
-            }
-            over.then_some(Change::Recovered)
-        })
-    }
-
-    fn with<R>(&self, read: impl FnOnce(&Learned) -> R) -> R {
-        read(&self.learned.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn change(&self, change: impl FnOnce(&mut Learned) -> Option<Change>) -> Option<Change> {
-        let mut learned = self.learned.lock().unwrap_or_else(PoisonError::into_inner);
-        let event = change(&mut learned);
-        learned.check_invariants();
-        self.score_bits.store(learned.score_ms.to_bits(), Relaxed);
-        self.score_until.store(learned.score_until.nanos(), Relaxed);
-        self.limited_until.store(learned.limited_until.nanos(), Relaxed);
-        let until = if learned.degraded { learned.degraded_until } else { Time::ZERO };
-        self.degraded_until.store(until.nanos(), Relaxed);
-        event
-    }
-}
-
-/// Who gave an attempt up, and after how long.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum GivenUp {
-    ByClient(Duration),
-    ByTimeout(Duration),
 }

@@ -33,11 +33,13 @@ impl Telemetry {
         let change = match event.change {
             Change::Degraded(Cause::Slow) => "degraded_slow",
             Change::Degraded(Cause::Errors) => "degraded_errors",
+            Change::Recovering => "recovering",
             Change::Recovered => "recovered",
             Change::Limited(_) => "limited",
         };
         match event.change {
             Change::Degraded(_) => tracing::warn!(model, backend, change, "target degraded"),
+            Change::Recovering => tracing::info!(model, backend, "target recovering"),
             Change::Recovered => tracing::info!(model, backend, "target recovered"),
             Change::Limited(wait) => {
                 tracing::info!(model, backend, wait_ms = millis(wait), "target limited");

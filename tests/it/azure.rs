@@ -23,7 +23,12 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 use std::time::Duration;
 
+mod in_stream;
+
 // ---- The body peek ----
+
+/// The members that may stand in a body once.
+const DECIDING: [&str; 4] = ["model", "stream", "store", "background"];
 
 /// Small documents in which the members that decide are common.
 fn json() -> impl Strategy<Value = Value> {
@@ -48,10 +53,14 @@ fn object() -> impl Strategy<Value = Value> {
 }
 
 fn key() -> impl Strategy<Value = String> {
-    const KNOWN: [&str; 8] = [
+    const KNOWN: [&str; 12] = [
         "model",
         "stream",
         "store",
+        "background",
+        "reasoning",
+        "reasoning_effort",
+        "effort",
         "stream_options",
         "include_usage",
         "usage",
@@ -62,7 +71,11 @@ fn key() -> impl Strategy<Value = String> {
 }
 
 fn text() -> impl Strategy<Value = String> {
-    prop_oneof!["[a-z\"\\\\\n\t{}\\[\\]:,/é😀]{0,20}", "[a-z ]{30,90}", Just("usage".to_owned())]
+    prop_oneof![
+        "[a-z\"\\\\\n\t{}\\[\\]:,/é😀]{0,20}",
+        "[a-z ]{30,90}",
+        select(&["usage", "high"][..]).prop_map(str::to_owned)
+    ]
 }
 
 /// A document with some bytes replaced, inserted or removed, by what matters in JSON.
@@ -90,6 +103,12 @@ fn check_against(body: &Value, found: &firstlight::azure::peek::Peek<'_>) {
     assert_eq!(body["model"].as_str(), found.model.as_deref());
     assert_eq!(body["stream"].as_bool().unwrap_or(false), found.stream);
     assert_eq!(body["store"].as_bool(), found.store);
+    assert_eq!(body["background"].as_bool(), found.background);
+    let efforts = [&body["reasoning_effort"], &body["reasoning"]["effort"]];
+    let labels = efforts.into_iter().filter_map(Value::as_str);
+    let labels: Vec<_> = labels.map(|word| if word == "high" { word } else { "other" }).collect();
+    assert_eq!(labels.is_empty(), found.effort.is_none());
+    assert!(found.effort.is_none_or(|effort| labels.contains(&effort.label())));
 }
 
 proptest! {
@@ -126,12 +145,12 @@ proptest! {
 
     #[test]
     fn a_second_member_that_decides_is_always_refused(
-        object in object(), key in select(&["model", "stream", "store"][..]), first in any::<bool>(),
+        object in object(), key in select(&DECIDING[..]), first in any::<bool>(),
     ) {
         let value = if key == "model" { Value::from("m") } else { Value::from(true) };
         let mut members = object;
         members[key] = value.clone();
-        for other in ["model", "stream", "store"] {
+        for other in DECIDING {
             if other != key { members[other] = Value::Null; }
         }
         let (escaped, rest) = key.split_at(1);
@@ -145,7 +164,7 @@ proptest! {
     #[test]
     fn only_the_model_changes(object in object(), old in text(), new in text()) {
         let mut object = object;
-        for key in ["stream", "store"] { object[key] = Value::Null; }
+        for key in DECIDING { object[key] = Value::Null; }
         object["model"] = Value::from(old);
         let body = bytes::Bytes::from(object.to_string());
         let changed = with_model(&body, peek(&body).unwrap().model_span.unwrap(), &new);
@@ -242,6 +261,7 @@ proptest! {
         let text = events_of(events);
         let (seen, first_token_end, usage, _) = watch(&cut(text.as_bytes(), &cuts));
         prop_assert!(seen.first_token && seen.done && seen.error.is_none());
+        prop_assert_eq!(usize::try_from(seen.content_events), Ok(tokens));
         prop_assert_eq!(first_token_end, text.find(TOKEN).map(|at| at + TOKEN.len() + 2));
         let expected = Usage { prompt: Some(11), completion: Some(7), cached: Some(3), reasoning: None };
         prop_assert_eq!(usage, Some(expected));
@@ -348,6 +368,16 @@ fn waiting_for_the_first_token_costs_no_allocation() {
     text.as_bytes().chunks(7).for_each(|chunk| assert!(!scanner.scan(chunk).first_token));
     let before = allocations::of_this_thread();
     text.as_bytes().chunks(7).for_each(|chunk| assert!(!scanner.scan(chunk).first_token));
+    assert_eq!(allocations::of_this_thread() - before, 0);
+}
+
+#[test]
+fn a_peek_costs_no_allocation() {
+    let body = br#"{"model":"gpt-4o","stream":true,"stream_options":{"include_usage":true},"store":false,
+        "background":false,"reasoning_effort":"low","reasoning":{"effort":"high"},
+        "messages":[{"content":[{"type":"text","text":"Hi \n"},{"type":"image_url","image_url":{"url":"data:image/png;base64,AA=="}}]}]}"#;
+    let before = allocations::of_this_thread();
+    assert!(peek(body).is_ok());
     assert_eq!(allocations::of_this_thread() - before, 0);
 }
 

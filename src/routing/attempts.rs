@@ -1,0 +1,273 @@
+//! One client's request: what it has tried, and what it may still try.
+//!
+//! Both the proxy and the simulator ask this object, so that what is simulated is what runs. It decides; who
+//! sends and waits is the caller.
+//!
+//! - At most `max_attempts` primaries and retries, and one attempt more in all, with hedges.
+//! - An attempt that fails while another is open only ends itself; a retry starts when none is open.
+//! - A retry asks the budget, unless the backend did no work (429, no connection) or the request leaves a
+//!   degraded target for a healthy one.
+//! - A request that failed on several targets and succeeded on none is its own suspect: they are forgiven.
+
+use crate::rng::Rng;
+use crate::routing::lease::{Ask, Timing};
+use crate::routing::outcome::Event;
+use crate::routing::pick::{NoTarget, Picked, Used, Why};
+use crate::routing::pool::Pool;
+use crate::time::Time;
+
+/// What a request may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Primaries and retries together; at least 1.
+    pub max_attempts: u32,
+    /// What may be sent twice.
+    pub repeat: Repeat,
+    /// The one target that the client asked for, and may.
+    pub only: Option<usize>,
+}
+
+/// What may be sent twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repeat {
+    /// Nothing is left behind by an attempt: it may be retried and hedged.
+    Anytime,
+    /// It may be sent again only if the backend did no work on it: no hedge, no retry after an error.
+    OnlyUntouched,
+}
+
+/// How an attempt failed, as far as trying elsewhere goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failed {
+    /// No connection.
+    Connect,
+    /// 429.
+    Limited,
+    /// 401, 403, or the deployment is not there: the backend did not look at the request.
+    Refused,
+    /// 5xx, a broken connection, an error event or an end before content.
+    Error,
+    /// No first token in time.
+    TimedOut,
+}
+
+impl Failed {
+    /// Whether the backend did no work on it.
+    const fn is_untouched(self) -> bool {
+        matches!(self, Self::Connect | Self::Limited | Self::Refused)
+    }
+
+    /// Whether it is blamed on the target.
+    const fn is_error(self) -> bool {
+        matches!(self, Self::Connect | Self::Error)
+    }
+
+    /// Whether the retry costs nobody anything.
+    const fn is_free(self) -> bool {
+        matches!(self, Self::Connect | Self::Limited)
+    }
+}
+
+/// What follows a failed attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Another attempt is still open.
+    Wait,
+    /// Pick again.
+    Retry,
+    /// It is over.
+    GiveUp(Denied),
+}
+
+/// Why there is no further attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denied {
+    /// The number of attempts is used up.
+    Attempts,
+    /// No target is left.
+    Targets,
+    /// The retry budget is spent.
+    Budget,
+    /// What happened is not repeated.
+    Kind,
+}
+
+/// Why a late attempt is not raced by another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoHedge {
+    /// Hedging is off, or this request may not be sent twice.
+    NotAllowed,
+    /// It has as many attempts as it may have.
+    Attempts,
+    /// The prompt is too long.
+    Prompt,
+    /// The whole pool is slow.
+    Congested,
+    /// No healthy target is left.
+    Target,
+    /// The token budget is spent.
+    Budget,
+}
+
+impl NoHedge {
+    /// The word for metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NotAllowed => "not_allowed",
+            Self::Attempts => "attempts",
+            Self::Prompt => "prompt",
+            Self::Congested => "congested",
+            Self::Target => "target",
+            Self::Budget => "budget",
+        }
+    }
+}
+
+/// The attempts of one request.
+#[derive(Debug)]
+pub struct Attempts {
+    ask: Ask,
+    limits: Limits,
+    used: Used,
+    /// Primaries and retries that were started.
+    started: u32,
+    hedges: u32,
+    open: u32,
+    failed_on: Used,
+}
+
+impl Attempts {
+    /// Nothing tried yet.
+    pub fn new(ask: Ask, limits: Limits) -> Self {
+        let (used, failed_on) = Default::default();
+        Self { ask, limits, used, started: 0, hedges: 0, open: 0, failed_on }
+    }
+
+    /// What the request is.
+    pub fn ask(&self) -> Ask {
+        self.ask
+    }
+
+    /// Attempts that were started, hedges among them.
+    pub fn started(&self) -> u32 {
+        self.started + self.hedges
+    }
+
+    /// Attempts that are open.
+    pub fn open(&self) -> u32 {
+        self.open
+    }
+
+    /// The target of the first attempt, and of each retry. It counts as open from now on.
+    pub fn next(&mut self, pool: &Pool, now: Time, rng: &mut Rng) -> Result<Picked, NoTarget> {
+        let picked = match self.limits.only {
+            Some(_) if self.started > 0 => return Err(NoTarget::AllUsed),
+            Some(target) => Picked { target, why: Why::Asked },
+            None => pool.pick(&self.used, now, rng)?,
+        };
+        self.start(picked.target)?;
+        self.started += 1;
+        Ok(picked)
+    }
+
+    /// The target of a hedge, whose cost is taken from the budget. It counts as open from now on.
+    pub fn hedge(&mut self, pool: &Pool, now: Time, rng: &mut Rng) -> Result<Picked, NoHedge> {
+        let hedge = &pool.settings().hedge;
+        let most = if self.ask.timing == Timing::Untimed { 1 } else { hedge.max_per_request };
+        let allowed =
+            hedge.enabled && self.limits.only.is_none() && self.limits.repeat == Repeat::Anytime;
+        if !allowed {
+            return Err(NoHedge::NotAllowed);
+        }
+        if self.hedges >= most || self.started() > self.limits.max_attempts {
+            return Err(NoHedge::Attempts);
+        }
+        if self.ask.prompt_tokens > hedge.max_prompt_tokens {
+            return Err(NoHedge::Prompt);
+        }
+        if pool.fleet().load().is_congested() {
+            return Err(NoHedge::Congested);
+        }
+        let target = pool.pick_hedge(&self.used, now, rng).ok_or(NoHedge::Target)?;
+        if !pool.shared().hedges.take(self.ask.prompt_tokens) {
+            return Err(NoHedge::Budget);
+        }
+        self.start(target).map_err(|_| NoHedge::Attempts)?;
+        self.hedges += 1;
+        Ok(Picked { target, why: Why::Hedge })
+    }
+
+    /// Whether this request could go elsewhere if what is open now came to nothing: if not, there is no use
+    /// in holding anything back.
+    pub fn could_go_elsewhere(&self, pool: &Pool, now: Time) -> bool {
+        self.open > 1
+            || (self.limits.only.is_none()
+                && self.limits.repeat == Repeat::Anytime
+                && self.started < self.limits.max_attempts
+                && pool.can_pick(&self.used, now))
+    }
+
+    /// An open attempt failed on `target`. Takes the retry from the budget if there is to be one; also gives
+    /// what changed for targets that are forgiven.
+    pub fn failed(
+        &mut self,
+        pool: &Pool,
+        target: usize,
+        how: Failed,
+        now: Time,
+    ) -> (Next, Vec<Event>) {
+        self.closed();
+        if how.is_error() {
+            // No room: that many failures are enough to know.
+            let _room = self.failed_on.add(target);
+        }
+        if self.open > 0 {
+            return (Next::Wait, Vec::new());
+        }
+        match self.may_retry(pool, target, how, now) {
+            Ok(()) => (Next::Retry, Vec::new()),
+            Err(denied) => (Next::GiveUp(denied), self.forgive(pool, now)),
+        }
+    }
+
+    /// An open attempt ended in another way: it won, or it was dropped.
+    pub fn closed(&mut self) {
+        debug_assert!(self.open > 0, "an attempt ended that was not open");
+        self.open = self.open.saturating_sub(1);
+    }
+
+    fn may_retry(&self, pool: &Pool, target: usize, how: Failed, now: Time) -> Result<(), Denied> {
+        if self.limits.repeat == Repeat::OnlyUntouched && !how.is_untouched() {
+            return Err(Denied::Kind);
+        }
+        if self.started >= self.limits.max_attempts || self.limits.only.is_some() {
+            return Err(Denied::Attempts);
+        }
+        if !pool.can_pick(&self.used, now) {
+            return Err(Denied::Targets);
+        }
+        let free = how.is_free() || pool.is_rescue(target, &self.used, now);
+        if !free && !pool.retries().take(now) {
+            return Err(Denied::Budget);
+        }
+        Ok(())
+    }
+
+    /// Nobody could serve it: more likely its own fault than that of all of them. Had one succeeded, the
+    /// others would keep their strikes.
+    fn forgive(&self, pool: &Pool, now: Time) -> Vec<Event> {
+        let failed_on = self.failed_on.iter();
+        if failed_on.len() < 2 {
+            return Vec::new();
+        }
+        failed_on.filter_map(|target| pool.forgive_error(target, now)).collect()
+    }
+
+    fn start(&mut self, target: usize) -> Result<(), NoTarget> {
+        if !self.used.add(target) {
+            return Err(NoTarget::AllUsed);
+        }
+        self.open += 1;
+        Ok(())
+    }
+}

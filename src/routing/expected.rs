@@ -1,0 +1,63 @@
+//! When an answer is due: computed once at dispatch and kept in the lease.
+//!
+//! `expected = shape x max(min(base, 3 x fleet_base), fleet_now)`: a target's own normal, but no less than
+//! what the fleet takes now (when all are slow, none is late) and no more than three times what is normal
+//! in the fleet (a target that was always bad is bad). `D = late_mult x expected` is when an answer is late;
+//! `T = trip_factor x D`.
+
+use crate::routing::fleet::Fleet;
+use crate::routing::norm::Norm;
+use crate::routing::settings::Settings;
+use crate::routing::size::Size;
+use crate::routing::target::TargetState;
+use std::time::Duration;
+
+/// D while too little is known, milliseconds.
+const COLD_LATE_MS: f64 = 4000.0;
+
+/// What an attempt is measured by.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Expected {
+    pub(super) size: Size,
+    /// The factor of its prompt's size.
+    pub(super) shape: f64,
+    /// The expected TTFT, milliseconds.
+    pub(super) ms: f64,
+    /// D and T, from dispatch.
+    pub(super) late: Duration,
+    pub(super) trip: Duration,
+    /// Too little is known: D and T are fixed numbers, and `ms` is not to be tested against.
+    pub(super) cold: bool,
+}
+
+impl Expected {
+    pub(super) fn of(
+        settings: &Settings,
+        norm: &Norm,
+        fleet: &Fleet,
+        target: &TargetState,
+        size: Size,
+    ) -> Self {
+        let shape = norm.shape(size);
+        let unknown = fleet.unknown_ms(settings);
+        let own = target.base_ms().filter(|_| target.samples() >= settings.baseline.min_samples);
+        let cap = fleet.base_ms.map_or(f64::INFINITY, |ms| ms * settings.baseline.cap_ratio);
+        let normal = own.unwrap_or(unknown).min(cap);
+        let ms = shape * normal.max(fleet.now_ms.unwrap_or(0.0));
+        let cold = norm.is_cold(size, &settings.baseline);
+        let (late_ms, trip_ms) = if cold {
+            (COLD_LATE_MS.min(settings.detect.trip_ms), settings.detect.trip_ms)
+        } else {
+            let late = norm.late_mult() * ms;
+            (late, late * settings.detect.trip_factor)
+        };
+        let span = |ms: f64| Duration::try_from_secs_f64(ms / 1000.0).unwrap_or(Duration::MAX);
+        Self { size, shape, ms, late: span(late_ms), trip: span(trip_ms), cold }
+    }
+
+    /// Whether a first token after so many milliseconds is good: `ratio` times the expected one, or
+    /// `clear_ms` while too little is known.
+    pub(super) fn is_good(&self, ttft_ms: f64, ratio: f64, clear_ms: f64) -> bool {
+        if self.cold { ttft_ms < clear_ms } else { ttft_ms < ratio * self.ms }
+    }
+}

@@ -1,0 +1,200 @@
+//! What is normal for a model, whichever target answers: how TTFT grows with the prompt, and how far an
+//! answer may lie above what is expected before it is late. Plain values.
+//!
+//! *Shape*: the factor on TTFT for a prompt size; 1 for the reference size, which is never moved, so that the
+//! targets' bases mean the same for all. `ln_shape += e x clamp(ln ttft - ln_base - ln_shape, -0.7, 0.7)`.
+//!
+//! *Late multiple*: D is this many times the expected TTFT. It moves up a little when an answer is late and
+//! down a very little when it is not, and settles where one answer in fifty is late (p98), whatever the
+//! distribution.
+
+use crate::routing::settings::{Baseline, Bounds, Detect, Settings};
+use crate::routing::size::{SIZES, Size};
+
+/// The most that one sample counts, as a logarithm.
+const MAX_SURPRISE: f64 = 0.7;
+/// How fast the late multiple moves.
+const LATE_STEP: f64 = 0.02;
+/// Samples after which the shape moves at its slowest.
+const SHAPE_SETTLED: u32 = 200;
+
+/// What is normal for one model.
+#[derive(Clone, Debug)]
+pub(super) struct Norm {
+    ln_shape: [f64; SIZES],
+    counts: [u32; SIZES],
+    samples: u32,
+    late_mult: f64,
+    /// Logarithm of the typical time of a whole answer that is not streamed.
+    ln_total: f64,
+    totals: u32,
+}
+
+impl Norm {
+    pub(super) fn new(late_mult: Bounds) -> Self {
+        let mut ln_shape = [0.0; SIZES];
+        for (slot, size) in ln_shape.iter_mut().zip(Size::all()) {
+            *slot = size.prior().ln();
+        }
+        Self {
+            ln_shape,
+            counts: [0; SIZES],
+            samples: 0,
+            late_mult: late_mult.start,
+            ln_total: 0.0,
+            totals: 0,
+        }
+    }
+
+    /// The factor on TTFT for a prompt of that size.
+    pub(super) fn shape(&self, size: Size) -> f64 {
+        self.ln_shape.get(size.index()).map_or(1.0, |ln| ln.exp())
+    }
+
+    pub(super) fn late_mult(&self) -> f64 {
+        self.late_mult
+    }
+
+    /// Whether too little is known to expect anything of a prompt of that size.
+    pub(super) fn is_cold(&self, size: Size, baseline: &Baseline) -> bool {
+        let count = self.counts.get(size.index()).copied().unwrap_or(0);
+        self.is_young(baseline) || count < baseline.warm_samples
+    }
+
+    /// Whether too little is known of the model as a whole.
+    pub(super) fn is_young(&self, baseline: &Baseline) -> bool {
+        self.samples < baseline.warm_samples
+    }
+
+    /// Learns how TTFT depends on the prompt from one answer of normal times.
+    pub(super) fn learn_shape(&mut self, size: Size, ttft_ms: f64, ln_base: f64) {
+        self.samples = self.samples.saturating_add(1);
+        let slots = self.ln_shape.get_mut(size.index()).zip(self.counts.get_mut(size.index()));
+        let Some((ln_shape, count)) = slots else { return };
+        let floor = if *count < SHAPE_SETTLED { 0.005 } else { 0.001 };
+        let step = (1.0 / (f64::from(*count) + 3.0)).max(floor);
+        *count = count.saturating_add(1);
+        if size != Size::REFERENCE {
+            let surprise = ttft_ms.max(0.01).ln() - ln_base - *ln_shape;
+            *ln_shape += step * surprise.clamp(-MAX_SURPRISE, MAX_SURPRISE);
+        }
+    }
+
+    /// Learns from whether one answer was late.
+    pub(super) fn learn_late(&mut self, detect: &Detect, lateness: Lateness) {
+        let push = match lateness {
+            Lateness::Late => detect.late_quantile,
+            Lateness::InTime => detect.late_quantile - 1.0,
+        };
+        let bounds = detect.late_mult;
+        self.late_mult = (self.late_mult + LATE_STEP * push).clamp(bounds.min, bounds.max);
+    }
+
+    /// Learns from the time of a whole answer that was not streamed.
+    pub(super) fn learn_total(&mut self, total_ms: f64) {
+        let ln_sample = total_ms.max(0.01).ln();
+        self.totals = self.totals.saturating_add(1);
+        if self.totals == 1 {
+            self.ln_total = ln_sample;
+        }
+        let step = (1.0 / f64::from(self.totals)).max(LATE_STEP);
+        self.ln_total += step * (ln_sample - self.ln_total).clamp(-MAX_SURPRISE, MAX_SURPRISE);
+    }
+
+    /// The typical time of a whole answer that is not streamed; `None` while too few were seen.
+    pub(super) fn total_ms(&self, settings: &Settings) -> Option<f64> {
+        (self.totals >= settings.baseline.warm_samples).then(|| self.ln_total.exp())
+    }
+
+    pub(super) fn check_invariants(&self, detect: &Detect) {
+        let Bounds { min, max, .. } = detect.late_mult;
+        debug_assert!((min..=max).contains(&self.late_mult), "late_mult {}", self.late_mult);
+        debug_assert!(self.ln_shape.iter().all(|ln| ln.is_finite()), "{:?}", self.ln_shape);
+        let reference = self.ln_shape.get(Size::REFERENCE.index());
+        debug_assert!(reference.is_some_and(|ln| ln.abs() < 1e-12), "the reference moved");
+    }
+}
+
+/// Whether an answer came before its D.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lateness {
+    Late,
+    InTime,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::Rng;
+    use proptest::prelude::*;
+
+    fn norm() -> (Norm, Settings) {
+        let settings = Settings::lookout();
+        (Norm::new(settings.detect.late_mult), settings)
+    }
+
+    #[test]
+    fn the_shape_finds_a_dependence_that_is_not_the_prior() {
+        let (mut norm, settings) = norm();
+        let mut rng = Rng::from_seed(1);
+        let long = Size::of(40_000);
+        for _ in 0..500 {
+            norm.learn_shape(long, rng.lognormal(9_000.0, 0.3), 1000.0_f64.ln());
+            norm.learn_shape(Size::REFERENCE, rng.lognormal(3_000.0, 0.3), 1000.0_f64.ln());
+        }
+        assert!((8.0..10.0).contains(&norm.shape(long)), "{}", norm.shape(long));
+        assert!((norm.shape(Size::REFERENCE) - 1.0).abs() < 1e-12);
+        assert!(!norm.is_cold(long, &settings.baseline));
+        assert!(norm.is_cold(Size::of(10), &settings.baseline), "none of that size was seen");
+    }
+
+    #[test]
+    fn a_model_is_cold_until_it_and_the_size_have_their_samples() {
+        let (mut norm, settings) = norm();
+        let size = Size::of(3_000);
+        for _ in 0..19 {
+            norm.learn_shape(size, 1000.0, 1000.0_f64.ln());
+        }
+        assert!(norm.is_cold(size, &settings.baseline) && norm.is_young(&settings.baseline));
+        norm.learn_shape(size, 1000.0, 1000.0_f64.ln());
+        assert!(!norm.is_cold(size, &settings.baseline) && !norm.is_young(&settings.baseline));
+    }
+
+    #[test]
+    fn the_typical_total_is_near_the_median_and_unknown_at_first() {
+        let (mut norm, settings) = norm();
+        let mut rng = Rng::from_seed(2);
+        for n in 0..2000_u32 {
+            assert_eq!(norm.total_ms(&settings).is_none(), n < 20);
+            norm.learn_total(rng.lognormal(6_000.0, 0.5));
+        }
+        let total = norm.total_ms(&settings).unwrap();
+        assert!((5_200.0..6_900.0).contains(&total), "{total}");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(32) })]
+
+        /// Whatever the spread: about one answer in fifty is late once it has settled.
+        #[test]
+        fn the_late_multiple_settles_at_its_quantile(sigma in 0.25..0.6_f64, seed in 0..1000_u64) {
+            let (mut norm, settings) = norm();
+            let mut rng = Rng::from_seed(seed);
+            let mut late = 0_u32;
+            for n in 0..40_000 {
+                let lateness = if rng.lognormal(1.0, sigma) > norm.late_mult() {
+                    late += u32::from(n >= 10_000);
+                    Lateness::Late
+                } else {
+                    Lateness::InTime
+                };
+                norm.learn_late(&settings.detect, lateness);
+                norm.check_invariants(&settings.detect);
+            }
+            // Bounded by 1.6 from below: narrow distributions have fewer late answers than the quantile says.
+            let share = f64::from(late) / 30_000.0;
+            prop_assert!(share < 0.028, "{share}");
+            prop_assert!(share > 0.012 || norm.late_mult() < 1.75, "{share} {}", norm.late_mult());
+        }
+    }
+}

@@ -1,0 +1,358 @@
+//! What the end of an attempt, or a deadline that passed, teaches about its target.
+
+use crate::routing::expected::Expected;
+use crate::routing::fleet::CONGESTED;
+use crate::routing::guard::{Known as Certainty, Seen, may_trip};
+use crate::routing::health::{Cause, Change, State};
+use crate::routing::lease::{Overdue, Slot, Stage};
+use crate::routing::norm::Lateness;
+use crate::routing::pool::{Pool, Target};
+use crate::routing::settings::Mode;
+use crate::routing::speed::score_eff;
+use crate::routing::strikes::Strike;
+use crate::routing::target::Known;
+use crate::time::Time;
+use crate::time::millis;
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+/// So many answers over T in a row are the new normal, if nobody is better.
+const REBASE_RUN: u32 = 50;
+/// A target is better if its score over base is lower by this factor.
+const BETTER: f64 = 1.25;
+/// A degraded target keeps a score of at least so many times its base.
+const DEGRADED_RATIO: f64 = 4.0;
+
+/// Something that an operator should hear.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Position of the target in its pool.
+    pub target: usize,
+    /// What changed.
+    pub change: Change,
+}
+
+impl Pool {
+    /// The first content token came.
+    pub(super) fn first_token(&self, slot: &Slot, now: Time) -> Option<Event> {
+        let ttft = now.since(slot.sent);
+        match self.settings().detect.mode {
+            Mode::Absolute => self.timed(slot.target, ttft, (slot.sent, now)),
+            Mode::Relative => self.answer_came(slot, millis(ttft), now),
+        }
+    }
+
+    /// Absolute mode: an answer, or the lower bound of one, judged by fixed times.
+    fn timed(&self, target: usize, ttft: Duration, (sent, now): (Time, Time)) -> Option<Event> {
+        let settings = self.settings();
+        let state = &self.targets().get(target)?.state;
+        let ttft_ms = millis(ttft);
+        state.answered(now);
+        let (change, due) = state.change(|known| {
+            known.rest.answered();
+            known.health.strikes.good_outcome();
+            self.move_score(known, ttft_ms, now);
+            if ttft_ms >= settings.detect.trip_ms {
+                // What was sent before the recovery tells of the time before it.
+                let news = sent >= known.health.renewed_at;
+                let weight = settings.detect.strike_trip;
+                (None, news && known.health.strike(settings, Strike::Slow, weight, now))
+            } else if ttft_ms < settings.detect.clear_ms {
+                known.health.strikes.credit(settings.detect.good_credit);
+                let back = known.health.state == State::Degraded;
+                if back {
+                    // The old score tells of the bad time: lowest score wins would keep the target out.
+                    known.speed.set_score(ttft_ms, now);
+                }
+                (back.then(|| known.health.recover(settings, now)), false)
+            } else {
+                (None, false)
+            }
+        });
+        let change = change.map(|change| Event { target, change });
+        change.or_else(|| due.then(|| self.try_trip(target, Cause::Slow, now)).flatten())
+    }
+
+    /// Relative mode: an answer, judged by what was expected.
+    fn answer_came(&self, slot: &Slot, ttft_ms: f64, now: Time) -> Option<Event> {
+        let settings = self.settings();
+        let Target { state, .. } = self.targets().get(slot.target)?;
+        let expected = &slot.expected;
+        let fleet = self.fleet().load();
+        let sample = ttft_ms / expected.shape;
+        let in_time = now.since(slot.sent) < expected.trip;
+        let nobody_better = state.ratio(settings, now) <= fleet.best_ratio * BETTER;
+        state.answered(now);
+        let (change, ln_base) = state.change(|known| {
+            known.rest.answered();
+            known.health.strikes.good_outcome();
+            self.move_score(known, sample, now);
+            if expected.is_good(ttft_ms, settings.detect.good_ratio, settings.detect.clear_ms) {
+                known.health.strikes.credit(settings.detect.good_credit);
+            }
+            known.over_run = if in_time { 0 } else { known.over_run.saturating_add(1) };
+            if known.over_run == REBASE_RUN && nobody_better {
+                self.shared().counters.rebased.fetch_add(1, Relaxed);
+            }
+            let usual = in_time && fleet.ratio <= CONGESTED;
+            let new_normal = fleet.new_normal || (known.over_run >= REBASE_RUN && nobody_better);
+            let learns = expected.cold || usual || new_normal;
+            if learns {
+                known.speed.learn_base(sample, fleet.base_ms, settings.baseline.tau, now);
+            }
+            // One that was sent before the trip tells of the time before it.
+            let counts = known.health.state == State::Degraded && slot.sent >= known.health.since;
+            let good = counts && self.is_good_probe(slot, ttft_ms);
+            let change = if good { self.probe_ok(known, now) } else { None };
+            (change, learns.then(|| known.speed.ln_base()))
+        });
+        self.shared().with_norm(|norm| {
+            if let Some(ln_base) = ln_base {
+                norm.learn_shape(expected.size, ttft_ms, ln_base);
+            }
+            if !expected.cold {
+                let late = now.since(slot.sent) > expected.late;
+                let lateness = if late { Lateness::Late } else { Lateness::InTime };
+                norm.learn_late(&settings.detect, lateness);
+            }
+            norm.check_invariants(&settings.detect);
+        });
+        self.changed(slot.target, change, now)
+    }
+
+    fn is_good_probe(&self, slot: &Slot, ttft_ms: f64) -> bool {
+        let settings = self.settings();
+        slot.expected.is_good(ttft_ms, settings.recover.clear_ratio, settings.detect.clear_ms)
+    }
+
+    /// A good probe, or what counts as one. Coming back, a target is as fast as it normally is.
+    pub(super) fn probe_ok(&self, known: &mut Known, now: Time) -> Option<Change> {
+        let change = known.health.probe_ok(self.settings(), now)?;
+        if let Some(base) = known.speed.base_ms() {
+            known.speed.set_score(base, now);
+        }
+        Some(change)
+    }
+
+    fn move_score(&self, known: &mut Known, sample_ms: f64, now: Time) {
+        let before = self.known_score(known, now);
+        known.speed.move_score(self.settings().ema_alpha, sample_ms, before, now);
+    }
+
+    fn known_score(&self, known: &Known, now: Time) -> f64 {
+        let raw = known.speed.raw_score();
+        let degraded = known.health.state == State::Degraded;
+        match raw {
+            Some((score, _)) if degraded && self.settings().recover.flag_ttl.is_none() => score,
+            _ => {
+                let unknown = self.fleet().load().unknown_ms(self.settings());
+                score_eff(self.settings(), (raw, known.speed.base_ms()), unknown, now)
+            }
+        }
+    }
+
+    /// A deadline passed.
+    pub(super) fn overdue(&self, slot: &Slot, stage: Stage, now: Time) -> Overdue {
+        let detect = &self.settings().detect;
+        let Some(Target { state, .. }) = self.targets().get(slot.target) else {
+            return Overdue::default();
+        };
+        let mut overdue = Overdue {
+            event: None,
+            hedge: matches!(stage, Stage::Late | Stage::Double),
+            confirm: false,
+        };
+        if detect.mode == Mode::Absolute {
+            return overdue;
+        }
+        let suspect = state.is_suspect();
+        let weight = match stage {
+            Stage::Late if suspect => detect.strike_late,
+            Stage::Late | Stage::None => 0.0,
+            Stage::Trip => detect.strike_trip,
+            Stage::Double => detect.strike_double,
+        };
+        overdue.confirm = stage == Stage::Late
+            && suspect
+            && state.change(|known| known.health.take_confirm(self.settings(), now));
+        overdue.event = self.strike(slot, Strike::Slow, weight, now);
+        overdue
+    }
+
+    /// When an answer that is not streamed is late: at D, or at half more than they usually take.
+    pub(super) fn total_late(&self, expected: &Expected) -> Duration {
+        let settings = self.settings();
+        let usual = self.shared().with_norm(|norm| norm.total_ms(settings));
+        let known = usual.and_then(|ms| Duration::try_from_secs_f64(1.5 * ms / 1000.0).ok());
+        known.map_or(settings.hedge.non_stream_deadline, |late| late.max(expected.late))
+    }
+
+    /// An attempt was given up by our own time-out.
+    pub(super) fn outlasted(&self, slot: &Slot, now: Time) -> Option<Event> {
+        match self.settings().detect.mode {
+            Mode::Absolute => {
+                let trip = Duration::try_from_secs_f64(self.settings().detect.trip_ms / 1000.0);
+                let age = now.since(slot.sent).max(trip.unwrap_or_default());
+                self.timed(slot.target, age, (slot.sent, now))
+            }
+            Mode::Relative => {
+                self.cancelled(slot, now);
+                None
+            }
+        }
+    }
+
+    /// An attempt ended before its first token, for no fault of the target: its age is a lower bound.
+    pub(super) fn cancelled(&self, slot: &Slot, now: Time) {
+        let settings = self.settings();
+        let Some(Target { state, .. }) = self.targets().get(slot.target) else { return };
+        let expected = &slot.expected;
+        let age = now.since(slot.sent);
+        let (counts, bound_ms) = match settings.detect.mode {
+            Mode::Absolute => (millis(age) >= settings.detect.trip_ms, millis(age)),
+            Mode::Relative => (age > expected.late, millis(age) / expected.shape),
+        };
+        if !counts {
+            return;
+        }
+        state.change(|known| {
+            if bound_ms > self.known_score(known, now) {
+                self.move_score(known, bound_ms, now);
+            }
+        });
+        if !expected.cold {
+            self.shared().with_norm(|norm| norm.learn_late(&settings.detect, Lateness::Late));
+        }
+    }
+
+    /// An error before any content: a strike, never a latency.
+    pub(super) fn failed(&self, slot: &Slot, now: Time) -> Option<Event> {
+        let strike = Strike::Error(slot.ask.request);
+        self.strike(slot, strike, self.settings().detect.strike_error, now)
+    }
+
+    /// A good answer whose speed says nothing.
+    pub(super) fn answered(&self, slot: &Slot, now: Time) {
+        let Some(Target { state, .. }) = self.targets().get(slot.target) else { return };
+        state.answered(now);
+        state.change(|known| {
+            known.rest.answered();
+            known.health.strikes.good_outcome();
+            known.health.strikes.void_errors();
+        });
+        self.shared().with_norm(|norm| norm.learn_total(millis(now.since(slot.sent))));
+    }
+
+    /// A 429 to what was sent at `sent`.
+    pub(super) fn limited(
+        &self,
+        target: usize,
+        asked: Option<Duration>,
+        (sent, now): (Time, Time),
+    ) -> Event {
+        let take = |t: &Target| {
+            t.state.change(|known| {
+                let wait = known.rest.take(&self.settings().limit, asked, (sent, now));
+                known.health.probe_later(known.rest.until);
+                wait
+            })
+        };
+        let wait = self.targets().get(target).map(take).unwrap_or_default();
+        Event { target, change: Change::Limited(wait) }
+    }
+
+    /// A streamed answer to that request broke off after its first content, whose lease had ended well.
+    pub fn broke_off(&self, target: usize, request: u64, now: Time) -> Option<Event> {
+        let settings = self.settings();
+        let state = &self.targets().get(target)?.state;
+        let strike = Strike::BrokenOff(request);
+        let weight = settings.detect.strike_error;
+        let due = state.change(|known| known.health.strike(settings, strike, weight, now));
+        due.then(|| self.try_trip(target, Cause::Errors, now)).flatten()
+    }
+
+    /// A streamed answer came to its end: the strikes for those that broke off are forgiven.
+    pub fn completed(&self, target: usize) {
+        if let Some(Target { state, .. }) = self.targets().get(target) {
+            state.change(|known| known.health.strikes.void_broken());
+        }
+    }
+
+    /// A request failed on several targets and succeeded on none: it is its own suspect, and this target is
+    /// not blamed for it.
+    pub fn forgive_error(&self, target: usize, now: Time) -> Option<Event> {
+        let state = &self.targets().get(target)?.state;
+        let change = state.change(|known| known.health.forgive_error(self.settings(), now));
+        self.changed(target, change, now)
+    }
+
+    /// Adds a strike, and trips the target if that is enough and the guards hold.
+    pub(super) fn strike(
+        &self,
+        slot: &Slot,
+        strike: Strike,
+        weight: f64,
+        now: Time,
+    ) -> Option<Event> {
+        let settings = self.settings();
+        let state = &self.targets().get(slot.target)?.state;
+        let due = state.change(|known| {
+            // What was sent before the recovery tells of the time before it.
+            slot.sent >= known.health.renewed_at
+                && known.health.strike(settings, strike, weight, now)
+        });
+        let cause = match strike {
+            Strike::Slow => Cause::Slow,
+            Strike::Error(_) | Strike::BrokenOff(_) => Cause::Errors,
+        };
+        due.then(|| self.try_trip(slot.target, cause, now)).flatten()
+    }
+
+    /// Takes a target out if its strikes are enough and the others allow it.
+    fn try_trip(&self, target: usize, cause: Cause, now: Time) -> Option<Event> {
+        let settings = self.settings();
+        let state = &self.targets().get(target)?.state;
+        let _one_at_a_time = self.shared().trips.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = |(_, t): (usize, &Target)| Seen {
+            usable: t.state.is_open(now) && !t.state.is_degraded(now),
+            suspect: t.state.is_suspect(),
+            out: t.state.is_out(settings, now),
+            drained: t.state.is_drained(),
+            ratio: t.state.ratio(settings, now),
+        };
+        let others = self.targets().iter().enumerate().filter(|(index, _)| *index != target);
+        let others: Vec<Seen> = others.map(seen).collect();
+        let young = self.shared().with_norm(|norm| norm.is_young(&settings.baseline));
+        let certainty = if young { Certainty::Young } else { Certainty::Enough };
+        if let Err(by) = may_trip(&settings.detect, certainty, &others) {
+            self.shared().counters.count_blocked(by);
+            return None;
+        }
+        let tripped = state.change(|known| {
+            let due = known.health.state != State::Degraded && known.health.is_due(settings, now);
+            if due {
+                known.health.trip(settings, now);
+                let base = known.speed.base_ms().filter(|_| settings.recover.flag_ttl.is_none());
+                if let Some(base) = base {
+                    let score = self.known_score(known, now).max(DEGRADED_RATIO * base);
+                    known.speed.set_score(score, now);
+                }
+            }
+            due
+        });
+        self.changed(target, tripped.then_some(Change::Degraded(cause)), now)
+    }
+
+    /// An event, after a fresh look at the pool if who is in use has changed.
+    pub(super) fn changed(
+        &self,
+        target: usize,
+        change: Option<Change>,
+        now: Time,
+    ) -> Option<Event> {
+        let change = change?;
+        self.look(now);
+        Some(Event { target, change })
+    }
+}
