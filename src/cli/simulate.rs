@@ -211,6 +211,9 @@ fn own(config: &Config, options: &Options) -> anyhow::Result<Own> {
             max_attempts: config.retry.max_attempts,
             retry_share: config.retry.budget_share,
             retry_min: config.retry.budget_min,
+            rounds: (!config.routing.probe.interval.is_zero())
+                .then_some((config.routing.probe.interval, config.routing.probe.count)),
+            probe_timeout: config.routing.probe.timeout,
         },
         regions: backends.enumerate().map(region).collect(),
     })

@@ -1,11 +1,16 @@
 //! The routing core in the simulator: a [`Pool`] driven as the wire drives it.
 //!
-//! One lease per attempt; a request's next attempt after a failure goes where the pool says, among targets it
-//! has not used. Targets are the scenario's regions, in its order.
+//! Every request has its [`Attempts`] and every attempt its [`Lease`], whose deadlines are armed as they come;
+//! the tick looks at the pool and sends the probes that are due. Targets are the scenario's regions, in its
+//! order.
 
 use crate::rng::Rng;
-use crate::routing::{Event, Lease, Pool, RetryBudget, Settings, TargetSpec, Timing, Used};
+use crate::routing::{
+    Ask, Attempts, Event, Failed, Lease, Limits, Next, Pool, Repeat, RetryBudget, Settings,
+    TargetSpec, Timing,
+};
 use crate::sim::balancer::{Balancer, Fact, Order, Outcome, Purpose};
+use crate::sim::prober::Prober;
 use crate::sim::scenario::{Region, Scenario};
 use crate::time::Time;
 use std::collections::BTreeMap;
@@ -25,17 +30,33 @@ pub struct Tuning {
     pub retry_share: f64,
     /// Retries in a minute, however few the requests.
     pub retry_min: u32,
+    /// Rounds of probes to every target beside those that the pool asks for: how often, and how many.
+    pub rounds: Option<(Duration, u32)>,
+    /// How long a probe may take.
+    pub probe_timeout: Duration,
 }
 
-impl From<Settings> for Tuning {
-    /// With the defaults of the configuration file around these settings.
-    fn from(settings: Settings) -> Self {
+impl Tuning {
+    /// `policy: lookout` with its defaults.
+    pub fn lookout() -> Self {
         Self {
-            settings,
-            first_token: Duration::from_mins(1),
+            settings: Settings::lookout(),
+            first_token: Duration::from_mins(4),
             max_attempts: 3,
             retry_share: 0.1,
             retry_min: 10,
+            rounds: None,
+            probe_timeout: Duration::from_mins(1),
+        }
+    }
+
+    /// `policy: ema` with its defaults.
+    pub fn ema() -> Self {
+        Self {
+            settings: Settings::ema(),
+            first_token: Duration::from_mins(1),
+            rounds: Some((Duration::from_mins(15), 3)),
+            ..Self::lookout()
         }
     }
 }
@@ -44,10 +65,10 @@ impl From<Settings> for Tuning {
 pub struct Engine {
     pool: Arc<Pool>,
     rng: Rng,
-    first_token: Duration,
-    max_attempts: u32,
+    tuning: Tuning,
     legs: BTreeMap<u64, Leg>,
     requests: BTreeMap<u64, Life>,
+    prober: Prober,
     next_attempt: u64,
 }
 
@@ -58,11 +79,17 @@ struct Leg {
 }
 
 /// One request that waits for its first token.
-#[derive(Default)]
 struct Life {
-    used: Used,
-    tries: u32,
+    attempts: Attempts,
     legs: Vec<u64>,
+}
+
+/// How an attempt ended without a first token.
+#[derive(Clone, Copy)]
+enum End {
+    Failed,
+    Limited(Option<Duration>),
+    TimedOut,
 }
 
 impl Engine {
@@ -79,10 +106,10 @@ impl Engine {
         Self {
             pool: Arc::new(Pool::new(tuning.settings.clone(), specs, retries, None)),
             rng: Rng::from_seed(seed ^ 0x5EED),
-            first_token: tuning.first_token,
-            max_attempts: tuning.max_attempts,
+            tuning: tuning.clone(),
             legs: BTreeMap::new(),
             requests: BTreeMap::new(),
+            prober: Prober::new(tuning),
             next_attempt: 0,
         }
     }
@@ -92,35 +119,90 @@ impl Engine {
         &self.pool
     }
 
+    fn arrived(&mut self, request: u64, prompt_tokens: u64, now: Time, orders: &mut Vec<Order>) {
+        let ask = Ask { request, timing: Timing::FirstToken, prompt_tokens };
+        let max_attempts = self.tuning.max_attempts;
+        let limits = Limits { max_attempts, repeat: Repeat::Anytime, only: None };
+        self.pool.admit(&ask, now);
+        let life = Life { attempts: Attempts::new(ask, limits), legs: Vec::new() };
+        self.requests.insert(request, life);
+        self.send(request, Purpose::First, now, orders);
+    }
+
+    /// Starts an attempt, if there is a target; a request that has no other left is refused.
     fn send(&mut self, request: u64, purpose: Purpose, now: Time, orders: &mut Vec<Order>) {
-        let life = self.requests.entry(request).or_default();
-        let may = life.tries < self.max_attempts;
-        let picked = may.then(|| self.pool.pick(&life.used, now, &mut self.rng).ok()).flatten();
-        let lease = picked.and_then(|p| self.pool.dispatch(p.target, Timing::FirstToken, now));
-        let Some(lease) = lease.filter(|lease| life.used.add(lease.target())) else {
-            self.requests.remove(&request);
-            orders.push(Order::Refuse { request });
+        let Some(life) = self.requests.get_mut(&request) else { return };
+        let picked = if purpose == Purpose::Hedge {
+            life.attempts.hedge(&self.pool, now, &mut self.rng).ok()
+        } else {
+            life.attempts.next(&self.pool, now, &mut self.rng).ok()
+        };
+        let ask = life.attempts.ask();
+        let Some(lease) = picked.and_then(|picked| self.pool.dispatch(picked.target, ask, now))
+        else {
+            if purpose != Purpose::Hedge {
+                self.requests.remove(&request);
+                orders.push(Order::Refuse { request });
+            }
             return;
         };
         let attempt = self.next_attempt;
         self.next_attempt += 1;
-        life.tries += 1;
         life.legs.push(attempt);
         orders.push(Order::Send { attempt, request, region: lease.target(), purpose });
-        orders.push(Order::Wake { attempt, at: now + self.first_token });
-        self.legs.insert(attempt, Leg { request, lease });
+        let leg = Leg { request, lease };
+        self.arm(attempt, &leg, orders);
+        self.legs.insert(attempt, leg);
     }
 
-    fn first_token(&mut self, attempt: u64, now: Time, orders: &mut Vec<Order>) {
-        let Some(Leg { request, lease }) = self.legs.remove(&attempt) else { return };
-        note(lease.first_token(now), orders);
-        self.close(request, attempt, now, orders);
+    fn arm(&self, attempt: u64, leg: &Leg, orders: &mut Vec<Order>) {
+        let time_out = leg.lease.sent() + self.tuning.first_token;
+        let at = leg.lease.next_deadline().map_or(time_out, |due| due.min(time_out));
+        orders.push(Order::Wake { attempt, at });
     }
 
-    /// The request is over: what is still open but `winner` lost.
-    fn close(&mut self, request: u64, winner: u64, now: Time, orders: &mut Vec<Order>) {
-        let legs = self.requests.remove(&request).unwrap_or_default().legs;
-        for attempt in legs.into_iter().filter(|attempt| *attempt != winner) {
+    fn due(&mut self, attempt: u64, now: Time, orders: &mut Vec<Order>) {
+        let Some(mut leg) = self.legs.remove(&attempt) else {
+            self.prober.due(attempt, now, orders);
+            return;
+        };
+        if now >= leg.lease.sent() + self.tuning.first_token {
+            orders.push(Order::Drop { attempt });
+            self.failed(attempt, leg, End::TimedOut, now, orders);
+            return;
+        }
+        let overdue = leg.lease.overdue(now);
+        note(overdue.event, orders);
+        self.arm(attempt, &leg, orders);
+        let (request, target) = (leg.request, leg.lease.target());
+        self.legs.insert(attempt, leg);
+        if overdue.hedge {
+            self.send(request, Purpose::Hedge, now, orders);
+        }
+        if overdue.confirm {
+            self.prober.send((&self.pool, target), &mut self.next_attempt, now, orders);
+        }
+    }
+
+    fn heard(&mut self, attempt: u64, outcome: Outcome, now: Time, orders: &mut Vec<Order>) {
+        let Some(leg) = self.legs.remove(&attempt) else {
+            self.prober.heard(attempt, outcome, now, orders);
+            return;
+        };
+        match outcome {
+            Outcome::FirstToken => {
+                note(leg.lease.first_token(now), orders);
+                self.close(leg.request, now, orders);
+            }
+            Outcome::Failed => self.failed(attempt, leg, End::Failed, now, orders),
+            Outcome::Limited(asked) => self.failed(attempt, leg, End::Limited(asked), now, orders),
+        }
+    }
+
+    /// The request is over: what is still open of it is dropped.
+    fn close(&mut self, request: u64, now: Time, orders: &mut Vec<Order>) {
+        let legs = self.requests.remove(&request).map(|life| life.legs);
+        for attempt in legs.into_iter().flatten() {
             if let Some(leg) = self.legs.remove(&attempt) {
                 note(leg.lease.cancelled(now), orders);
                 orders.push(Order::Drop { attempt });
@@ -128,57 +210,47 @@ impl Engine {
         }
     }
 
-    fn ended(&mut self, attempt: u64, how: How, now: Time, orders: &mut Vec<Order>) {
-        let Some(Leg { request, lease }) = self.legs.remove(&attempt) else { return };
-        let event = match how {
-            How::Failed => lease.failed(now),
-            How::Limited(asked) => lease.limited(asked, now),
-            How::TimedOut => {
-                orders.push(Order::Drop { attempt });
-                lease.timed_out(now)
-            }
+    fn failed(&mut self, attempt: u64, leg: Leg, end: End, now: Time, orders: &mut Vec<Order>) {
+        let Leg { request, lease } = leg;
+        let target = lease.target();
+        let (event, how) = match end {
+            End::Failed => (lease.failed(now), Failed::Error),
+            End::Limited(asked) => (lease.limited(asked, now), Failed::Limited),
+            End::TimedOut => (lease.timed_out(now), Failed::TimedOut),
         };
         note(event, orders);
-        if let Some(life) = self.requests.get_mut(&request) {
-            life.legs.retain(|leg| *leg != attempt);
-            if life.legs.is_empty() {
-                self.send(request, Purpose::Retry, now, orders);
+        let Some(life) = self.requests.get_mut(&request) else { return };
+        life.legs.retain(|leg| *leg != attempt);
+        let (next, forgiven) = life.attempts.failed(&self.pool, target, how, now);
+        orders.extend(forgiven.into_iter().map(Order::Note));
+        match next {
+            Next::Wait => {}
+            Next::Retry => self.send(request, Purpose::Retry, now, orders),
+            Next::GiveUp(_) => {
+                self.requests.remove(&request);
+                orders.push(Order::Refuse { request });
             }
         }
     }
 }
 
-/// How an attempt ended without a first token.
-#[derive(Clone, Copy)]
-enum How {
-    Failed,
-    Limited(Option<Duration>),
-    TimedOut,
-}
-
-fn note(event: Option<Event>, orders: &mut Vec<Order>) {
+pub(super) fn note(event: Option<Event>, orders: &mut Vec<Order>) {
     orders.extend(event.map(Order::Note));
 }
 
 impl Balancer for Engine {
     fn hear(&mut self, fact: Fact, now: Time, orders: &mut Vec<Order>) {
         match fact {
-            Fact::Arrived { request, prompt_tokens: _ } => {
-                self.pool.retries().count_request(now);
-                self.send(request, Purpose::First, now, orders);
+            Fact::Arrived { request, prompt_tokens } => {
+                self.arrived(request, prompt_tokens, now, orders);
             }
-            Fact::Heard { attempt, outcome: Outcome::FirstToken } => {
-                self.first_token(attempt, now, orders);
+            Fact::Heard { attempt, outcome } => self.heard(attempt, outcome, now, orders),
+            Fact::Due { attempt } => self.due(attempt, now, orders),
+            Fact::Left { request } => self.close(request, now, orders),
+            Fact::Tick => {
+                orders.extend(self.pool.tick(now).into_iter().map(Order::Note));
+                self.prober.tick(&self.pool, &mut self.next_attempt, now, orders);
             }
-            Fact::Heard { attempt, outcome: Outcome::Failed } => {
-                self.ended(attempt, How::Failed, now, orders);
-            }
-            Fact::Heard { attempt, outcome: Outcome::Limited(asked) } => {
-                self.ended(attempt, How::Limited(asked), now, orders);
-            }
-            Fact::Due { attempt } => self.ended(attempt, How::TimedOut, now, orders),
-            Fact::Left { request } => self.close(request, u64::MAX, now, orders),
-            Fact::Tick => orders.extend(self.pool.tick(now).into_iter().map(Order::Note)),
             Fact::Ended { .. } => {}
         }
     }

@@ -25,6 +25,7 @@ mod file;
 mod oracle;
 mod plain;
 mod policy;
+mod prober;
 mod queue;
 mod run;
 mod scenario;
