@@ -1,6 +1,6 @@
 //! What the end of an attempt, or a deadline that passed, teaches about its target.
 
-use crate::routing::expected::Expected;
+use crate::routing::expected::{Basis, Expected};
 use crate::routing::fleet::CONGESTED;
 use crate::routing::guard::{Known as Certainty, Seen, may_trip};
 use crate::routing::health::{Cause, Change, State};
@@ -97,21 +97,24 @@ impl Pool {
             }
             let usual = in_time && fleet.ratio <= CONGESTED;
             let new_normal = fleet.new_normal || (known.over_run >= REBASE_RUN && nobody_better);
-            let learns = expected.cold || usual || new_normal;
-            if learns {
+            let young = expected.basis == Basis::Cold;
+            let learns = young || usual || new_normal;
+            // What a guessed factor makes of a sample says more about the factor than about the base.
+            if learns && expected.basis != Basis::Guess {
                 known.speed.learn_base(sample, fleet.base_ms, settings.baseline.tau, now);
             }
             // One that was sent before the trip tells of the time before it.
             let counts = known.health.state == State::Degraded && slot.sent >= known.health.since;
             let good = counts && self.is_good_probe(slot, ttft_ms);
             let change = if good { self.probe_ok(known, now) } else { None };
+            let learns = learns || expected.basis == Basis::Guess;
             (change, learns.then(|| known.speed.ln_base()))
         });
         self.shared().with_norm(|norm| {
             if let Some(ln_base) = ln_base {
                 norm.learn_shape(expected.size, ttft_ms, ln_base);
             }
-            if !expected.cold {
+            if expected.basis == Basis::Proven {
                 let late = now.since(slot.sent) > expected.late;
                 let lateness = if late { Lateness::Late } else { Lateness::InTime };
                 norm.learn_late(&settings.detect, lateness);
@@ -221,7 +224,7 @@ impl Pool {
                 self.move_score(known, bound_ms, now);
             }
         });
-        if !expected.cold {
+        if expected.basis == Basis::Proven {
             self.shared().with_norm(|norm| norm.learn_late(&settings.detect, Lateness::Late));
         }
     }

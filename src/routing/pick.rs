@@ -32,7 +32,7 @@ const IN_BAND: f64 = 1.5;
 const STILL_WORKS: Duration = Duration::from_mins(1);
 
 /// Why this target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Why {
     /// It had the lowest cost.
     Cost,
