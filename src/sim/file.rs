@@ -260,11 +260,11 @@ mod tests {
     #[test]
     fn every_problem_is_told_with_its_place() {
         check(
-            "minuts: 3\narrivals: { rps: lots }\nregions:\n  a: { sigma: -1 }\nfaults:\n\
+            "minute: 3\narrivals: { rps: lots }\nregions:\n  a: { sigma: -1 }\nfaults:\n\
              - { region: b, kind: slow, factor: 2, from_minute: 1, to_minute: 1 }\n\
              - { region: a, kind: drift, share: 1, from_minute: 1, to_minute: 2 }\n",
             &[
-                "1:1  minuts: unknown key; did you mean `minutes`?",
+                "1:1  minute: unknown key; did you mean `minutes`?",
                 "2:18  arrivals.rps: text, not a number; write a number from 0.01 to 1000",
                 "4:15  regions.a.sigma: out of range; write a number from 0 to 3",
                 "6:13  faults[0].region: `b` is not known here; write one of `a`, `any`, `all`",

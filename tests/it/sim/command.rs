@@ -90,9 +90,9 @@ fn a_scenario_of_ones_own_and_every_problem_in_it() {
     check(&["--scenario", &path, "--config", &own], 1, &["regions.two", "one, three"]);
 
     let bad =
-        file("minuts: 9\nfaults: [ { region: all, kind: slwo, from_minute: 3, to_minute: 5 } ]\n");
+        file("minute: 9\nfaults: [ { region: all, kind: slower, from_minute: 3, to_minute: 5 } ]\n");
     let path = bad.path().display().to_string();
-    let says = [".yaml:1:1", "did you mean `minutes`", ".yaml:2:33", "did you mean `slow`"];
+    let says = [".yaml:1:1", "did you mean `minutes`", ".yaml:2:32", "did you mean `slow`"];
     check(&["--scenario", &path], 1, &says);
     check(&["--scenario", &path, "--rps", "3"], 2, &["cannot be used with"]);
     check(&["--scenario", "/no/such/file"], 3, &["cannot read the scenario"]);

@@ -71,7 +71,8 @@ impl Watched {
     fn note_order(&mut self, order: Order, now: Time) {
         match order {
             Order::Send { attempt, request, region, purpose } => {
-                self.hold(self.sent.insert(attempt), "an attempt's number is used twice", now);
+                let fresh = self.sent.insert(attempt);
+                self.hold(fresh, "an attempt's number is used twice", now);
                 self.hold(region < self.regions, "there is no such region", now);
                 if purpose == Purpose::Probe {
                     self.probes.insert(attempt, region);
