@@ -97,9 +97,9 @@ mod tests {
         let arrivals = all(&Arrivals { burst: Some(burst), ..Arrivals::even(10.0) }, 100_000.0);
         assert!((930_000..1_070_000).contains(&arrivals.len()), "{}", arrivals.len());
         let mut per_second = vec![0_u32; 100_001];
-        arrivals
-            .iter()
-            .for_each(|at| per_second[Duration::from_secs_f64(*at).as_secs() as usize] += 1);
+        for at in &arrivals {
+            per_second[usize::try_from(Duration::from_secs_f64(*at).as_secs()).unwrap()] += 1;
+        }
         let busy = per_second.iter().filter(|n| **n >= 25).count();
         assert!((15_000..25_000).contains(&busy), "{busy} seconds of a rush");
     }

@@ -168,7 +168,7 @@ impl Engine {
         };
         if now >= leg.lease.sent() + self.tuning.first_token {
             orders.push(Order::Drop { attempt });
-            self.failed(attempt, leg, End::TimedOut, now, orders);
+            self.failed(attempt, (leg, End::TimedOut), now, orders);
             return;
         }
         let overdue = leg.lease.overdue(now);
@@ -194,8 +194,10 @@ impl Engine {
                 note(leg.lease.first_token(now), orders);
                 self.close(leg.request, now, orders);
             }
-            Outcome::Failed => self.failed(attempt, leg, End::Failed, now, orders),
-            Outcome::Limited(asked) => self.failed(attempt, leg, End::Limited(asked), now, orders),
+            Outcome::Failed => self.failed(attempt, (leg, End::Failed), now, orders),
+            Outcome::Limited(asked) => {
+                self.failed(attempt, (leg, End::Limited(asked)), now, orders);
+            }
         }
     }
 
@@ -210,7 +212,7 @@ impl Engine {
         }
     }
 
-    fn failed(&mut self, attempt: u64, leg: Leg, end: End, now: Time, orders: &mut Vec<Order>) {
+    fn failed(&mut self, attempt: u64, (leg, end): (Leg, End), now: Time, orders: &mut Vec<Order>) {
         let Leg { request, lease } = leg;
         let target = lease.target();
         let (event, how) = match end {

@@ -241,10 +241,12 @@ mod tests {
         let text = include_str!("file.rs");
         let (_, rest) = text.split_once("```yaml\n").unwrap();
         let (example, _) = rest.split_once("//! ```").unwrap();
-        let example: String =
-            example.lines().map(|line| format!("{}\n", &line[3..].trim_end())).collect();
-        let example = example.replace("\n ", "\n");
-        let scenario = read(example.trim_start()).unwrap();
+        let plain = |line: &'static str| {
+            let line = line.trim_start_matches("//!");
+            line.strip_prefix(' ').unwrap_or(line)
+        };
+        let example = example.lines().map(plain).collect::<Vec<_>>().join("\n");
+        let scenario = read(&example).unwrap();
         assert_eq!((scenario.regions.len(), scenario.faults.len()), (3, 7));
         assert_eq!(scenario.regions[2].tier, 2);
         assert_eq!(scenario.regions[1].median, Duration::from_millis(1400));

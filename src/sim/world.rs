@@ -198,7 +198,7 @@ mod tests {
         let mut found: Vec<f64> = (0..20_000_u32)
             .filter_map(|n| match world.send(u64::from(n), 1000.0, (0, f64::from(n) * 0.27)) {
                 Reply::After(time, Outcome::FirstToken) => Some(time.as_secs_f64()),
-                _ => None,
+                Reply::After(..) | Reply::Never => None,
             })
             .collect();
         found.sort_by(f64::total_cmp);

@@ -89,8 +89,9 @@ fn a_scenario_of_ones_own_and_every_problem_in_it() {
     let own = own.path().display().to_string();
     check(&["--scenario", &path, "--config", &own], 1, &["regions.two", "one, three"]);
 
-    let bad =
-        file("minute: 9\nfaults: [ { region: all, kind: slower, from_minute: 3, to_minute: 5 } ]\n");
+    let bad = file(
+        "minute: 9\nfaults: [ { region: all, kind: slower, from_minute: 3, to_minute: 5 } ]\n",
+    );
     let path = bad.path().display().to_string();
     let says = [".yaml:1:1", "did you mean `minutes`", ".yaml:2:32", "did you mean `slow`"];
     check(&["--scenario", &path], 1, &says);

@@ -1,5 +1,9 @@
 //! What must hold whatever happens, held against a second, simple account of what is open.
-#![expect(clippy::disallowed_methods, reason = "the one variable that replays a seed")]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "one variable replays a seed, and then says what it was"
+)]
 
 use firstlight::routing::{Change, State};
 use firstlight::sim::{
@@ -12,6 +16,13 @@ use std::time::Duration;
 
 /// At most so many attempts of one request, hedges among them.
 const ATTEMPTS_MAX: usize = 4;
+
+/// What a watched run must hold; otherwise it says its seed.
+macro_rules! hold {
+    ($watched:expr, $holds:expr, $what:literal, $now:expr) => {
+        assert!($holds, "FIRSTLIGHT_SIM_SEED={}: at {:?}: {}", $watched.seed, $now, $what)
+    };
+}
 
 /// An engine, and the second account.
 struct Watched {
@@ -43,11 +54,6 @@ impl Watched {
         }
     }
 
-    #[track_caller]
-    fn hold(&self, holds: bool, what: &str, now: Time) {
-        assert!(holds, "FIRSTLIGHT_SIM_SEED={}: at {now:?}: {what}", self.seed);
-    }
-
     fn note_fact(&mut self, fact: Fact) {
         match fact {
             Fact::Arrived { request, .. } => {
@@ -72,8 +78,8 @@ impl Watched {
         match order {
             Order::Send { attempt, request, region, purpose } => {
                 let fresh = self.sent.insert(attempt);
-                self.hold(fresh, "an attempt's number is used twice", now);
-                self.hold(region < self.regions, "there is no such region", now);
+                hold!(self, fresh, "an attempt's number is used twice", now);
+                hold!(self, region < self.regions, "there is no such region", now);
                 if purpose == Purpose::Probe {
                     self.probes.insert(attempt, region);
                 } else {
@@ -83,20 +89,20 @@ impl Watched {
             Order::Drop { attempt } => {
                 let known =
                     self.open.remove(&attempt).is_some() || self.probes.remove(&attempt).is_some();
-                self.hold(known, "what is dropped was not open", now);
+                hold!(self, known, "what is dropped was not open", now);
             }
             Order::Refuse { request } => {
                 let waits = self.requests.remove(&request).is_some();
-                self.hold(waits, "refused, but it does not wait", now);
+                hold!(self, waits, "refused, but it does not wait", now);
                 let idle = !self.open.values().any(|(of, _)| *of == request);
-                self.hold(idle, "refused while an attempt is open", now);
+                hold!(self, idle, "refused while an attempt is open", now);
             }
-            Order::Wake { at, .. } => self.hold(at >= now, "a deadline that is over", now),
+            Order::Wake { at, .. } => hold!(self, at >= now, "a deadline that is over", now),
             Order::Note(event) => {
                 let before = self.told.get(event.target).copied().flatten();
                 let degraded = matches!(event.change, Change::Degraded(_));
                 let twice = degraded && matches!(before, Some(Change::Degraded(_)));
-                self.hold(!twice, "degraded while it was degraded", now);
+                hold!(self, !twice, "degraded while it was degraded", now);
                 if !matches!(event.change, Change::Limited(_)) {
                     self.told[event.target] = Some(event.change);
                 }
@@ -107,12 +113,13 @@ impl Watched {
     fn note_send(&mut self, attempt: u64, sent: (u64, usize, Purpose), now: Time) {
         let (request, region, purpose) = sent;
         let used = self.requests.get(&request);
-        self.hold(used.is_some(), "an attempt for a request that is over", now);
+        hold!(self, used.is_some(), "an attempt for a request that is over", now);
         let used = used.cloned().unwrap_or_default();
-        self.hold(!used.contains(&region), "a region is used twice by one request", now);
-        self.hold(used.len() < ATTEMPTS_MAX, "more attempts than allowed", now);
+        hold!(self, !used.contains(&region), "a region is used twice by one request", now);
+        hold!(self, used.len() < ATTEMPTS_MAX, "more attempts than allowed", now);
         let others = self.open.values().filter(|(of, _)| *of == request).count();
-        self.hold(
+        hold!(
+            self,
             (purpose == Purpose::Hedge) == (others > 0),
             "a hedge races, a retry does not",
             now,
@@ -126,10 +133,15 @@ impl Watched {
         for region in 0..self.regions {
             let view = self.engine.pool().view(region, now).unwrap();
             let open = self.open.values().filter(|(_, at)| *at == region).count();
-            self.hold(view.in_flight as usize == open, "in flight is not what is open", now);
-            self.hold(view.late <= view.in_flight, "more late than in flight", now);
-            self.hold(view.score_ms.is_finite() && view.score_ms >= 0.0, "not a score", now);
-            self.hold(view.strikes.is_finite() && view.strikes >= 0.0, "not strikes", now);
+            hold!(
+                self,
+                usize::try_from(view.in_flight) == Ok(open),
+                "in flight is not what is open",
+                now
+            );
+            hold!(self, view.late <= view.in_flight, "more late than in flight", now);
+            hold!(self, view.score_ms.is_finite() && view.score_ms >= 0.0, "not a score", now);
+            hold!(self, view.strikes.is_finite() && view.strikes >= 0.0, "not strikes", now);
         }
     }
 }
@@ -143,25 +155,32 @@ impl Balancer for Watched {
             Fact::Heard { attempt, outcome: Outcome::Limited(_) } => {
                 self.open.get(&attempt).map(|(_, region)| *region)
             }
-            _ => None,
+            Fact::Arrived { .. }
+            | Fact::Heard { .. }
+            | Fact::Due { .. }
+            | Fact::Left { .. }
+            | Fact::Ended { .. }
+            | Fact::Tick => None,
         };
         self.note_fact(fact);
         let before = orders.len();
         self.engine.hear(fact, now, orders);
-        for order in orders[before..].to_vec() {
+        for order in orders[before..].iter().copied() {
             self.note_order(order, now);
             let Order::Send { region, purpose, .. } = order else { continue };
             if purpose == Purpose::Probe {
                 continue;
             }
-            self.hold(
+            hold!(
+                self,
                 views[region].limited.is_zero(),
                 "sent to a region that rests after a 429",
                 now,
             );
-            self.hold(refused_by != Some(region), "sent back to the region that refused it", now);
+            hold!(self, refused_by != Some(region), "sent back to the region that refused it", now);
             let healthy = views[region].state == State::Healthy;
-            self.hold(
+            hold!(
+                self,
                 purpose != Purpose::Hedge || healthy,
                 "hedged on a region that is not healthy",
                 now,
@@ -175,10 +194,10 @@ impl Balancer for Watched {
 /// little and much load, even and uneven times.
 fn short(seed: u64) -> Scenario {
     const NAMES: [&str; 5] = ["a", "b", "c", "d", "e"];
-    let pick = |of: u64, by: u64| (seed / by % of) as usize;
+    let pick = |of: usize, by: usize| usize::try_from(seed).unwrap() / by % of;
     let names = &NAMES[..[3, 1, 2, 5][pick(4, 11)]];
     let (rps, headroom) = [(6.0, 2.0), (6.0, 30.0), (1.0, 30.0), (10.0, 1.3)][pick(4, 44)];
-    let event = EVENTS[pick(EVENTS.len() as u64, 1)].name;
+    let event = EVENTS[pick(EVENTS.len(), 1)].name;
     let length = Duration::from_mins(9);
     let mut scenario = Scenario::healthy(names, rps, headroom, length).with_event(event).unwrap();
     for region in &mut scenario.regions {
@@ -209,12 +228,12 @@ fn watch(tuning: &Tuning) {
         let mut watched = Watched::new(tuning, &scenario, seed);
         let run = run(&scenario, seed, &mut watched);
         let end = Time::at(Duration::from_hours(1));
-        watched.hold(watched.requests.is_empty(), "a request was forgotten", end);
-        watched.hold(watched.open.is_empty(), "an attempt was forgotten", end);
+        hold!(watched, watched.requests.is_empty(), "a request was forgotten", end);
+        hold!(watched, watched.open.is_empty(), "an attempt was forgotten", end);
         watched.agree(end);
         assert!(run.tally.requests_in_all > 0);
         if std::env::var("FIRSTLIGHT_SIM_SEED").is_ok() {
-            println!("{scenario:#?}\n{:#?}", Figures::from(&run));
+            eprintln!("{scenario:#?}\n{:#?}", Figures::from(&run));
         }
     }
 }
