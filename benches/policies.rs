@@ -100,7 +100,9 @@ fn document(plan: &Plan) -> String {
 
 fn slow_table(text: &mut String, title: &str, scenarios: Vec<Scenario>, plan: &Plan) {
     write!(text, "\n## {title}\n\n| event | requests |").unwrap();
-    POLICIES.iter().for_each(|policy| write!(text, " {policy} |").unwrap());
+    for policy in POLICIES {
+        write!(text, " {policy} |").unwrap();
+    }
     write!(text, "\n|---|---:|{}\n", "---:|".repeat(POLICIES.len())).unwrap();
     for scenario in scenarios {
         let all: Vec<Summary> =

@@ -270,7 +270,7 @@ mod tests {
                 "2:18  arrivals.rps: text, not a number; write a number from 0.01 to 1000",
                 "4:15  regions.a.sigma: out of range; write a number from 0 to 3",
                 "6:13  faults[0].region: `b` is not known here; write one of `a`, `any`, `all`",
-                "6:65  faults[0].to_minute: not after `from_minute`; write a later minute",
+                "6:66  faults[0].to_minute: not after `from_minute`; write a later minute",
                 "7:3  faults[1]: `factor` is missing; write `factor: ` and a number",
                 "7:36  faults[1].share: `drift` has no `share`; leave it out",
             ],

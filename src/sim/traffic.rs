@@ -1,11 +1,12 @@
 //! When a region's traffic stopped and when it came back, from the moments of its first attempts alone: so it
 //! is the same measure for policies that mark regions and for those that do not.
 //!
-//! *Off* is the first moment in the fault from which 30 s bring less than a quarter of the requests that the
-//! region had before; *back* is the first moment after it from which 30 s bring at least half of them. A
+//! *Off* is the first moment in the fault from which 10 s and 30 s bring less than a quarter of the requests
+//! that the region had before (so it may be 2.5 s early); *back* is the first moment after it from which 30 s bring at least half of them. A
 //! region that is back after its own share of one request's time was never really away.
 
 const SPAN_SECONDS: f64 = 30.0;
+const SOON_SECONDS: f64 = 10.0;
 /// Over this long before the fault the usual traffic is counted.
 const BEFORE_SECONDS: f64 = 600.0;
 const OFF_SHARE: f64 = 0.25;
@@ -40,7 +41,10 @@ impl Traffic {
         let last = to - SPAN_SECONDS;
         // It can only stop at the beginning, or just after a request.
         let moments = std::iter::once(from).chain(self.sent.iter().map(|at| at + 1e-6));
-        let quiet = |at: &f64| crate::sim::float(self.between(*at, at + SPAN_SECONDS)) < few;
+        let is_few = |at: f64, span: f64| {
+            crate::sim::float(self.between(at, at + span)) < few * span / SPAN_SECONDS
+        };
+        let quiet = |at: &f64| is_few(*at, SOON_SECONDS) && is_few(*at, SPAN_SECONDS);
         moments.filter(|at| (from..=last).contains(at)).find(quiet).map(|at| at - from)
     }
 
@@ -67,7 +71,7 @@ mod tests {
     fn a_pause_is_found_from_both_sides() {
         let paused = traffic((1012, 1527));
         let fault = (1000.0, 1500.0);
-        assert!((paused.off(fault).unwrap() - 11.0).abs() < 0.1, "{:?}", paused.off(fault));
+        assert!((paused.off(fault).unwrap() - 9.0).abs() < 0.1, "{:?}", paused.off(fault));
         assert!((paused.back(fault).unwrap() - 27.0).abs() < 0.1, "{:?}", paused.back(fault));
     }
 

@@ -19,7 +19,7 @@ const ATTEMPTS_MAX: usize = 4;
 
 /// What a watched run must hold; otherwise it says its seed.
 macro_rules! hold {
-    ($watched:expr, $holds:expr, $what:literal, $now:expr) => {
+    ($watched:expr, $holds:expr, $what:literal, $now:expr $(,)?) => {
         assert!($holds, "FIRSTLIGHT_SIM_SEED={}: at {:?}: {}", $watched.seed, $now, $what)
     };
 }
