@@ -47,7 +47,7 @@ pub(super) struct Options {
     /// Which of its models; needed if there are several.
     #[arg(long, value_name = "NAME", requires = "config")]
     model: Option<String>,
-    /// A world of your own, faults included: a scenario file.
+    /// A world of your own, faults included: a file like conf/scenario.yaml.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["event", "rps", "headroom", "minutes"])]
     scenario: Option<PathBuf>,
     /// Print every run as JSON.

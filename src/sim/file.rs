@@ -1,29 +1,6 @@
 //! A scenario from a YAML file: what `simulate --scenario` reads. Every key may be left out.
 //!
-//! ```yaml
-//! name: a cold start in a rush
-//! minutes: 90
-//! decode_seconds: 6              # an answer streams for this long after its first token
-//! patience_seconds: 60           # and a client waits for this long before it
-//! headroom: 2                    # capacity of all regions together, in loads; `capacity_rps` is stronger
-//! prompts: { median_tokens: 1000, sigma: 1.0 }
-//! arrivals:
-//!   rps: 10
-//!   steps: [ { minute: 40, rps: 14 } ]
-//!   burst: { factor: 3, share: 0.2, seconds: 30 }
-//! regions:                       # three usual ones when left out
-//!   eastus2: {}
-//!   westus3: { median_ms: 1400, sigma: 0.7, tail: { share: 0.02, least: 2, most: 5 } }
-//!   swedencentral: { cached: { share: 0.4, factor: 0.3 }, wander: { sigma: 0.3, minutes: 10 }, tier: 2 }
-//! faults:                        # `region` is a name, `any` (the seed chooses) or `all`
-//!   - { region: eastus2, kind: slow, factor: 10, share: 0.5, from_minute: 30, to_minute: 50 }
-//!   - { region: any, kind: drift, factor: 8, from_minute: 30, to_minute: 50 }
-//!   - { region: any, kind: flapping, factor: 10, seconds: 60, from_minute: 30, to_minute: 50 }
-//!   - { region: all, kind: silent, share: 0.1, from_minute: 30, to_minute: 50 }
-//!   - { region: all, kind: errors, share: 0.1, from_minute: 30, to_minute: 50 }
-//!   - { region: any, kind: limited, share: 1, retry_after_seconds: 5, from_minute: 30, to_minute: 50 }
-//!   - { region: any, kind: capacity, left: 0.05, from_minute: 30, to_minute: 50 }
-//! ```
+//! `conf/scenario.yaml` is an example with every key.
 
 use crate::config::{Fields, Problem, read_fields};
 use crate::sim::duration;
@@ -237,16 +214,8 @@ mod tests {
     }
 
     #[test]
-    fn the_example_above_can_be_read() {
-        let text = include_str!("file.rs");
-        let (_, rest) = text.split_once("```yaml\n").unwrap();
-        let (example, _) = rest.split_once("//! ```").unwrap();
-        let plain = |line: &'static str| {
-            let line = line.trim_start_matches("//!");
-            line.strip_prefix(' ').unwrap_or(line)
-        };
-        let example = example.lines().map(plain).collect::<Vec<_>>().join("\n");
-        let scenario = read(&example).unwrap();
+    fn the_example_can_be_read() {
+        let scenario = read(include_str!("../../conf/scenario.yaml")).unwrap();
         assert_eq!((scenario.regions.len(), scenario.faults.len()), (3, 7));
         assert_eq!(scenario.regions[2].tier, 2);
         assert_eq!(scenario.regions[1].median, Duration::from_millis(1400));
