@@ -2,7 +2,9 @@
 //! open, scores stay finite, picks keep the rules.
 
 use super::Bench;
-use firstlight::routing::{Lease, NoTarget, ProbeOutcome, Settings, State, Timing, View, Why};
+use firstlight::routing::{
+    Lease, NoTarget, Policy, ProbeOutcome, Settings, State, Timing, View, Why,
+};
 use proptest::prelude::*;
 use std::time::Duration;
 
@@ -147,11 +149,12 @@ fn check_rules(bench: &mut Bench) {
         assert!((0.0..=3.0 + 1e-9).contains(&view.strikes), "{view:?}");
         assert!(view.limited <= Duration::from_mins(2), "{view:?}");
     }
-    let lookout = *bench.pool.settings() == Settings::lookout();
+    let policy = bench.pool.settings().policy;
+    let lookout = policy == Policy::Lookout;
     let out = views.iter().filter(|v| v.state == State::Degraded).count();
     assert!(!lookout || out <= 1, "at most half, one of three: {views:?}");
     match bench.picked() {
-        Ok(picked) => check_pick(picked, &views, lookout),
+        Ok(picked) => check_pick(picked, &views, policy),
         Err(none) => {
             assert_eq!(views.iter().filter(|v| is_free(v)).count(), 0);
             assert!(matches!(none, NoTarget::AllLimited(wait) if !wait.is_zero()));
@@ -163,7 +166,8 @@ fn is_free(view: &View) -> bool {
     view.limited.is_zero() && !view.blocked
 }
 
-fn check_pick((target, why): (usize, Why), views: &[View], lookout: bool) {
+fn check_pick((target, why): (usize, Why), views: &[View], policy: Policy) {
+    let lookout = policy == Policy::Lookout;
     let view = &views[target];
     assert!(is_free(view), "a limited target was picked: {view:?}");
     let usable = views.iter().filter(|v| is_free(v)).any(|v| v.state != State::Degraded);
