@@ -77,9 +77,10 @@ impl Fleet {
             there.filter_map(|m| m.state.base_ms().map(|base| (m.state, base)))
         };
         let mut bases: Vec<f64> = known().map(|(_, base)| base).collect();
-        let score = |(state, base): (&TargetState, f64)| state.score_ms(settings, base, now);
+        let mut ratios: Vec<f64> = known().map(|(state, _)| state.ratio(settings, now)).collect();
+        // In the measure of the bases: a middle, not an average.
+        let score = |(state, base): (&TargetState, f64)| base * state.ratio(settings, now);
         let mut scores: Vec<f64> = known().map(score).collect();
-        let mut ratios: Vec<f64> = known().map(|(s, base)| score((s, base)) / base).collect();
         let ratio = lower_median(&mut ratios).unwrap_or(1.0);
         let usable = |m: &&Member<'_>| m.state.is_open(now) && !m.state.is_degraded(now);
         let mut in_use = members.iter().filter(usable).peekable();

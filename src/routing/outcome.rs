@@ -154,8 +154,8 @@ impl Pool {
     /// A good probe, or what counts as one. Coming back, a target is as fast as it normally is.
     pub(super) fn probe_ok(&self, known: &mut Known, now: Time) -> Option<Change> {
         let change = known.health.probe_ok(self.settings(), now)?;
-        if let Some(base) = known.speed.base_ms() {
-            known.speed.set_score(base, now);
+        if let Some(normal) = known.speed.normal_ms() {
+            known.speed.set_score(normal, now);
         }
         Some(change)
     }
@@ -172,7 +172,7 @@ impl Pool {
             Some((score, _)) if degraded && self.settings().recover.flag_ttl.is_none() => score,
             _ => {
                 let unknown = self.fleet().load().unknown_ms(self.settings());
-                score_eff(self.settings(), (raw, known.speed.base_ms()), unknown, now)
+                score_eff(self.settings(), (raw, known.speed.normal_ms()), unknown, now)
             }
         }
     }

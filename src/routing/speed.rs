@@ -19,6 +19,8 @@ const EVEN_SAMPLES: u32 = 50;
 const MAX_ETA: f64 = 0.02;
 /// The most that one sample counts, as a logarithm: a factor of two. An outlier is not a new normal.
 const MAX_SURPRISE: f64 = 0.7;
+/// The most that one sample counts in the spread.
+const MAX_SPREAD: f64 = 5.0;
 
 /// Score and base of one target.
 #[derive(Clone, Copy, Debug, Default)]
@@ -28,6 +30,8 @@ pub(super) struct Speed {
     /// `None`: nothing was ever learned.
     score_at: Option<Time>,
     ln_base: f64,
+    /// Average of sample over base: what an average of samples comes to when all is well.
+    spread: f64,
     base_at: Time,
     samples: u32,
 }
@@ -36,6 +40,12 @@ impl Speed {
     /// TTFT of the reference prompt when all is well; `None` before the first sample.
     pub(super) fn base_ms(&self) -> Option<f64> {
         (self.samples > 0).then(|| self.ln_base.exp())
+    }
+
+    /// What the score comes to when all is well: the base is a middle, the score an average, and where times
+    /// spread widely the two differ by nature.
+    pub(super) fn normal_ms(&self) -> Option<f64> {
+        self.base_ms().map(|base| base * self.spread)
     }
 
     pub(super) fn ln_base(&self) -> f64 {
@@ -75,12 +85,15 @@ impl Speed {
         if self.samples == 1 {
             // Others are the best guess for a newcomer; without any, its own first answer is.
             self.ln_base = start_ms.map_or(ln_sample, f64::ln);
+            self.spread = 1.0;
         }
         let eta = if self.samples <= EVEN_SAMPLES {
             1.0 / f64::from(self.samples)
         } else {
             (idle.as_secs_f64() / tau.as_secs_f64()).min(MAX_ETA)
         };
+        let relative = (ln_sample - self.ln_base).exp().min(MAX_SPREAD);
+        self.spread += eta * (relative - self.spread);
         self.ln_base += eta * (ln_sample - self.ln_base).clamp(-MAX_SURPRISE, MAX_SURPRISE);
     }
 

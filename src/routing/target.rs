@@ -57,6 +57,7 @@ pub(super) struct TargetState {
     score_bits: AtomicU64,
     score_at: AtomicU64,
     base_bits: AtomicU64,
+    normal_bits: AtomicU64,
     samples: AtomicU32,
     /// 0: it is not degraded.
     degraded_until: AtomicU64,
@@ -78,6 +79,7 @@ impl Default for TargetState {
             score_bits: unknown(),
             score_at: AtomicU64::default(),
             base_bits: unknown(),
+            normal_bits: unknown(),
             samples: AtomicU32::default(),
             degraded_until: AtomicU64::default(),
             recovering_since: AtomicU64::default(),
@@ -100,12 +102,17 @@ impl TargetState {
         }
         let at = Time::from_nanos(self.score_at.load(Relaxed));
         let score = (!raw.is_nan()).then_some((raw, at));
-        score_eff(settings, (score, self.base_ms()), unknown_ms, now)
+        score_eff(settings, (score, self.normal_ms()), unknown_ms, now)
     }
 
     /// Its first token when all is well; `None` before the first sample.
     pub(super) fn base_ms(&self) -> Option<f64> {
         Some(f64::from_bits(self.base_bits.load(Relaxed))).filter(|base| !base.is_nan())
+    }
+
+    /// Its score when all is well.
+    pub(super) fn normal_ms(&self) -> Option<f64> {
+        Some(f64::from_bits(self.normal_bits.load(Relaxed))).filter(|normal| !normal.is_nan())
     }
 
     pub(super) fn samples(&self) -> u32 {
@@ -114,8 +121,8 @@ impl TargetState {
 
     /// Score over base: 1 when all is well, or when nothing is known.
     pub(super) fn ratio(&self, settings: &Settings, now: Time) -> f64 {
-        let Some(base) = self.base_ms() else { return 1.0 };
-        self.score_ms(settings, base, now) / base
+        let Some(normal) = self.normal_ms() else { return 1.0 };
+        self.score_ms(settings, normal, now) / normal
     }
 
     pub(super) fn state(&self, now: Time) -> State {
@@ -242,6 +249,8 @@ impl TargetState {
         self.score_at.store(at.nanos(), Relaxed);
         let base = known.speed.base_ms().unwrap_or(f64::NAN);
         self.base_bits.store(base.to_bits(), Relaxed);
+        let normal = known.speed.normal_ms().unwrap_or(f64::NAN);
+        self.normal_bits.store(normal.to_bits(), Relaxed);
         self.samples.store(known.speed.samples(), Relaxed);
         self.limited_until.store(known.rest.until.nanos(), Relaxed);
         let (mut degraded, mut recovering) = (0, 0);

@@ -86,9 +86,9 @@ impl Pool {
             return false;
         }
         known.health.trip(settings, now);
-        let base = known.speed.base_ms().filter(|_| settings.recover.flag_ttl.is_none());
-        if let Some(base) = base {
-            let score = self.known_score(known, now).max(DEGRADED_RATIO * base);
+        let normal = known.speed.normal_ms().filter(|_| settings.recover.flag_ttl.is_none());
+        if let Some(normal) = normal {
+            let score = self.known_score(known, now).max(DEGRADED_RATIO * normal);
             known.speed.set_score(score, now);
         }
         true
