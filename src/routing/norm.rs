@@ -15,6 +15,10 @@ use crate::routing::size::{SIZES, Size};
 const MAX_SURPRISE: f64 = 0.7;
 /// How fast the late multiple moves.
 const LATE_STEP: f64 = 0.02;
+/// How much faster at first: in steps of so much, divided by the samples seen.
+const FIRST_STEPS: f64 = 10.0;
+/// How many times the samples of a first expectation it takes to know the spread.
+const SETTLED: u32 = 10;
 /// Samples after which the shape moves at its slowest.
 const SHAPE_SETTLED: u32 = 200;
 
@@ -66,6 +70,11 @@ impl Norm {
         self.samples < baseline.warm_samples
     }
 
+    /// Whether enough was seen to know how widely times spread.
+    pub(super) fn is_settled(&self, baseline: &Baseline) -> bool {
+        self.samples >= SETTLED * baseline.warm_samples
+    }
+
     /// Learns how TTFT depends on the prompt from one answer of normal times.
     pub(super) fn learn_shape(&mut self, size: Size, ttft_ms: f64, ln_base: f64) {
         self.samples = self.samples.saturating_add(1);
@@ -87,7 +96,9 @@ impl Norm {
             Lateness::InTime => detect.late_quantile - 1.0,
         };
         let bounds = detect.late_mult;
-        self.late_mult = (self.late_mult + LATE_STEP * push).clamp(bounds.min, bounds.max);
+        // Large steps at first: how widely times spread is to be known within a minute or so.
+        let step = (FIRST_STEPS / f64::from(self.samples.max(20))).max(LATE_STEP);
+        self.late_mult = (self.late_mult + step * push).clamp(bounds.min, bounds.max);
     }
 
     /// Learns from the time of a whole answer that was not streamed.

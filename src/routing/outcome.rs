@@ -117,7 +117,7 @@ impl Pool {
         ttft_ms: f64,
         now: Time,
     ) -> Option<f64> {
-        if !usual && expected.basis == Basis::Proven {
+        if !usual && matches!(expected.basis, Basis::Early | Basis::Proven) {
             return None;
         }
         // What a guessed factor makes of a sample says more about the factor than about the base.
@@ -139,7 +139,7 @@ impl Pool {
             if let Some(ln_base) = ln_base {
                 norm.learn_shape(expected.size, ttft_ms, ln_base);
             }
-            if expected.basis == Basis::Proven {
+            if matches!(expected.basis, Basis::Early | Basis::Proven) {
                 norm.learn_late(detect, lateness);
             }
             norm.check_invariants(detect);
@@ -218,7 +218,7 @@ impl Pool {
                 self.move_score(known, bound_ms, now);
             }
         });
-        if expected.basis == Basis::Proven {
+        if matches!(expected.basis, Basis::Early | Basis::Proven) {
             self.shared().with_norm(|norm| norm.learn_late(&settings.detect, Lateness::Late));
         }
     }

@@ -20,8 +20,10 @@ use std::time::Duration;
 
 /// What a good confirm probe takes off the strikes.
 const CONFIRM_CREDIT: f64 = 0.6;
-/// What a late one adds at T and at 2 T.
-const CONFIRM_STRIKE: f64 = 0.8;
+/// What a late one adds at T and at 2 T. With the late answer that asked for it they are less than a trip:
+/// where times spread widely, two slow answers in a row are a matter of hours.
+const CONFIRM_TRIP: f64 = 0.4;
+const CONFIRM_DOUBLE: f64 = 1.0;
 
 /// What a probe of ours found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,7 +102,8 @@ impl ProbeLease {
         if stage == Stage::Late {
             return ProbeOverdue { event: None, give_up: true };
         }
-        let event = self.pool.strike(&self.slot, Strike::Slow, CONFIRM_STRIKE, now);
+        let weight = if stage == Stage::Trip { CONFIRM_TRIP } else { CONFIRM_DOUBLE };
+        let event = self.pool.strike(&self.slot, Strike::Slow, weight, now);
         ProbeOverdue { event, give_up: stage == Stage::Double }
     }
 
