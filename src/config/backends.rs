@@ -28,7 +28,8 @@ impl Backends<'_> {
     /// Warns about weights where no model looks at them.
     pub(super) fn warn_of_weights(&self, problems: &mut Problems) {
         for spot in &self.weights {
-            problems.warn(spot, "without effect under `policy: ema`", "leave it out, or use tiers");
+            let wrong = "without effect: no model is routed by weight";
+            problems.warn(spot, wrong, "leave it out, or use tiers");
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::config::layers::Layers;
 use crate::config::problem::Problems;
 use crate::config::problem::Spot;
 use crate::config::section::to_duration;
+use std::time::Duration;
 
 /// Reads the file's `routing`.
 pub(super) fn of_file(layers: &Layers<'_>, problems: &mut Problems) -> Routing {
@@ -120,8 +121,8 @@ fn read_recover(section: &Layers<'_>, problems: &mut Problems) -> Recover {
     let longest = section.real(&keys::BACKOFF_MAX, problems);
     section.at_most((&keys::BACKOFF, first), (&keys::BACKOFF_MAX, longest), problems);
     Recover {
-        flag_ttl: positive(section.real(&keys::FLAG_TTL, problems)).map(to_duration),
-        probe_backoff: positive(first).map(to_duration),
+        flag_ttl: some(section.seconds(&keys::FLAG_TTL, problems)),
+        probe_backoff: some(to_duration(first)),
         probe_backoff_max: to_duration(longest),
         probe_oks: section.whole(&keys::PROBE_OKS, problems),
         clear_ratio: section.real(&keys::CLEAR_RATIO, problems),
@@ -153,7 +154,7 @@ fn returns(
     problems.refuse(
         spot,
         "nothing is left that brings a degraded target back",
-        "write a `flag_ttl_seconds`, or let it be probed",
+        "write a `flag_ttl_seconds` above 0, or let it be probed",
     );
 }
 
@@ -203,6 +204,11 @@ fn limit(routing: &Layers<'_>, problems: &mut Problems) -> RateLimit {
     let most = (&keys::LIMIT_MAX, limit.max_wait.as_secs_f64());
     section.at_most((&keys::LIMIT_DEFAULT, limit.default_wait.as_secs_f64()), most, problems);
     limit
+}
+
+/// 0 stands for none.
+fn some(time: Duration) -> Option<Duration> {
+    (!time.is_zero()).then_some(time)
 }
 
 /// 0 stands for none, or for all.

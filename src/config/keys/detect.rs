@@ -59,7 +59,7 @@ pub(in crate::config) const STRIKE_TRIP: Real = Real {
     least: 0.0,
     most: 100.0,
     unit: "strikes",
-    about: "When it is later by trip_factor. `absolute`: for a slow answer, so that two trip.",
+    about: "When it is past the trip time, too. `absolute`: for a slow answer, so that two trip.",
 };
 
 pub(in crate::config) const STRIKE_DOUBLE: Real = Real {
@@ -68,7 +68,7 @@ pub(in crate::config) const STRIKE_DOUBLE: Real = Real {
     least: 0.0,
     most: 100.0,
     unit: "strikes",
-    about: "At twice that time. One hung request comes to 1.6 with all three, which is no trip: it takes a second one.",
+    about: "Past twice the trip time. One request that hangs comes to 1.6 with all three, and it takes a second one to trip.",
 };
 
 pub(in crate::config) const GOOD_CREDIT: Real = Real {
@@ -95,7 +95,7 @@ pub(in crate::config) const LATE_QUANTILE: Real = Real {
     least: 0.5,
     most: 0.999,
     unit: "share",
-    about: "Answers that are in time. What is late adapts to it, so that a model with a wide spread has the same few late ones.",
+    about: "Answers that are in time. What is late adapts to it, so that a wide spread alone makes no more late ones.",
 };
 
 pub(in crate::config) const LATE_MULT_MIN: Real = Real {
@@ -113,7 +113,7 @@ pub(in crate::config) const LATE_MULT_START: Real = Real {
     least: 1.0,
     most: 100.0,
     unit: "times the expected",
-    about: "What is late before anything is learned: about 2 % of a usual spread.",
+    about: "What is late before that is learned: about 2 % of a usual spread.",
 };
 
 pub(in crate::config) const LATE_MULT_MAX: Real = Real {
@@ -131,7 +131,7 @@ pub(in crate::config) const TRIP_FACTOR: Real = Real {
     least: 1.0,
     most: 10.0,
     unit: "times the late time",
-    about: "What is that late is hardly chance.",
+    about: "Which is the trip time: what is later than that is hardly chance.",
 };
 
 pub(in crate::config) const STRIKE_ERROR: Real = Real {
@@ -223,8 +223,8 @@ pub(super) const DETECT: &[Key] = &[
     Key::Group(&Group {
         path: "routing.detect",
         sample: "",
-        about: "When a target becomes degraded. An answer is late at some time after it was sent, and worse from the trip time on,\n\
-                which is later by trip_factor.",
+        about: "When a target becomes degraded. A first token is late at some multiple of the expected time, which is learned,\n\
+                and past the trip time at trip_factor times that.",
     }),
     Key::Word(&MODE),
     Key::Real(&TRIP),
