@@ -53,7 +53,7 @@ impl<'a> Layers<'a> {
     pub(super) fn real(&self, key: &'static Real, problems: &mut Problems) -> f64 {
         let read =
             |section: &Section<'a>, problems: &mut Problems| section.written_real(key, problems);
-        self.read(read, problems).unwrap_or(key.default.under(self.policy))
+        self.read(read, problems).unwrap_or_else(|| key.default.under(self.policy))
     }
 
     pub(super) fn seconds(&self, key: &'static Real, problems: &mut Problems) -> Duration {
@@ -63,18 +63,18 @@ impl<'a> Layers<'a> {
     pub(super) fn whole(&self, key: &'static Whole, problems: &mut Problems) -> u32 {
         let read =
             |section: &Section<'a>, problems: &mut Problems| section.written_whole(key, problems);
-        self.read(read, problems).unwrap_or(key.default.under(self.policy))
+        self.read(read, problems).unwrap_or_else(|| key.default.under(self.policy))
     }
 
     pub(super) fn flag(&self, key: &'static Flag, problems: &mut Problems) -> bool {
         let read =
             |section: &Section<'a>, problems: &mut Problems| section.written_flag(key, problems);
-        self.read(read, problems).unwrap_or(key.default.under(self.policy))
+        self.read(read, problems).unwrap_or_else(|| key.default.under(self.policy))
     }
 
     pub(super) fn word(&self, key: &'static Word, problems: &mut Problems) -> &'a str {
         let read = |section: &Section<'a>, problems: &mut Problems| section.word(key, problems);
-        self.read(read, problems).unwrap_or(key.default.under(self.policy))
+        self.read(read, problems).unwrap_or_else(|| key.default.under(self.policy))
     }
 
     /// The highest layer in which it is written, and well.

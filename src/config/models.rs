@@ -70,7 +70,7 @@ fn first_token(
     let own = model.written_real(&keys::MODEL_FIRST_TOKEN, problems);
     // What is wrong with it is noted already.
     let of_all = || common.timeouts.written_real(&keys::FIRST_TOKEN, &mut Problems::default());
-    to_duration(own.or_else(of_all).unwrap_or(keys::FIRST_TOKEN.default.under(policy)))
+    to_duration(own.or_else(of_all).unwrap_or_else(|| keys::FIRST_TOKEN.default.under(policy)))
 }
 
 /// `[eastus2]` or `{ eastus2: deployment }`.

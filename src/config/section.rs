@@ -66,15 +66,15 @@ impl<'a> Section<'a> {
     }
 
     pub(super) fn flag(&self, key: &'static Flag, problems: &mut Problems) -> bool {
-        self.written_flag(key, problems).unwrap_or(key.default.plain())
+        self.written_flag(key, problems).unwrap_or_else(|| key.default.plain())
     }
 
     pub(super) fn whole(&self, key: &'static Whole, problems: &mut Problems) -> u32 {
-        self.written_whole(key, problems).unwrap_or(key.default.plain())
+        self.written_whole(key, problems).unwrap_or_else(|| key.default.plain())
     }
 
     pub(super) fn real(&self, key: &'static Real, problems: &mut Problems) -> f64 {
-        self.written_real(key, problems).unwrap_or(key.default.plain())
+        self.written_real(key, problems).unwrap_or_else(|| key.default.plain())
     }
 
     pub(super) fn seconds(&self, key: &'static Real, problems: &mut Problems) -> Duration {

@@ -12,7 +12,7 @@ mod config;
 mod demo;
 mod docs;
 mod mock;
-// mod routing;
+mod routing;
 mod support;
 mod tidy;
 mod wire;
