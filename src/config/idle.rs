@@ -17,6 +17,16 @@ const IN_TURN: &[&str] = &[
     "routing.limit",
 ];
 
+/// And what finds the time and the target of a hedge.
+const FOR_HEDGES: &[&str] = &[
+    "routing.candidates",
+    "routing.inflight_slack",
+    "routing.ema_alpha",
+    "routing.score_ttl_seconds",
+    "routing.default_score_ms",
+    "routing.detect.trip_ms",
+];
+
 /// What only `detect.mode: relative` looks at.
 const RELATIVE: &[&str] = &[
     "routing.detect.strike_late",
@@ -28,6 +38,7 @@ const RELATIVE: &[&str] = &[
     "routing.detect.late_mult_max",
     "routing.detect.trip_factor",
     "routing.baseline",
+    "routing.recover.probe_oks",
     "routing.recover.clear_ratio",
     "routing.probe.confirm_interval_seconds",
     "routing.overflow",
@@ -50,7 +61,8 @@ fn why_idle(path: &str, routing: &Routing) -> Option<&'static str> {
         })
     };
     if routing.policy == Policy::RoundRobin {
-        return (!is_in(IN_TURN)).then_some("`policy: round_robin`");
+        let used = is_in(IN_TURN) || (routing.hedge.enabled && is_in(FOR_HEDGES));
+        return (!used).then_some("`policy: round_robin`");
     }
     (routing.detect.mode == Mode::Absolute && is_in(RELATIVE)).then_some("`detect.mode: absolute`")
 }

@@ -110,6 +110,7 @@ fn what_is_written_in_vain_is_warned_about() {
   detect: { late_quantile: 0.9, strike_trip: 2 }
 models:
   turns: { routing: { policy: round_robin, ema_alpha: 0.5, limit: { ramp_seconds: 1 } } }
+  races: { routing: { policy: round_robin, ema_alpha: 0.5, hedge: { enabled: true } } }
   relative: { routing: { detect: { mode: relative, strike_late: 1 } } }"
         ),
         [
