@@ -6,9 +6,6 @@
 mod backend;
 mod settings;
 
-pub use backend::{BuildError, LiveBackend};
-
-use self::settings::settings;
 use crate::auth::keys::KeyRing;
 use crate::clock::Clock;
 use crate::config::checked::App;
@@ -21,6 +18,8 @@ use crate::routing::Pool;
 use crate::routing::RetryBudget;
 use crate::routing::TargetSpec;
 use arc_swap::ArcSwap;
+pub use backend::{BuildError, LiveBackend};
+pub(crate) use settings::settings;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;

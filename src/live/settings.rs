@@ -12,7 +12,8 @@ use crate::routing::Policy;
 use crate::routing::Recover;
 use crate::routing::Settings;
 
-pub(super) fn settings(routing: &checked::Routing) -> Settings {
+/// What the pool of a model with this `routing` runs with.
+pub(crate) fn settings(routing: &checked::Routing) -> Settings {
     let checked::Routing { baseline, recover, overflow, hedge, limit, .. } = routing;
     let candidates = routing.candidates.and_then(|most| usize::try_from(most).ok());
     Settings {

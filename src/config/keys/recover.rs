@@ -27,11 +27,11 @@ pub(in crate::config) const BACKOFF: Real = Real {
 
 pub(in crate::config) const BACKOFF_MAX: Real = Real {
     path: "routing.recover.probe_backoff_max_seconds",
-    default: Usual::of(60.0),
+    default: Usual::of(30.0),
     least: 0.01,
     most: 86_400.0,
     unit: "seconds",
-    about: "Longest pause between them: what has healed is back within two minutes.",
+    about: "Longest pause between them: what has healed is back in less than a minute.",
 };
 
 pub(in crate::config) const PROBE_OKS: Whole = Whole {

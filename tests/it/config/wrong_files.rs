@@ -312,7 +312,7 @@ fn numbers_of_one_policy_agree() {
         r"
 1:37  routing.detect.late_mult_min: above `late_mult_start`, which is 2.2; write at most 2.2
 1:55  routing.detect.late_mult_max: below `late_mult_start`, which is 2.2; write at least 2.2, or a smaller `late_mult_start`
-1:94  routing.recover.probe_backoff_seconds: above `probe_backoff_max_seconds`, which is 60; write at most 60
+1:94  routing.recover.probe_backoff_seconds: above `probe_backoff_max_seconds`, which is 30; write at most 30
 ",
     );
     wrong(
