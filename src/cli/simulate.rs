@@ -204,16 +204,16 @@ fn own(config: &Config, options: &Options) -> anyhow::Result<Own> {
             Region { tier: backend.tier, weight: backend.weight, ..usual }
         };
     let backends = model.backends.keys().filter_map(|name| config.backends.get_key_value(name));
+    let probe = &model.routing.probe;
     Ok(Own {
         tuning: Tuning {
-            settings: crate::live::settings(config),
+            settings: crate::live::settings(&model.routing),
             first_token: model.first_token,
             max_attempts: config.retry.max_attempts,
             retry_share: config.retry.budget_share,
             retry_min: config.retry.budget_min,
-            rounds: (!config.routing.probe.interval.is_zero())
-                .then_some((config.routing.probe.interval, config.routing.probe.count)),
-            probe_timeout: config.routing.probe.timeout,
+            rounds: (!probe.interval.is_zero()).then_some((probe.interval, probe.count)),
+            probe_timeout: probe.timeout,
         },
         regions: backends.enumerate().map(region).collect(),
     })

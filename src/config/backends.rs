@@ -25,10 +25,11 @@ pub(super) struct Backends<'a> {
 }
 
 impl Backends<'_> {
-    /// Warns about weights, which only `round_robin` looks at.
+    /// Warns about weights where no model looks at them.
     pub(super) fn warn_of_weights(&self, problems: &mut Problems) {
         for spot in &self.weights {
-            problems.warn(spot, "without effect under `policy: ema`", "leave it out, or use tiers");
+            let wrong = "without effect: no model is routed by weight";
+            problems.warn(spot, wrong, "leave it out, or use tiers");
         }
     }
 }
@@ -49,7 +50,7 @@ pub(super) fn read<'a>(
         let name = names::check(name, &at.key_spot(), problems);
         let section = at.section("backends.*", problems);
         let Some(backend) = backend(&section, exposure, problems) else { continue };
-        if backend.weight != keys::WEIGHT.default {
+        if backend.weight != keys::WEIGHT.default.plain() {
             backends.weights.extend(section.spot_of(keys::WEIGHT.path).cloned());
         }
         let place = (backend.endpoint.host.clone(), backend.endpoint.port);

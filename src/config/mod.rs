@@ -2,11 +2,11 @@
 //! environment and no clock.
 //!
 //! There are two stages. `tree` reads the file into nodes that know their places. The readers (`listen`,
-//! `backends`, `models`, `apps`, `settings`) walk the nodes, note each problem with its place and what to
+//! `backends`, `models`, `apps`, `routing`, `settings`) walk the nodes, note each problem with its place and what to
 //! write instead, and go on; `loopback` asks what no single part can know. Only a file without a problem
 //! becomes a [`Config`], in which nothing is left to check.
 //!
-//! What a key is called, its default and its range stand once, in `keys`; [`reference()`] writes that
+//! What a key is called, its defaults and its range stand once, in `keys`; [`reference()`] writes that
 //! table out as `conf/firstlight.yaml`, and [`dump()`] writes a [`Config`] as a file that means the same.
 
 pub mod checked;
@@ -17,13 +17,16 @@ mod backends;
 mod dump;
 mod endpoint;
 mod fields;
+mod idle;
 mod keys;
+mod layers;
 mod listen;
 mod loopback;
 mod models;
 mod names;
 mod problem;
 mod reference;
+mod routing;
 mod secrets;
 mod section;
 mod settings;
@@ -36,8 +39,9 @@ pub use crate::config::reference::reference;
 
 use crate::config::at::At;
 use crate::config::checked::Config;
-use crate::config::checked::Policy;
+use crate::config::layers::Layers;
 use crate::config::loopback::Exposure;
+use crate::config::models::Common;
 use crate::config::problem::Problems;
 use crate::config::section::Section;
 
@@ -66,16 +70,18 @@ pub fn check(text: &str) -> Result<Checked, Vec<Problem>> {
 fn read(file: &Section<'_>, problems: &mut Problems) -> Config {
     let mut exposure = Exposure::default();
     let timeouts = file.inner("timeouts", problems);
-    let first_token = timeouts.seconds(&keys::FIRST_TOKEN, problems);
+    timeouts.written_real(&keys::FIRST_TOKEN, problems);
+    let layers = Layers::of_file(file, problems);
+    let routing = routing::of_file(&layers, problems);
 
     let (listen, admin) = listen::read(file, &mut exposure, problems);
     let backends = backends::read(file, &mut exposure, problems);
-    let models = models::read(file, &backends, first_token, problems);
+    let common = Common { routing: &layers, timeouts: &timeouts };
+    let models = models::read(file, &backends, &common, problems);
     let apps = apps::read(file, &models, &mut exposure, problems);
     exposure.check(problems);
 
-    let routing = settings::routing(file, problems);
-    if routing.policy == Policy::Ema {
+    if models.all.values().all(|model| routing::ignores_weights(&model.routing)) {
         backends.warn_of_weights(problems);
     }
     Config {

@@ -3,12 +3,16 @@
 use crate::config::at::At;
 use crate::config::backends::Backends;
 use crate::config::checked::Model;
+use crate::config::checked::Policy;
 use crate::config::checked::ProbeKind;
 use crate::config::keys;
+use crate::config::layers::Layers;
 use crate::config::names;
 use crate::config::problem::Problems;
 use crate::config::problem::Spot;
+use crate::config::routing;
 use crate::config::section::Section;
+use crate::config::section::to_duration;
 use crate::config::tree::Value;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,11 +24,17 @@ pub(super) struct Models<'a> {
     pub(super) names: Vec<&'a str>,
 }
 
-/// Reads `models`; `first_token` is the time for those that have none of their own.
+/// What stands elsewhere in the file for models that say nothing of their own.
+pub(super) struct Common<'a, 'b> {
+    pub(super) routing: &'b Layers<'a>,
+    pub(super) timeouts: &'b Section<'a>,
+}
+
+/// Reads `models`.
 pub(super) fn read<'a>(
     file: &Section<'a>,
     backends: &Backends<'_>,
-    first_token: Duration,
+    common: &Common<'a, '_>,
     problems: &mut Problems,
 ) -> Models<'a> {
     const WHAT: &str = "{ gpt-4o: {} }";
@@ -39,14 +49,28 @@ pub(super) fn read<'a>(
             None => backends.all.keys().map(|backend| (backend.clone(), name.to_owned())).collect(),
         };
         let probe = section.word(&keys::MODEL_PROBE, problems);
-        let model = Model {
-            backends,
-            probe: probe.map_or_else(|| usual_probe(name), probe_kind),
-            first_token: section.seconds_or(&keys::MODEL_FIRST_TOKEN, first_token, problems),
-        };
+        let probe = probe.map_or_else(|| usual_probe(name), probe_kind);
+        let layers = common.routing.of_model(&section, problems);
+        let spot = section.spot_of(keys::MODEL_PROBE.path);
+        let routing = routing::of_model(&layers, (probe, spot), problems);
+        let first_token = first_token(common, &section, routing.policy, problems);
+        let model = Model { backends, probe, first_token, routing };
         models.all.extend(checked.map(|name| (name, model)));
     }
     models
+}
+
+/// A model's own time to the first token, or that of all, or that of its policy.
+fn first_token(
+    common: &Common<'_, '_>,
+    model: &Section<'_>,
+    policy: Policy,
+    problems: &mut Problems,
+) -> Duration {
+    let own = model.written_real(&keys::MODEL_FIRST_TOKEN, problems);
+    // What is wrong with it is noted already.
+    let of_all = || common.timeouts.written_real(&keys::FIRST_TOKEN, &mut Problems::default());
+    to_duration(own.or_else(of_all).unwrap_or_else(|| keys::FIRST_TOKEN.default.under(policy)))
 }
 
 /// `[eastus2]` or `{ eastus2: deployment }`.

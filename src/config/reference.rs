@@ -3,11 +3,18 @@
 //! Keys with a default stand there with it, so that the file means what an empty one would; the others
 //! stand there with an example, as a comment where they are optional.
 
+use crate::config::checked::Policy;
 use crate::config::keys;
+use crate::config::keys::Flag;
 use crate::config::keys::Group;
 use crate::config::keys::Key;
 use crate::config::keys::Need;
+use crate::config::keys::Real;
 use crate::config::keys::Text;
+use crate::config::keys::Usual;
+use crate::config::keys::Whole;
+use crate::config::keys::Word;
+use std::fmt::Display;
 
 const HEAD: &str = "\
 # Every key of Firstlight's configuration, with its unit, range, default and reason.
@@ -52,25 +59,31 @@ fn describe(key: Key) -> (String, String) {
                 Need::Optional => (format!("Optional. {about}"), format!("# {entry}")),
             }
         }
-        Key::Word(key) => {
-            let facts = format!("One of {}; default {}.", key.words.join(", "), key.default);
-            (format!("{facts}\n{}", key.about), format!("{name}: {}", key.default))
+        Key::Word(Word { path: _, default, words, about }) => {
+            let form = format!("One of {}", words.join(", "));
+            (comment(&form, default, about), entry(name, default))
         }
-        Key::Flag(key) => (
-            format!("true or false; default {}.\n{}", key.default, key.about),
-            format!("{name}: {}", key.default),
-        ),
-        Key::Real(key) => {
-            let facts =
-                format!("{}, {} to {}; default {}.", key.unit, key.least, key.most, key.default);
-            (format!("{facts}\n{}", key.about), format!("{name}: {}", key.default))
+        Key::Flag(Flag { path: _, default, about }) => {
+            (comment("true or false", default, about), entry(name, default))
         }
-        Key::Whole(key) => {
-            let facts = format!(
-                "{}, whole, {} to {}; default {}.",
-                key.unit, key.least, key.most, key.default
-            );
-            (format!("{facts}\n{}", key.about), format!("{name}: {}", key.default))
+        Key::Real(Real { path: _, default, least, most, unit, about }) => {
+            let form = format!("{unit}, {least} to {most}");
+            (comment(&form, default, about), entry(name, default))
+        }
+        Key::Whole(Whole { path: _, default, least, most, unit, about }) => {
+            let form = format!("{unit}, whole, {least} to {most}");
+            (comment(&form, default, about), entry(name, default))
         }
     }
+}
+
+/// What may be written, the default and what it is under `ema` if that is another, and the reason.
+fn comment<T: Copy + Display>(form: &str, default: &Usual<T>, about: &str) -> String {
+    let (usual, ema) = (default.plain().to_string(), default.under(Policy::Ema).to_string());
+    let ema = if ema == usual { String::new() } else { format!(" (`policy: ema`: {ema})") };
+    format!("{form}; default {usual}{ema}.\n{about}")
+}
+
+fn entry<T: Copy + Display>(name: &str, default: &Usual<T>) -> String {
+    format!("{name}: {}", default.plain())
 }

@@ -16,6 +16,7 @@ use crate::config::tree::Value;
 use std::time::Duration;
 
 /// A map whose keys are all known.
+#[derive(Clone)]
 pub(super) struct Section<'a> {
     /// Where its own key stands.
     pub(super) spot: Spot,
@@ -65,13 +66,19 @@ impl<'a> Section<'a> {
     }
 
     pub(super) fn flag(&self, key: &'static Flag, problems: &mut Problems) -> bool {
-        let Some(at) = self.get(keys::name(key.path)) else { return key.default };
-        let Value::Flag(flag) = at.value() else {
-            return at
-                .mismatch("true or false", "`true` or `false`", problems)
-                .unwrap_or(key.default);
-        };
-        *flag
+        self.written_flag(key, problems).unwrap_or_else(|| key.default.plain())
+    }
+
+    pub(super) fn whole(&self, key: &'static Whole, problems: &mut Problems) -> u32 {
+        self.written_whole(key, problems).unwrap_or_else(|| key.default.plain())
+    }
+
+    pub(super) fn real(&self, key: &'static Real, problems: &mut Problems) -> f64 {
+        self.written_real(key, problems).unwrap_or_else(|| key.default.plain())
+    }
+
+    pub(super) fn seconds(&self, key: &'static Real, problems: &mut Problems) -> Duration {
+        to_duration(self.real(key, problems))
     }
 
     /// `None` if it is not written, or not one of the words.
@@ -87,50 +94,52 @@ impl<'a> Section<'a> {
         None
     }
 
-    pub(super) fn whole(&self, key: &'static Whole, problems: &mut Problems) -> u32 {
-        let Some(at) = self.get(keys::name(key.path)) else { return key.default };
+    /// `None` if it is not written, or neither true nor false.
+    pub(super) fn written_flag(&self, key: &'static Flag, problems: &mut Problems) -> Option<bool> {
+        let at = self.get(keys::name(key.path))?;
+        match *at.value() {
+            Value::Flag(flag) => Some(flag),
+            Value::Null
+            | Value::Whole(_)
+            | Value::Number(_)
+            | Value::Text(_)
+            | Value::List(_)
+            | Value::Map(_) => at.mismatch("true or false", "`true` or `false`", problems),
+        }
+    }
+
+    /// `None` if it is not written, or not in its range.
+    pub(super) fn written_whole(
+        &self,
+        key: &'static Whole,
+        problems: &mut Problems,
+    ) -> Option<u32> {
+        let at = self.get(keys::name(key.path))?;
         if let Value::Whole(number) = *at.value()
             && let Ok(number) = u32::try_from(number)
             && (key.least..=key.most).contains(&number)
         {
-            return number;
+            return Some(number);
         }
         let what = format!("a whole number from {} to {} ({})", key.least, key.most, key.unit);
         refuse_number(at, &what, problems);
-        key.default
+        None
     }
 
-    pub(super) fn real(&self, key: &'static Real, problems: &mut Problems) -> f64 {
-        self.real_or(key, key.default, problems)
-    }
-
-    pub(super) fn seconds(&self, key: &'static Real, problems: &mut Problems) -> Duration {
-        self.seconds_or(key, to_duration(key.default), problems)
-    }
-
-    /// Like [`Section::seconds`], with a default that stands elsewhere in the file.
-    pub(super) fn seconds_or(
-        &self,
-        key: &'static Real,
-        default: Duration,
-        problems: &mut Problems,
-    ) -> Duration {
-        to_duration(self.real_or(key, default.as_secs_f64(), problems))
+    /// `None` if it is not written, or not in its range.
+    pub(super) fn written_real(&self, key: &'static Real, problems: &mut Problems) -> Option<f64> {
+        let at = self.get(keys::name(key.path))?;
+        let number = in_range(at, key);
+        if number.is_none() {
+            let what = format!("a number from {} to {} ({})", key.least, key.most, key.unit);
+            refuse_number(at, &what, problems);
+        }
+        number
     }
 
     /// Whether a number is written that was noted as a problem: then it says nothing about others.
     pub(super) fn misread(&self, key: &'static Real) -> bool {
         self.get(keys::name(key.path)).is_some_and(|at| in_range(at, key).is_none())
-    }
-
-    fn real_or(&self, key: &'static Real, default: f64, problems: &mut Problems) -> f64 {
-        let Some(at) = self.get(keys::name(key.path)) else { return default };
-        if let Some(number) = in_range(at, key) {
-            return number;
-        }
-        let what = format!("a number from {} to {} ({})", key.least, key.most, key.unit);
-        refuse_number(at, &what, problems);
-        default
     }
 }
 
@@ -156,6 +165,6 @@ fn refuse_number(at: &At<'_>, what: &str, problems: &mut Problems) {
 }
 
 /// Every range of seconds is one of durations, so that the default of a duration is never taken.
-fn to_duration(seconds: f64) -> Duration {
+pub(super) fn to_duration(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds).unwrap_or_default()
 }

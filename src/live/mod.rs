@@ -4,24 +4,22 @@
 //! the next snapshot carries over what was learned about every target that is still there.
 
 mod backend;
-
-pub use backend::{BuildError, LiveBackend};
+mod settings;
 
 use crate::auth::keys::KeyRing;
 use crate::clock::Clock;
 use crate::config::checked::App;
 use crate::config::checked::Config;
-use crate::config::checked::Policy as ConfiguredPolicy;
+use crate::config::checked::Model;
 use crate::config::checked::ProbeKind;
+use crate::config::checked::Routing;
 use crate::rng::Rng;
-use crate::routing::Detect;
-use crate::routing::Limit;
 use crate::routing::Pool;
-use crate::routing::Recover;
 use crate::routing::RetryBudget;
-use crate::routing::Settings;
 use crate::routing::TargetSpec;
 use arc_swap::ArcSwap;
+pub use backend::{BuildError, LiveBackend};
+pub(crate) use settings::settings;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -67,6 +65,8 @@ pub struct LiveModel {
     pub probe: ProbeKind,
     /// How long an attempt may take to its first content token.
     pub first_token: Duration,
+    /// How its targets are chosen: what the pool runs with, and the rest of it.
+    pub routing: Routing,
 }
 
 impl Live {
@@ -118,12 +118,16 @@ impl Snapshot {
             .iter()
             .map(|(name, model)| {
                 let old = previous.and_then(|p| p.models.get(name));
-                let live = LiveModel::build(name, &model.backends, &config, &backends, old);
-                let live = LiveModel { probe: model.probe, first_token: model.first_token, ..live };
+                let live = LiveModel::build(name, model, &config, &backends, old);
                 (name.clone(), Arc::new(live))
             })
             .collect();
-        let everywhere = config.backends.keys().map(|b| (b.clone(), String::new())).collect();
+        let everywhere = Model {
+            backends: config.backends.keys().map(|b| (b.clone(), String::new())).collect(),
+            probe: ProbeKind::Off,
+            first_token: config.timeouts.answer,
+            routing: config.routing.clone(),
+        };
         let old = previous.map(|p| &p.any_backend);
         let any_backend = Arc::new(LiveModel::build("any", &everywhere, &config, &backends, old));
         let keys = config.apps.iter().flat_map(|(app, settings)| {
@@ -176,14 +180,14 @@ impl Snapshot {
 impl LiveModel {
     fn build(
         name: &str,
-        deployments: &BTreeMap<String, String>,
+        model: &Model,
         config: &Config,
         backends: &BTreeMap<String, Arc<LiveBackend>>,
         previous: Option<&Arc<Self>>,
     ) -> Self {
         let mut specs = Vec::new();
         let mut live = Vec::new();
-        for (backend, deployment) in deployments {
+        for (backend, deployment) in &model.backends {
             let (Some(settings), Some(found)) =
                 (config.backends.get(backend), backends.get(backend))
             else {
@@ -198,43 +202,14 @@ impl LiveModel {
             live.push(Arc::clone(found));
         }
         let retries = RetryBudget::new(config.retry.budget_share, config.retry.budget_min);
-        let pool = Pool::new(settings(config), specs, retries, previous.map(|p| &*p.pool));
+        let pool = Pool::new(settings(&model.routing), specs, retries, previous.map(|p| &*p.pool));
         Self {
             name: name.into(),
             pool: Arc::new(pool),
             backends: live,
-            probe: ProbeKind::Off,
-            first_token: config.timeouts.answer,
+            probe: model.probe,
+            first_token: model.first_token,
+            routing: model.routing.clone(),
         }
-    }
-}
-
-/// The engine's settings, from the configuration's.
-pub(crate) fn settings(config: &Config) -> Settings {
-    let routing = &config.routing;
-    let base = match routing.policy {
-        ConfiguredPolicy::Ema => Settings::ema(),
-        ConfiguredPolicy::RoundRobin => Settings::round_robin(),
-    };
-    Settings {
-        ema_alpha: routing.ema_alpha,
-        score_ttl: routing.score_ttl,
-        default_score_ms: routing.default_score_ms,
-        detect: Detect {
-            trip_ms: routing.detect.trip_ms,
-            clear_ms: routing.detect.clear_ms,
-            strikes_to_trip: routing.detect.strikes_to_trip,
-            strike_error: routing.detect.strike_error,
-            strike_ttl: routing.detect.strike_ttl,
-            ..base.detect
-        },
-        recover: Recover { flag_ttl: Some(routing.flag_ttl), ..base.recover },
-        limit: Limit {
-            default_wait: routing.limit.default_wait,
-            max_wait: routing.limit.max_wait,
-            ramp: routing.limit.ramp,
-            ..base.limit
-        },
-        ..base
     }
 }

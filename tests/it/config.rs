@@ -1,5 +1,6 @@
 //! The configuration: good files, wrong files, the reference and the dump.
 
+mod routing;
 mod wrong_files;
 
 use firstlight::config::Checked;
@@ -46,11 +47,12 @@ models:
   gpt-4.1:
   mini: { backends: { east: mini_prod, ptu: mini.v2 }, first_token_seconds: 0.2 }
   text-embedding-3-large: { backends: [east] }
-  old: { probe: off }
+  old: { probe: off, routing: { policy: ema } }
   4: { backends: [six], probe: completions }
 apps:
   chat: { api_keys: [{ sha256: 1111111111111111111111111111111111111111111111111111111111111111, name: 2026-11 }], models: [4], probe: true }
-routing: { policy: round_robin, detect: { trip_ms: 50.5, clear_ms: 50.5 }, probe: { interval_seconds: 0 } }
+routing: { candidates: 0, detect: { trip_ms: 50.5, clear_ms: 50.5 }, probe: { interval_seconds: 7.5 } }
+retry: { hold_headers_seconds: 1.5 }
 timeouts: { first_token_seconds: 7.5 }
 limits: { body_mib: 1 }
 log: { access: false }
@@ -85,8 +87,9 @@ fn models_have_deployments_probes_and_times_of_their_own() {
 fn settings_can_be_changed() {
     let config = check(EVERYTHING).unwrap().config;
     assert_eq!(config.admin, None);
-    assert_eq!(config.routing.policy, Policy::RoundRobin);
-    assert_eq!(config.routing.probe.interval, Duration::ZERO);
+    assert_eq!(config.routing.policy, Policy::Lookout);
+    assert_eq!(config.routing.probe.interval, Duration::from_millis(7500));
+    assert_eq!(config.retry.hold_headers, Duration::from_millis(1500));
     assert_eq!(config.limits.body_bytes, 1 << 20);
     assert!(!config.log.access);
 }
@@ -106,7 +109,7 @@ fn a_file_that_works_but_surprises_is_warned_about() {
     let text = file(
         "listen: [{ address: 0.0.0.0:80 }]\nadmin: { address: 0.0.0.0:90 }\nbackends:\n  \
          a: { endpoint: https://a.example, weight: 2, auth: { api_key: { env: KEY } } }\n  \
-         b: { endpoint: https://A.example:443/, auth: { api_key: { env: KEY } } }\n",
+         b: { endpoint: https://A.example:443/, auth: { api_key: { env: KEY } } }\nrouting: { policy: ema }\n",
     );
     let warnings: Vec<String> =
         check(&text).unwrap().warnings.iter().map(ToString::to_string).collect();
@@ -115,7 +118,7 @@ fn a_file_that_works_but_surprises_is_warned_about() {
         [
             "1:10  listen[0]: clients' keys cross the network in the clear; add `tls`, or listen on loopback",
             "2:19  admin.address: anyone on the network can read metrics here; write 127.0.0.1:9090, or guard the port",
-            "4:45  backends.a.weight: without effect under `policy: ema`; leave it out, or use tiers",
+            "4:45  backends.a.weight: without effect: no model is routed by weight; leave it out, or use tiers",
             "5:3  backends.b: the same endpoint as `backends.a`; give each resource one entry, or its health is learned twice",
         ]
     );
@@ -147,7 +150,7 @@ apps: { chat-ui: { api_keys: [{ sha256: 090d1548c9d65f413a1a2c828a0bee3a7ae02d21
 /// Optional keys are comments in the reference: with the sign taken away they must be good too.
 #[test]
 fn what_the_reference_shows_as_a_comment_can_be_used() {
-    for optional in ["ca: /", "models: ["] {
+    for optional in ["ca: /", "models: [", "routing: {"] {
         let text = reference().replace(&format!("# {optional}"), optional);
         assert_ne!(text, reference());
         assert_eq!(problems(&text), Vec::<String>::new());
@@ -172,7 +175,8 @@ fn every_range_in_the_reference_is_the_readers() {
         let key =
             number + lines[number..].iter().position(|line| !line.trim().starts_with('#')).unwrap();
         let (name, value) = lines[key].split_once(": ").unwrap();
-        assert_eq!(format!("{value}."), default);
+        let (usual, _under_ema) = default.split_once(" (").unwrap_or((default, ""));
+        assert_eq!(value, usual.trim_end_matches('.'), "{name}");
         let with = |value: &str| {
             let mut lines = lines.clone();
             let line = format!("{name}: {value}");
@@ -193,7 +197,7 @@ fn every_range_in_the_reference_is_the_readers() {
         }
         ranges += 1;
     }
-    assert_eq!(ranges, 34, "ranges found in the reference");
+    assert_eq!(ranges, 71, "ranges found in the reference");
 }
 
 proptest! {
@@ -210,7 +214,7 @@ proptest! {
     /// Pieces of the reference are lost, doubled and replaced.
     #[test]
     fn a_damaged_reference_is_answered(
-        cuts in prop::collection::vec((0usize..9000, 0usize..60, word()), 1..6),
+        cuts in prop::collection::vec((0usize..20000, 0usize..60, word()), 1..6),
     ) {
         let mut text: Vec<char> = reference().chars().collect();
         for (start, length, word) in cuts {
@@ -313,6 +317,10 @@ fn config() -> impl Strategy<Value = Config> {
             for one in config.models.values_mut() {
                 one.backends = [(backend.clone(), model.clone())].into();
                 one.first_token = wait;
+                one.routing.policy = Policy::Ema;
+                one.routing.recover.flag_ttl = Some(wait);
+                one.routing.detect.rest_ratio_max = Some(clear_ms / 100.0);
+                one.routing.candidates = None;
             }
             let backends = config.backends.into_values().take(1);
             config.backends = backends.map(|one| (backend.clone(), one)).collect();

@@ -6,6 +6,7 @@ use crate::config::keys::Key;
 use crate::config::keys::Need;
 use crate::config::keys::Real;
 use crate::config::keys::Text;
+use crate::config::keys::Usual;
 use crate::config::keys::Whole;
 use crate::config::keys::Word;
 
@@ -18,7 +19,7 @@ pub(in crate::config) const ADMIN_ADDRESS: Text = Text {
 
 pub(in crate::config) const THREADS: Whole = Whole {
     path: "threads",
-    default: 0,
+    default: Usual::of(0),
     least: 0,
     most: 1024,
     unit: "worker threads",
@@ -27,7 +28,7 @@ pub(in crate::config) const THREADS: Whole = Whole {
 
 pub(in crate::config) const TIER: Whole = Whole {
     path: "backends.*.tier",
-    default: 1,
+    default: Usual::of(1),
     least: 0,
     most: 100,
     unit: "rank",
@@ -36,23 +37,23 @@ pub(in crate::config) const TIER: Whole = Whole {
 
 pub(in crate::config) const WEIGHT: Whole = Whole {
     path: "backends.*.weight",
-    default: 1,
+    default: Usual::of(1),
     least: 1,
     most: 1000,
     unit: "parts",
-    about: "Share of the traffic under `policy: round_robin`; `ema` does not look at it.",
+    about: "Share of the traffic, while the target is no slower than usual; `policy: ema` does not look at it.",
 };
 
 pub(in crate::config) const MODEL_PROBE: Word = Word {
     path: "models.*.probe",
-    default: "chat",
+    default: Usual::of("chat"),
     words: &["chat", "completions", "embeddings", "off"],
     about: "What a probe sends. The default is `embeddings` if the model's name contains `embedding`.",
 };
 
 pub(in crate::config) const MODEL_FIRST_TOKEN: Real = Real {
     path: "models.*.first_token_seconds",
-    default: 60.0,
+    default: Usual::by_policy(240.0, 60.0),
     least: 0.01,
     most: 3600.0,
     unit: "seconds",
@@ -61,13 +62,13 @@ pub(in crate::config) const MODEL_FIRST_TOKEN: Real = Real {
 
 pub(in crate::config) const APP_PROBE: Flag = Flag {
     path: "apps.*.probe",
-    default: false,
+    default: Usual::of(false),
     about: "Whether the app may send `X-Probe-Target` and so choose the backend itself.",
 };
 
 pub(in crate::config) const ANONYMOUS: Flag = Flag {
     path: "apps.*.anonymous",
-    default: false,
+    default: Usual::of(false),
     about: "Requests without any key belong to this app. At most one app, and only where every listener and\n\
             every endpoint is on loopback: anyone who can connect could spend your quota.",
 };
@@ -170,6 +171,13 @@ pub(super) const ENTRIES: &[Key] = &[
     }),
     Key::Word(&MODEL_PROBE),
     Key::Real(&MODEL_FIRST_TOKEN),
+    Key::Text(&Text {
+        path: "models.*.routing",
+        shown: "{ hedge: { enabled: false } }",
+        need: Need::Optional,
+        about: "Any keys of `routing`, for this model alone; what it leaves out is as written there. With another\n\
+                `policy` than there it is that policy's default.",
+    }),
     Key::Group(&Group {
         path: "apps",
         sample: "",

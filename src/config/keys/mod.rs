@@ -4,18 +4,55 @@
 //! `conf/firstlight.yaml` is this table written out; so none of the three can say something else than the
 //! others. A path uses `*` for a name that the operator chooses and for an item of a list.
 
+mod detect;
 mod entries;
+mod hedge;
+mod recover;
 mod routing;
 mod steps;
 
+pub(super) use self::detect::*;
 pub(super) use self::entries::*;
+pub(super) use self::hedge::*;
+pub(super) use self::recover::*;
 pub(super) use self::routing::*;
 pub(super) use self::steps::*;
+
+use crate::config::checked::Policy;
+
+/// What a key is if it is not written.
+pub(super) struct Usual<T> {
+    lookout: T,
+    ema: T,
+}
+
+impl<T: Copy> Usual<T> {
+    const fn of(value: T) -> Self {
+        Self { lookout: value, ema: value }
+    }
+
+    const fn by_policy(lookout: T, ema: T) -> Self {
+        Self { lookout, ema }
+    }
+
+    /// `round_robin` has what `ema` has.
+    pub(super) const fn under(&self, policy: Policy) -> T {
+        match policy {
+            Policy::Lookout => self.lookout,
+            Policy::Ema | Policy::RoundRobin => self.ema,
+        }
+    }
+
+    /// In a file that names no policy.
+    pub(super) const fn plain(&self) -> T {
+        self.under(Policy::Lookout)
+    }
+}
 
 /// A number that may have a fraction.
 pub(super) struct Real {
     pub(super) path: &'static str,
-    pub(super) default: f64,
+    pub(super) default: Usual<f64>,
     pub(super) least: f64,
     pub(super) most: f64,
     pub(super) unit: &'static str,
@@ -25,7 +62,7 @@ pub(super) struct Real {
 /// A whole number.
 pub(super) struct Whole {
     pub(super) path: &'static str,
-    pub(super) default: u32,
+    pub(super) default: Usual<u32>,
     pub(super) least: u32,
     pub(super) most: u32,
     pub(super) unit: &'static str,
@@ -35,14 +72,14 @@ pub(super) struct Whole {
 /// True or false.
 pub(super) struct Flag {
     pub(super) path: &'static str,
-    pub(super) default: bool,
+    pub(super) default: Usual<bool>,
     pub(super) about: &'static str,
 }
 
 /// One word of a few.
 pub(super) struct Word {
     pub(super) path: &'static str,
-    pub(super) default: &'static str,
+    pub(super) default: Usual<&'static str>,
     pub(super) words: &'static [&'static str],
     pub(super) about: &'static str,
 }
@@ -124,5 +161,6 @@ pub(super) fn is_known(word: &str) -> bool {
 
 /// Every key, in the order of the reference.
 pub(super) fn table() -> impl Iterator<Item = Key> {
-    ENTRIES.iter().chain(ROUTING).chain(STEPS).copied()
+    let routing = ROUTING.iter().chain(DETECT).chain(RECOVER).chain(HEDGING);
+    ENTRIES.iter().chain(routing).chain(STEPS).copied()
 }

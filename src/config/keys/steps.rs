@@ -4,11 +4,12 @@ use crate::config::keys::Flag;
 use crate::config::keys::Group;
 use crate::config::keys::Key;
 use crate::config::keys::Real;
+use crate::config::keys::Usual;
 use crate::config::keys::Whole;
 
 pub(in crate::config) const MAX_ATTEMPTS: Whole = Whole {
     path: "retry.max_attempts",
-    default: 3,
+    default: Usual::of(3),
     least: 1,
     most: 10,
     unit: "attempts",
@@ -17,7 +18,7 @@ pub(in crate::config) const MAX_ATTEMPTS: Whole = Whole {
 
 pub(in crate::config) const BUDGET_SHARE: Real = Real {
     path: "retry.budget_share",
-    default: 0.1,
+    default: Usual::of(0.1),
     least: 0.0,
     most: 1.0,
     unit: "share",
@@ -26,16 +27,28 @@ pub(in crate::config) const BUDGET_SHARE: Real = Real {
 
 pub(in crate::config) const BUDGET_MIN: Whole = Whole {
     path: "retry.budget_min",
-    default: 10,
+    default: Usual::of(10),
     least: 0,
     most: 10_000,
     unit: "retries",
     about: "Allowed in 60 s however few the requests, so that quiet times retry too.",
 };
 
+pub(in crate::config) const HOLD_HEADERS: Real = Real {
+    path: "retry.hold_headers_seconds",
+    default: Usual::of(20.0),
+    least: 0.01,
+    most: 3600.0,
+    unit: "seconds",
+    about: "How long the header of a stream waits for the first token: until then the answer may still become another\n\
+            status. Reasoning models think for minutes, and idle timers in front of us cut at 4: after this the client\n\
+            gets its 200, and an SSE comment every 15 s while the search goes on. Make it large for clients that do not\n\
+            take SSE comments (azure-ai-inference for Python).",
+};
+
 pub(in crate::config) const CONNECT: Real = Real {
     path: "timeouts.connect_seconds",
-    default: 3.0,
+    default: Usual::of(3.0),
     least: 0.01,
     most: 60.0,
     unit: "seconds",
@@ -44,16 +57,17 @@ pub(in crate::config) const CONNECT: Real = Real {
 
 pub(in crate::config) const FIRST_TOKEN: Real = Real {
     path: "timeouts.first_token_seconds",
-    default: 60.0,
+    default: Usual::by_policy(240.0, 60.0),
     least: 0.01,
     most: 3600.0,
     unit: "seconds",
-    about: "Until an attempt's first content token; after that another backend is tried.",
+    about: "Until an attempt's first content token; after that another backend is tried. Reasoning models think for\n\
+            minutes. `ema`, which does nothing before that, gives up sooner and counts it as a slow answer.",
 };
 
 pub(in crate::config) const ANSWER: Real = Real {
     path: "timeouts.answer_seconds",
-    default: 600.0,
+    default: Usual::of(600.0),
     least: 0.01,
     most: 3600.0,
     unit: "seconds",
@@ -62,7 +76,7 @@ pub(in crate::config) const ANSWER: Real = Real {
 
 pub(in crate::config) const IDLE: Real = Real {
     path: "timeouts.idle_seconds",
-    default: 120.0,
+    default: Usual::of(120.0),
     least: 0.01,
     most: 3600.0,
     unit: "seconds",
@@ -71,7 +85,7 @@ pub(in crate::config) const IDLE: Real = Real {
 
 pub(in crate::config) const BODY_IDLE: Real = Real {
     path: "timeouts.body_idle_seconds",
-    default: 15.0,
+    default: Usual::of(15.0),
     least: 0.01,
     most: 3600.0,
     unit: "seconds",
@@ -80,7 +94,7 @@ pub(in crate::config) const BODY_IDLE: Real = Real {
 
 pub(in crate::config) const BODY_TOTAL: Real = Real {
     path: "timeouts.body_total_seconds",
-    default: 60.0,
+    default: Usual::of(60.0),
     least: 0.01,
     most: 3600.0,
     unit: "seconds",
@@ -89,7 +103,7 @@ pub(in crate::config) const BODY_TOTAL: Real = Real {
 
 pub(in crate::config) const BODY: Whole = Whole {
     path: "limits.body_mib",
-    default: 20,
+    default: Usual::of(20),
     least: 1,
     most: 1024,
     unit: "MiB",
@@ -98,7 +112,7 @@ pub(in crate::config) const BODY: Whole = Whole {
 
 pub(in crate::config) const BUFFERED: Whole = Whole {
     path: "limits.buffered_mib",
-    default: 1024,
+    default: Usual::of(1024),
     least: 1,
     most: 1_048_576,
     unit: "MiB",
@@ -107,13 +121,13 @@ pub(in crate::config) const BUFFERED: Whole = Whole {
 
 pub(in crate::config) const LOG_ACCESS: Flag = Flag {
     path: "log.access",
-    default: true,
+    default: Usual::of(true),
     about: "Whether each request gets its line of JSON.",
 };
 
 pub(in crate::config) const DNS_REFRESH: Real = Real {
     path: "dns.refresh_seconds",
-    default: 30.0,
+    default: Usual::of(30.0),
     least: 0.1,
     most: 86_400.0,
     unit: "seconds",
@@ -122,7 +136,7 @@ pub(in crate::config) const DNS_REFRESH: Real = Real {
 
 pub(in crate::config) const DRAIN: Real = Real {
     path: "drain_seconds",
-    default: 300.0,
+    default: Usual::of(300.0),
     least: 0.0,
     most: 86_400.0,
     unit: "seconds",
@@ -134,11 +148,12 @@ pub(super) const STEPS: &[Key] = &[
     Key::Group(&Group {
         path: "retry",
         sample: "",
-        about: "When a failed request is tried again, on another backend. Never after the first byte went to the client.",
+        about: "When a failed request is tried again, on another backend. Never after the first content went to the client.",
     }),
     Key::Whole(&MAX_ATTEMPTS),
     Key::Real(&BUDGET_SHARE),
     Key::Whole(&BUDGET_MIN),
+    Key::Real(&HOLD_HEADERS),
     Key::Group(&Group {
         path: "timeouts",
         sample: "",

@@ -295,13 +295,68 @@ drain_seconds:"#,
         r"routing: [ema]
 retry: 3",
         r"
-1:10  routing: a list, not a map; write a map with `policy`, `ema_alpha`, `score_ttl_seconds`, `default_score_ms`, `detect`, `recover`, `probe`, `limit`
-2:8  retry: a number, not a map; write a map with `max_attempts`, `budget_share`, `budget_min`
+1:10  routing: a list, not a map; write a map with `policy`, `candidates`, `inflight_slack`, `ema_alpha`, `score_ttl_seconds`, `default_score_ms`, `detect`, `baseline`, `recover`, `probe`, `overflow`, `hedge`, `limit`
+2:8  retry: a number, not a map; write a map with `max_attempts`, `budget_share`, `budget_min`, `hold_headers_seconds`
 ",
     );
     wrong(
         "routing: { detect: { trip_ms: 0, clear_ms: 9000 } }",
         "1:31  routing.detect.trip_ms: out of range; write a number from 1 to 600000 (milliseconds)",
+    );
+}
+
+#[test]
+fn numbers_of_one_policy_agree() {
+    wrong(
+        "routing: { detect: { late_mult_min: 3, late_mult_max: 2 }, recover: { probe_backoff_seconds: 90 } }",
+        r"
+1:37  routing.detect.late_mult_min: above `late_mult_start`, which is 2.2; write at most 2.2
+1:55  routing.detect.late_mult_max: below `late_mult_start`, which is 2.2; write at least 2.2, or a smaller `late_mult_start`
+1:94  routing.recover.probe_backoff_seconds: above `probe_backoff_max_seconds`, which is 30; write at most 30
+",
+    );
+    wrong(
+        "routing: { policy: lookot, recover: { probe_backoff_seconds: 0 } }",
+        r"
+1:20  routing.policy: not a word that is known here; did you mean `lookout`?
+1:62  routing.recover.probe_backoff_seconds: nothing is left that brings a degraded target back; write a `flag_ttl_seconds` above 0, or let it be probed
+",
+    );
+    wrong(
+        "routing: { policy: ema, recover: { flag_ttl_seconds: 0 }, probe: { interval_seconds: 0 } }",
+        r"
+1:54  routing.recover.flag_ttl_seconds: nothing is left that brings a degraded target back; write a `flag_ttl_seconds` above 0, or let it be probed
+",
+    );
+}
+
+#[test]
+fn the_routing_of_a_model_is_checked_in_its_place() {
+    wrong(
+        r"models:
+  gpt: { routing: { hegde: {}, detect: { trip_ms: 1000, strike_eror: 1 } } }
+  mini: { routing: { policy: ema, hedge: { enabled: yes }, detect: { clear_ms: 9000 } } }
+  quiet: { probe: off, routing: { recover: { flag_ttl_seconds: 0 } } }
+  alike: { routing: { recover: { ramp_seconds: 1 } } }
+  list: { routing: [ema] }
+routing: { detect: { clear_ms: 2000 }, limit: { max_seconds: 0 } }",
+        r"
+2:21  models.gpt.routing.hegde: unknown key; did you mean `hedge`?
+2:51  models.gpt.routing.detect.trip_ms: below `clear_ms`, which is 2000; write at least 2000, or a smaller `clear_ms`
+2:57  models.gpt.routing.detect.strike_eror: unknown key; did you mean `strike_error`?
+3:53  models.mini.routing.hedge.enabled: text, not true or false; write `true` or `false`
+3:80  models.mini.routing.detect.clear_ms: above `trip_ms`, which is 8000; write at most 8000
+4:64  models.quiet.routing.recover.flag_ttl_seconds: nothing is left that brings a degraded target back; write a `flag_ttl_seconds` above 0, or let it be probed
+6:20  models.list.routing: a list, not a map; write a map with `policy`, `candidates`, `inflight_slack`, `ema_alpha`, `score_ttl_seconds`, `default_score_ms`, `detect`, `baseline`, `recover`, `probe`, `overflow`, `hedge`, `limit`
+7:62  routing.limit.max_seconds: out of range; write a number from 0.01 to 86400 (seconds)
+",
+    );
+    wrong(
+        r"models: { quiet: { probe: off } }
+routing: { recover: { flag_ttl_seconds: 0 } }",
+        r"
+1:27  models.quiet.probe: nothing is left that brings a degraded target back; write a `flag_ttl_seconds` above 0, or let it be probed
+",
     );
 }
 

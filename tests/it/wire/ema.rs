@@ -5,6 +5,7 @@ use firstlight::mock::{Behaviour, Fault};
 
 /// Thresholds scaled down to a mock that answers in about 20 ms.
 const ROUTING: &str = "routing:
+  policy: ema
   default_score_ms: 20
   detect: { trip_ms: 300, clear_ms: 200 }
   probe: { interval_seconds: 0 }";
@@ -38,7 +39,7 @@ async fn a_region_that_turns_slow_is_left_after_two_answers() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_frozen_region_is_a_slow_region() {
     let more = "timeouts: { first_token_seconds: 0.4 }
-routing: { detect: { trip_ms: 300, clear_ms: 200 }, probe: { interval_seconds: 0 } }";
+routing: { policy: ema, detect: { trip_ms: 300, clear_ms: 200 }, probe: { interval_seconds: 0 } }";
     let world = World::of(Setup { more, ..Setup::default() }).await;
     world.fault("a", Fault::FreezeAfterRole);
     for _ in 0..5 {
@@ -69,6 +70,7 @@ async fn when_all_are_degraded_the_best_of_them_still_serves() {
 #[tokio::test(flavor = "multi_thread")]
 async fn probes_bring_a_healed_region_back() {
     let more = "routing:
+  policy: ema
   default_score_ms: 20
   detect: { trip_ms: 300, clear_ms: 200 }
   probe: { interval_seconds: 0.3, count: 2, timeout_seconds: 1 }";

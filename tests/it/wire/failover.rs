@@ -191,7 +191,8 @@ async fn a_region_that_answers_500_is_left_and_no_client_sees_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn everybody_who_is_stuck_in_a_black_hole_is_rescued() {
     // More than the retry budget of a proxy that has just started.
-    let more = "timeouts: { first_token_seconds: 0.5 }";
+    let more = "timeouts: { first_token_seconds: 0.5 }
+routing: { policy: ema, probe: { interval_seconds: 0 } }";
     let world = World::of(Setup { more, ..Setup::default() }).await;
     world.fault("a", Fault::FreezeBeforeHeaders);
     let all = futures_util::future::join_all((0..40).map(|_| world.chat())).await;

@@ -1,7 +1,10 @@
 //! A configuration written as a file: `check(dump(c))` gives `c` again.
 //!
 //! Everything is written, defaults too, in the file's shape and units. `timeouts.first_token_seconds` is
-//! the one key that is not: it is the default of a model's own time, and each model is written with its.
+//! the one key that is not: it is the default of a model's own time, and each model is written with its. A model has a `routing` of its own
+//! only where it differs.
+
+mod routing;
 
 use crate::config::checked::ApiKey;
 use crate::config::checked::App;
@@ -10,9 +13,7 @@ use crate::config::checked::BackendAuth;
 use crate::config::checked::Config;
 use crate::config::checked::Listener;
 use crate::config::checked::Model;
-use crate::config::checked::Policy;
 use crate::config::checked::ProbeKind;
-use crate::config::checked::Routing;
 use crate::config::checked::SecretSource;
 use crate::config::endpoint;
 use crate::config::keys;
@@ -32,9 +33,9 @@ pub fn dump(config: &Config) -> String {
         ("admin", map([("address", config.admin.map_or_else(|| "none".into(), |at| text(&at)))])),
         whole(keys::THREADS.path, config.threads),
         ("backends", named(&config.backends, backend)),
-        ("models", named(&config.models, model)),
+        ("models", named(&config.models, |one| model(one, config))),
         ("apps", named(&config.apps, app)),
-        ("routing", routing(&config.routing)),
+        ("routing", routing::written(&config.routing)),
         ("retry", retry(config)),
         ("timeouts", timeouts(config)),
         ("limits", limits(config)),
@@ -76,18 +77,21 @@ fn secret(source: &SecretSource) -> Value {
     }
 }
 
-fn model(model: &Model) -> Value {
+fn model(model: &Model, config: &Config) -> Value {
     let probe = match model.probe {
         ProbeKind::Chat => "chat",
         ProbeKind::Completions => "completions",
         ProbeKind::Embeddings => "embeddings",
         ProbeKind::Off => "off",
     };
-    map([
+    let entries = [
         ("backends", named(&model.backends, |deployment| deployment.as_str().into())),
         (keys::name(keys::MODEL_PROBE.path), probe.into()),
         seconds(keys::MODEL_FIRST_TOKEN.path, model.first_token),
-    ])
+    ];
+    let own =
+        (model.routing != config.routing).then(|| ("routing", routing::written(&model.routing)));
+    map(entries.into_iter().chain(own))
 }
 
 fn app(app: &App) -> Value {
@@ -105,49 +109,13 @@ fn app(app: &App) -> Value {
     map(api_keys.into_iter().chain(models).chain(flags))
 }
 
-fn routing(routing: &Routing) -> Value {
-    let policy = match routing.policy {
-        Policy::Ema => "ema",
-        Policy::RoundRobin => "round_robin",
-    };
-    let Routing { detect, probe, limit, .. } = routing;
-    let detect = map([
-        real(keys::TRIP.path, detect.trip_ms),
-        real(keys::CLEAR.path, detect.clear_ms),
-        real(keys::STRIKES_TO_TRIP.path, detect.strikes_to_trip),
-        real(keys::STRIKE_ERROR.path, detect.strike_error),
-        seconds(keys::STRIKE_TTL.path, detect.strike_ttl),
-    ]);
-    let probe = map([
-        seconds(keys::PROBE_INTERVAL.path, probe.interval),
-        (keys::name(keys::PROBE_COUNT.path), probe.count.into()),
-        seconds(keys::PROBE_TIMEOUT.path, probe.timeout),
-        real(keys::JITTER.path, probe.jitter_share),
-        (keys::name(keys::PROBE_TOKENS.path), probe.max_tokens.into()),
-    ]);
-    let limit = map([
-        seconds(keys::LIMIT_DEFAULT.path, limit.default_wait),
-        seconds(keys::LIMIT_MAX.path, limit.max_wait),
-        seconds(keys::LIMIT_RAMP.path, limit.ramp),
-    ]);
-    map([
-        (keys::name(keys::POLICY.path), policy.into()),
-        real(keys::EMA_ALPHA.path, routing.ema_alpha),
-        seconds(keys::SCORE_TTL.path, routing.score_ttl),
-        real(keys::DEFAULT_SCORE.path, routing.default_score_ms),
-        ("detect", detect),
-        ("recover", map([seconds(keys::FLAG_TTL.path, routing.flag_ttl)])),
-        ("probe", probe),
-        ("limit", limit),
-    ])
-}
-
 fn retry(config: &Config) -> Value {
     let retry = &config.retry;
     map([
         (keys::name(keys::MAX_ATTEMPTS.path), retry.max_attempts.into()),
         real(keys::BUDGET_SHARE.path, retry.budget_share),
         (keys::name(keys::BUDGET_MIN.path), retry.budget_min.into()),
+        seconds(keys::HOLD_HEADERS.path, retry.hold_headers),
     ])
 }
 

@@ -3,6 +3,19 @@
 //! Every value here has passed its checks: no `Option` that means "use the default", no name that points
 //! nowhere, no address that does not parse. Maps are ordered, so that two dumps of one file are equal.
 
+mod routing;
+
+pub use self::routing::Baseline;
+pub use self::routing::Detect;
+pub use self::routing::Hedge;
+pub use self::routing::Mode;
+pub use self::routing::Overflow;
+pub use self::routing::Policy;
+pub use self::routing::Probe;
+pub use self::routing::RateLimit;
+pub use self::routing::Recover;
+pub use self::routing::Routing;
+
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -24,7 +37,7 @@ pub struct Config {
     pub models: BTreeMap<String, Model>,
     /// Client applications by name; at least one.
     pub apps: BTreeMap<String, App>,
-    /// How targets are chosen.
+    /// How targets are chosen where a model says nothing else.
     pub routing: Routing,
     /// When a failed request is tried again.
     pub retry: Retry,
@@ -67,7 +80,7 @@ pub struct Backend {
     pub auth: BackendAuth,
     /// Lower tiers are used first; default 1.
     pub tier: u32,
-    /// Share of the traffic under `round_robin`; 1 to 1000, default 1.
+    /// Share of the traffic under `lookout` and `round_robin`; 1 to 1000, default 1.
     pub weight: u32,
     /// PEM file with the authorities that may sign this backend's certificate, instead of the system's.
     pub ca: Option<PathBuf>,
@@ -115,6 +128,8 @@ pub struct Model {
     pub probe: ProbeKind,
     /// How long an attempt of this model may take to its first content token.
     pub first_token: Duration,
+    /// How its targets are chosen.
+    pub routing: Routing,
 }
 
 /// What kind of request a probe sends.
@@ -153,78 +168,6 @@ pub struct ApiKey {
     pub name: String,
 }
 
-/// How targets are chosen. Reasons for each number: `conf/firstlight.yaml`.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Routing {
-    /// The rule.
-    pub policy: Policy,
-    /// Weight of a new first-token time in a score; above 0, at most 1.
-    pub ema_alpha: f64,
-    /// A score not refreshed for this long counts as the default score.
-    pub score_ttl: Duration,
-    /// The score of a target that nothing is known about, in milliseconds.
-    pub default_score_ms: f64,
-    /// When a target becomes degraded.
-    pub detect: Detect,
-    /// When a degraded target is healthy again without a probe.
-    pub flag_ttl: Duration,
-    /// The background probes.
-    pub probe: Probe,
-    /// What a 429 does.
-    pub limit: RateLimit,
-}
-
-/// The rule that chooses a target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Policy {
-    /// Lowest exponential moving average of time to first token among those that are not degraded.
-    Ema,
-    /// Each in turn, in proportion to weight; nothing is ever degraded. The baseline.
-    RoundRobin,
-}
-
-/// When a target becomes degraded.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Detect {
-    /// A first token at or after this is a slow answer, in milliseconds.
-    pub trip_ms: f64,
-    /// A first token before this is a good answer, in milliseconds; at most `trip_ms`.
-    pub clear_ms: f64,
-    /// Strikes that make a target degraded; a slow answer is one strike.
-    pub strikes_to_trip: f64,
-    /// Strikes for an error; 0 to `strikes_to_trip`.
-    pub strike_error: f64,
-    /// Strikes older than this are void.
-    pub strike_ttl: Duration,
-}
-
-/// The background probes.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Probe {
-    /// From one round of probes to the next; zero in the file switches them off and stays zero here.
-    pub interval: Duration,
-    /// Probes sent to every target in one round; 1 to 10.
-    pub count: u32,
-    /// How long a probe may take.
-    pub timeout: Duration,
-    /// Each round starts up to this share of the interval earlier or later; 0 to 0.5.
-    pub jitter_share: f64,
-    /// Most output tokens that a probe asks for; 1 to 100.
-    pub max_tokens: u32,
-}
-
-/// What a 429 does.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct RateLimit {
-    /// How long a target rests after a 429 that names no time.
-    pub default_wait: Duration,
-    /// The longest that a target rests after one 429.
-    pub max_wait: Duration,
-    /// After its rest a target gets its full share back over this time.
-    pub ramp: Duration,
-}
-
 /// When a failed request is tried again.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Retry {
@@ -234,6 +177,8 @@ pub struct Retry {
     pub budget_share: f64,
     /// Retries allowed in 60 s however few the requests.
     pub budget_min: u32,
+    /// How long the header of a stream waits for the first token, so that the status can still change.
+    pub hold_headers: Duration,
 }
 
 /// How long each step may take.
