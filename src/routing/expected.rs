@@ -38,8 +38,6 @@ pub(super) enum Basis {
     Cold,
     /// The factor of the prompt's size is a guess: D is as generous as it may be.
     Guess,
-    /// How widely times spread is not settled yet: late answers are raced, but are hardly evidence.
-    Early,
     /// Enough answers to prompts of that size.
     Proven,
 }
@@ -61,17 +59,15 @@ impl Expected {
         let detect = &settings.detect;
         let basis = if norm.is_young(&settings.baseline) {
             Basis::Cold
-        } else if !norm.is_proven(size, &settings.baseline) {
-            Basis::Guess
-        } else if norm.is_settled(&settings.baseline) {
+        } else if norm.is_proven(size, &settings.baseline) {
             Basis::Proven
         } else {
-            Basis::Early
+            Basis::Guess
         };
         let late_ms = match basis {
             Basis::Cold => COLD_LATE_MS.min(detect.trip_ms),
             Basis::Guess => detect.late_mult.max * ms,
-            Basis::Early | Basis::Proven => norm.late_mult() * ms,
+            Basis::Proven => norm.late_mult() * ms,
         };
         let trip_ms =
             if basis == Basis::Cold { detect.trip_ms } else { late_ms * detect.trip_factor };

@@ -17,8 +17,6 @@ const MAX_SURPRISE: f64 = 0.7;
 const LATE_STEP: f64 = 0.02;
 /// How much faster at first: in steps of so much, divided by the samples seen.
 const FIRST_STEPS: f64 = 10.0;
-/// How many times the samples of a first expectation it takes to know the spread.
-const SETTLED: u32 = 10;
 /// Samples after which the shape moves at its slowest.
 const SHAPE_SETTLED: u32 = 200;
 
@@ -68,11 +66,6 @@ impl Norm {
     /// Whether too little is known of the model as a whole.
     pub(super) fn is_young(&self, baseline: &Baseline) -> bool {
         self.samples < baseline.warm_samples
-    }
-
-    /// Whether enough was seen to know how widely times spread.
-    pub(super) fn is_settled(&self, baseline: &Baseline) -> bool {
-        self.samples >= SETTLED * baseline.warm_samples
     }
 
     /// Learns how TTFT depends on the prompt from one answer of normal times.

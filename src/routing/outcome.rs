@@ -117,7 +117,7 @@ impl Pool {
         ttft_ms: f64,
         now: Time,
     ) -> Option<f64> {
-        if !usual && matches!(expected.basis, Basis::Early | Basis::Proven) {
+        if !usual && expected.basis == Basis::Proven {
             return None;
         }
         // What a guessed factor makes of a sample says more about the factor than about the base.
@@ -139,7 +139,7 @@ impl Pool {
             if let Some(ln_base) = ln_base {
                 norm.learn_shape(expected.size, ttft_ms, ln_base);
             }
-            if matches!(expected.basis, Basis::Early | Basis::Proven) {
+            if expected.basis == Basis::Proven {
                 norm.learn_late(detect, lateness);
             }
             norm.check_invariants(detect);
@@ -161,7 +161,11 @@ impl Pool {
     }
 
     fn move_score(&self, known: &mut Known, sample_ms: f64, now: Time) {
-        let before = self.known_score(known, now);
+        let before = match (self.settings().detect.mode, known.speed.raw_score()) {
+            // The first sample is better than any guess; an average with one would look like a slow start.
+            (Mode::Relative, None) => sample_ms,
+            _ => self.known_score(known, now),
+        };
         known.speed.move_score(self.settings().ema_alpha, sample_ms, before, now);
     }
 
@@ -218,7 +222,7 @@ impl Pool {
                 self.move_score(known, bound_ms, now);
             }
         });
-        if matches!(expected.basis, Basis::Early | Basis::Proven) {
+        if expected.basis == Basis::Proven {
             self.shared().with_norm(|norm| norm.learn_late(&settings.detect, Lateness::Late));
         }
     }

@@ -1,6 +1,5 @@
 //! Evidence against a target, and what it takes to act on it: deadlines that pass, strikes, the trip.
 
-use crate::routing::expected::Basis;
 use crate::routing::guard::{Known as Certainty, Seen, may_trip};
 use crate::routing::health::{Cause, Change, State};
 use crate::routing::lease::{Overdue, Slot, Stage};
@@ -31,9 +30,7 @@ impl Pool {
             return overdue;
         }
         let suspect = state.is_suspect();
-        let early = slot.expected.basis == Basis::Early;
         let weight = match stage {
-            Stage::Late | Stage::Trip if early => 0.0,
             Stage::Late if suspect => detect.strike_late,
             Stage::Late | Stage::None => 0.0,
             Stage::Trip => detect.strike_trip,
