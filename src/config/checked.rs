@@ -178,6 +178,8 @@ pub struct Routing {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Policy {
+    /// Lowest expected wait; what is late is raced by another attempt.
+    Lookout,
     /// Lowest exponential moving average of time to first token among those that are not degraded.
     Ema,
     /// Each in turn, in proportion to weight; nothing is ever degraded. The baseline.
@@ -234,6 +236,8 @@ pub struct Retry {
     pub budget_share: f64,
     /// Retries allowed in 60 s however few the requests.
     pub budget_min: u32,
+    /// A streaming client gets its header after this long, even if there is no answer yet.
+    pub hold_headers: Duration,
 }
 
 /// How long each step may take.

@@ -107,6 +107,7 @@ fn app(app: &App) -> Value {
 
 fn routing(routing: &Routing) -> Value {
     let policy = match routing.policy {
+        Policy::Lookout => "lookout",
         Policy::Ema => "ema",
         Policy::RoundRobin => "round_robin",
     };

@@ -14,8 +14,11 @@ use crate::config::keys;
 use crate::config::keys::Real;
 use crate::config::problem::Problems;
 use crate::config::section::Section;
+use std::time::Duration;
 
 const MEBIBYTE: usize = 1 << 20;
+/// Idle timers in front of us cut at a minute or four; a held header is what lets a silent 200 be rescued.
+const HOLD_HEADERS: Duration = Duration::from_secs(20);
 
 /// Reads `routing`.
 pub(super) fn routing(file: &Section<'_>, problems: &mut Problems) -> Routing {
@@ -106,6 +109,7 @@ pub(super) fn retry(file: &Section<'_>, problems: &mut Problems) -> Retry {
         max_attempts: section.whole(&keys::MAX_ATTEMPTS, problems),
         budget_share: section.real(&keys::BUDGET_SHARE, problems),
         budget_min: section.whole(&keys::BUDGET_MIN, problems),
+        hold_headers: HOLD_HEADERS,
     }
 }
 

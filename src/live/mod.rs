@@ -213,6 +213,7 @@ impl LiveModel {
 fn settings(config: &Config) -> Settings {
     let routing = &config.routing;
     let base = match routing.policy {
+        ConfiguredPolicy::Lookout => Settings::lookout(),
         ConfiguredPolicy::Ema => Settings::ema(),
         ConfiguredPolicy::RoundRobin => Settings::round_robin(),
     };
@@ -228,7 +229,10 @@ fn settings(config: &Config) -> Settings {
             strike_ttl: routing.detect.strike_ttl,
             ..base.detect
         },
-        recover: Recover { flag_ttl: Some(routing.flag_ttl), ..base.recover },
+        recover: Recover {
+            flag_ttl: base.recover.flag_ttl.map(|_| routing.flag_ttl),
+            ..base.recover
+        },
         limit: Limit {
             default_wait: routing.limit.default_wait,
             max_wait: routing.limit.max_wait,
