@@ -63,7 +63,7 @@ async fn when_all_are_degraded_the_best_of_them_still_serves() {
     let answer = world.chat().await;
     answer.assert_whole_stream();
     let line = world.log_line(answer.request_id()).await;
-    assert_eq!(line["attempts"][0]["why"], "all_degraded", "{line}");
+    assert_eq!(line["attempts"][0]["why"], "panic", "{line}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

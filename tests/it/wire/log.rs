@@ -28,7 +28,7 @@ async fn a_line_tells_the_whole_story() {
     assert!(line["ttft_ms"].as_f64().unwrap() <= line["duration_ms"].as_f64().unwrap());
     assert_eq!(line["attempts"].as_array().unwrap().len(), 2);
     assert_eq!(line["attempts"][0]["status"], 500);
-    assert_eq!(line["attempts"][0]["why"], "lowest_score");
+    assert_eq!(line["attempts"][0]["why"], "cost");
     assert!(line["attempts"][1]["ttft_ms"].as_f64().unwrap() >= 0.0);
     assert_eq!(line["backend"].as_str(), answer.backend());
     assert_eq!(line["upstream_request_id"].as_str(), answer.header("apim-request-id"));

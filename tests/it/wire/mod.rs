@@ -5,6 +5,8 @@ mod bodies;
 mod cancel;
 mod ema;
 mod failover;
+mod hedge;
+mod hold;
 mod hostile;
 mod log;
 mod refusals;
