@@ -249,7 +249,8 @@ async fn send(
 ) -> std::result::Result<(HttpSession, HttpPeer, bool), Failure> {
     let mut peer = sending.peer.clone();
     loop {
-        let connected = http.get_http_session(&peer).await;
+        // Boxed: its state is large, and of no use while the answer is waited for.
+        let connected = Box::pin(http.get_http_session(&peer)).await;
         let (mut session, reused) = connected.map_err(|_| Failure::bare(Outcome::Connect))?;
         let begun = clock.now();
         match write_and_wait(&mut session, sending).await {
@@ -306,7 +307,10 @@ pub(crate) async fn first_content(
         let Ok(chunk) = read_more(&mut answer).await else {
             return Err(Failure::bare(Outcome::Reset));
         };
-        let found = opening.see(chunk.as_deref(), answer.ended);
+        let mut found = opening.see(chunk.as_deref());
+        if found == Found::Nothing && answer.ended {
+            found = opening.see(None);
+        }
         let held = answer.held.as_ref().map_or(0, Bytes::len);
         match found {
             Found::Failed(outcome) => {
@@ -346,12 +350,12 @@ impl Opening {
         Self { scanner: Scanner::new(operation) }
     }
 
-    /// Takes the next chunk, and whether the answer has ended with it.
-    pub(crate) fn see(&mut self, chunk: Option<&[u8]>, ended: bool) -> Found {
-        let mut seen = self.scanner.scan(chunk.unwrap_or_default());
-        if ended {
-            seen = self.scanner.finish();
-        }
+    /// Takes the next chunk; `None`: the answer has ended.
+    pub(crate) fn see(&mut self, chunk: Option<&[u8]>) -> Found {
+        let seen = match chunk {
+            Some(chunk) => self.scanner.scan(chunk),
+            None => self.scanner.finish(),
+        };
         if seen.first_token {
             return Found::Content;
         }
@@ -359,7 +363,7 @@ impl Opening {
             Some(StreamError::RateLimited) => Found::Failed(Outcome::Limited),
             Some(StreamError::Error) => Found::Failed(Outcome::ErrorEvent),
             None if self.scanner.finished() => Found::Complete,
-            None if seen.done || ended => Found::Failed(Outcome::EmptyStream),
+            None if seen.done || chunk.is_none() => Found::Failed(Outcome::EmptyStream),
             None => Found::Nothing,
         }
     }

@@ -21,10 +21,10 @@ impl Prober {
     /// Sends one probe and feeds what it found, unless the target is being probed.
     pub(super) async fn probe(&self, model: &LiveModel, target: usize) {
         let Some(_turn) = self.turn(model, target) else { return };
-        let mut learned = self.ask(model, target).await;
+        let mut learned = Box::pin(self.ask(model, target)).await;
         if learned == Learned::OtherName {
             self.note_refusal(model);
-            learned = self.ask(model, target).await;
+            learned = Box::pin(self.ask(model, target)).await;
         }
         if learned == Learned::Nothing {
             let place = (Arc::clone(&model.name), target);

@@ -185,14 +185,6 @@ impl Prober {
         probe.interval.mul_f64(1.0 + spread)
     }
 
-    async fn rounds(&self) {
-        self.wait_for_addresses().await;
-        loop {
-            self.round().await;
-            tokio::time::sleep(self.pause()).await;
-        }
-    }
-
     /// Everything but the rounds: what is due, what is blocked, what is wished for.
     async fn dues(&self, mut wishes: mpsc::Receiver<ProbeRequest>) {
         let mut running = FuturesUnordered::new();
@@ -232,8 +224,15 @@ impl BackgroundService for Prober {
     async fn start(&self, mut shutdown: ShutdownWatch) {
         let taken = self.wishes.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(wishes) = taken else { return };
+        let rounds = async {
+            self.wait_for_addresses().await;
+            loop {
+                self.round().await;
+                tokio::time::sleep(self.pause()).await;
+            }
+        };
         tokio::select! {
-            ((), ()) = async { tokio::join!(self.rounds(), self.dues(wishes)) } => {}
+            ((), ()) = async { tokio::join!(rounds, self.dues(wishes)) } => {}
             _ = shutdown.changed() => {}
         }
     }

@@ -90,7 +90,10 @@ async fn in_time<T>(
     due: Instant,
     step: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
-    timeout_at(due, step).await.unwrap_or_else(|_| Err(Failure::bare(Outcome::TimedOut)))
+    match timeout_at(due, step).await {
+        Ok(result) => result,
+        Err(_) => Err(Failure::bare(Outcome::TimedOut)),
+    }
 }
 
 /// Gives the connection of an answer back that nobody will read.

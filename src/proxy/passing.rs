@@ -71,9 +71,9 @@ impl Passing {
         })
     }
 
-    /// Takes what was read, and whether the answer has ended with it.
-    pub(super) fn saw(&mut self, chunk: Option<&[u8]>, ended: bool) -> Settled {
-        match self.opening.see(chunk, ended) {
+    /// Takes what was read; `None`: the answer has ended.
+    pub(super) fn saw(&mut self, chunk: Option<&[u8]>) -> Settled {
+        match self.opening.see(chunk) {
             Found::Nothing => Settled::No,
             Found::Content => {
                 self.watch.marks.first_token = Some(self.request.now());

@@ -8,6 +8,7 @@
 //! [`Race::run`] may be left at any await and called again: what it knows is in the struct.
 
 use crate::azure::error::ClientError;
+use crate::azure::route::Operation;
 use crate::exchange::{Answer, Begun, Failure};
 use crate::proxy::admitted::Request;
 use crate::proxy::body::Body;
@@ -70,7 +71,9 @@ impl Race {
 
     /// Until when a streaming client waits for its header; `None`: as long as it takes.
     pub(super) fn hold_until(&self) -> Option<Time> {
-        self.request.admitted.stream.then(|| self.began + self.request.patience.hold)
+        let streamed =
+            self.request.admitted.stream && self.request.operation() != Operation::Embeddings;
+        streamed.then(|| self.began + self.request.patience.hold)
     }
 
     pub(super) fn request(&self) -> &Arc<Request> {

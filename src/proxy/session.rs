@@ -222,13 +222,12 @@ impl LlmSession {
         }
     }
 
-    /// Takes note of a chunk on its way to the client.
+    /// Takes note of a chunk on its way to the client; `None`: of the end.
     fn note(&mut self, chunk: Option<&[u8]>) {
         let (Some(passing), Some(answer)) = (self.passing.as_mut(), self.answer.as_mut()) else {
             return;
         };
-        let ended = chunk.is_none() || answer.session.response_done();
-        let settled = passing.saw(chunk, ended);
+        let settled = passing.saw(chunk);
         if settled != Settled::No {
             answer.session.set_read_timeout(self.idle);
             self.passing = None;
@@ -266,10 +265,10 @@ impl LlmSession {
     }
 }
 
-fn refused(request: &Request, refusal: ClientError) -> Box<Error> {
+fn refused(request: &Request, refusal: ClientError) -> Result<()> {
     let code = refusal.code();
     request.progress.lock().refusal = Some(refusal);
-    Error::explain(ErrorType::Custom("attempt"), code).into_up()
+    Err(Error::explain(ErrorType::Custom("attempt"), code).into_up())
 }
 
 #[async_trait]
@@ -304,7 +303,7 @@ impl Session for LlmSession {
         match race.run(race.hold_until()).await {
             Step::Won(winner) => self.take(*winner),
             Step::Open => self.early = Some(Early::new(race)?),
-            Step::Lost(refusal) => return Err(refused(race.request(), refusal)),
+            Step::Lost(refusal) => return refused(race.request(), refusal),
         }
         Ok(())
     }

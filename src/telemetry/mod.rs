@@ -21,6 +21,9 @@ use crate::time::millis;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+type Model = Arc<str>;
+type Backend = Arc<str>;
+
 /// Everything a request reports to.
 pub struct Telemetry {
     /// Counters, histograms, gauges.
@@ -28,7 +31,7 @@ pub struct Telemetry {
     /// One line per request.
     pub access_log: AccessLog,
     /// Since when which target of which model is degraded.
-    out: Mutex<BTreeMap<(Arc<str>, Arc<str>), Time>>,
+    out: Mutex<BTreeMap<(Model, Backend), Time>>,
 }
 
 impl Telemetry {

@@ -18,9 +18,9 @@ impl Metrics {
         let mut suspects: BTreeMap<&str, i64> = BTreeMap::new();
         for model in snapshot.models() {
             self.read_pool(&model.name, &model.pool.overview(now));
-            for target in 0..model.backends.len() {
-                let Some(view) = model.pool.view(target, now) else { continue };
-                let Some(backend) = model.backends.get(target) else { continue };
+            let views =
+                (0..model.backends.len()).filter_map(|t| Some((t, model.pool.view(t, now)?)));
+            for (backend, (target, view)) in model.backends.iter().zip(views) {
                 self.read_target(model, (target, &backend.name), &view);
                 *suspects.entry(&backend.name).or_default() += i64::from(is_suspect(&view));
             }

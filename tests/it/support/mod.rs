@@ -9,6 +9,7 @@ pub(crate) use answer::{Answer, Streamed, content_of};
 use firstlight::config;
 use firstlight::config::checked::Config;
 use firstlight::mock::{BackendSpec, Behaviour, Fault, Mock};
+use firstlight::routing::State;
 use firstlight::server::{Firstlight, Running};
 use firstlight::telemetry::AccessLog;
 use reqwest::{Client, RequestBuilder};
@@ -136,11 +137,11 @@ impl World {
         self.mock.set_fault(region, fault).unwrap();
     }
 
-    /// The value of a metric, by its name and labels as they stand in the scrape; 0 where it is absent.
-    pub(crate) async fn metric(&self, series: &str) -> f64 {
+    /// The value of a metric, by its name and labels as they stand in the scrape; "0" where it is absent.
+    pub(crate) async fn metric(&self, series: &str) -> String {
         let text = self.admin("/metrics").await.1;
         let found = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
-        found.map_or(0.0, |value| value.parse().unwrap())
+        found.unwrap_or("0").to_owned()
     }
 
     pub(crate) fn requests(&self, region: &str) -> u64 {
@@ -148,12 +149,15 @@ impl World {
     }
 
     pub(crate) fn is_degraded(&self, model: &str, region: &str) -> bool {
+        self.state(model, region) == State::Degraded
+    }
+
+    pub(crate) fn state(&self, model: &str, region: &str) -> State {
         let live = self.proxy.live();
         let snapshot = live.snapshot();
         let model = snapshot.model(model).unwrap();
         let target = model.pool.position(region).unwrap();
-        let view = model.pool.view(target, live.clock().now()).unwrap();
-        view.state == firstlight::routing::State::Degraded
+        model.pool.view(target, live.clock().now()).unwrap().state
     }
 }
 

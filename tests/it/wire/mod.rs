@@ -9,6 +9,7 @@ mod hedge;
 mod hold;
 mod hostile;
 mod log;
+mod lookout;
 mod refusals;
 mod streams;
 mod upstream_tls;
