@@ -47,6 +47,7 @@ const CUT_LINGER: Duration = Duration::from_millis(20);
 /// A waiting client hears from us this often; more often where the header was not held for as long, since
 /// whoever sets that time knows of a shorter timer.
 const COMMENT_EVERY: Duration = Duration::from_secs(15);
+const COMMENT_LEAST: Duration = Duration::from_millis(50);
 
 /// One request, as Pingora sees it: a client session.
 #[expect(unnameable_types, reason = "Pingora names it through the connector; nobody else needs to")]
@@ -90,7 +91,7 @@ impl Early {
         let race = race.get_mut().unwrap_or_else(PoisonError::into_inner);
         match race.run(Some(self.next_comment)).await {
             Step::Open => {
-                let pause = COMMENT_EVERY.min(self.request.patience.hold);
+                let pause = self.request.patience.hold.clamp(COMMENT_LEAST, COMMENT_EVERY);
                 self.next_comment = self.request.now() + pause;
                 Said::Chunk(Bytes::from_static(WAITING))
             }

@@ -2,14 +2,17 @@
 
 use crate::support::{Setup, World, wait_until};
 use firstlight::config::checked::Policy;
-use firstlight::mock::Fault;
+use firstlight::mock::{Behaviour, Fault};
 use firstlight::routing::State;
 
-/// A world in which an attempt is late, and slow, after 200 ms.
+/// A world whose answers take 60 ms, and in which an attempt is late, and slow, after 200 ms.
 fn setup() -> Setup {
     Setup {
+        behaviour: Behaviour { ttft_median_ms: 60.0, ttft_sigma: 0.0, ..Behaviour::instant() },
         tune: |config| {
             config.routing.policy = Policy::Lookout;
+            // Or the first answers would seem to be ten times as fast as normal ones.
+            config.routing.default_score_ms = 60.0;
             config.routing.detect.trip_ms = 200.0;
             config.routing.detect.clear_ms = 150.0;
         },
