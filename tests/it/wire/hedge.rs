@@ -6,22 +6,29 @@
 use crate::support::{
     Answer, PROBE_KEY, Setup, Streamed, V1_CHAT, World, chat, streamed_chat, wait_until,
 };
-use firstlight::config::checked::Policy;
+use firstlight::config::checked::{Config, Policy};
 use firstlight::mock::Fault;
 use serde_json::Value;
 
-/// A world in which an attempt is late after 200 ms, and nobody probes.
+/// A world in which an attempt is late after 200 ms (and a second time after 400), and nobody probes.
 fn setup(more: &'static str) -> Setup {
     Setup {
         more,
         models: "  gpt-4o: { probe: off }\n  other: {}\n  text-embedding-3-large: {}\n",
-        tune: |config| {
-            config.routing.policy = Policy::Lookout;
-            config.routing.detect.trip_ms = 200.0;
-            config.routing.detect.clear_ms = 150.0;
-        },
+        tune: |config| late_after(config, 200.0),
         ..Setup::default()
     }
+}
+
+/// The same after 500 ms: more room for what happens before it is late a second time.
+fn patient_setup(more: &'static str) -> Setup {
+    Setup { tune: |config| late_after(config, 500.0), ..setup(more) }
+}
+
+fn late_after(config: &mut Config, milliseconds: f64) {
+    config.routing.policy = Policy::Lookout;
+    config.routing.detect.trip_ms = milliseconds;
+    config.routing.detect.clear_ms = 150.0;
 }
 
 async fn hedges(world: &World, result: &str) -> String {
@@ -89,8 +96,8 @@ async fn over_h2_too() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_late_one_may_win_all_the_same() {
-    let world = World::of(setup("")).await;
-    world.fault("a", Fault::Slow { factor: 1.0, add_ms: 320.0 });
+    let world = World::of(patient_setup("")).await;
+    world.fault("a", Fault::Slow { factor: 1.0, add_ms: 750.0 });
     for region in ["b", "c"] {
         world.fault(region, Fault::FreezeAfterRole);
     }
@@ -168,7 +175,7 @@ async fn a_hedge_that_fails_only_ends_itself() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_retry_waits_until_no_attempt_is_open() {
-    let world = World::of(setup("timeouts: { first_token_seconds: 0.35 }")).await;
+    let world = World::of(patient_setup("timeouts: { first_token_seconds: 0.75 }")).await;
     world.fault("a", Fault::FreezeAfterRole);
     for region in ["b", "c"] {
         world.fault(region, Fault::Status5xx { status: 500 });

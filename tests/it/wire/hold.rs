@@ -43,7 +43,7 @@ async fn check_served(world: &World, answer: &Answer, backend: &str, attempts: u
 #[tokio::test(flavor = "multi_thread")]
 async fn comments_come_until_the_answer_does() {
     let world = World::of(setup()).await;
-    world.fault("a", Fault::Slow { factor: 1.0, add_ms: 400.0 });
+    world.fault("a", Fault::Slow { factor: 1.0, add_ms: 300.0 });
     let answer = world.chat().await;
     check_served(&world, &answer, "a", 1).await;
 }
