@@ -9,6 +9,7 @@ pub mod azure;
 pub mod config;
 pub mod rng;
 pub mod routing;
+pub mod sim;
 pub mod time;
 
 // Above it.

@@ -1,6 +1,6 @@
 //! The command line: one file a command.
 //!
-//! Exit codes: 0 done; 1 the configuration has problems, or the claim of the demo did not hold; 2 the command
+//! Exit codes: 0 done; 1 the configuration or the scenario has problems, or the claim of the demo did not hold; 2 the command
 //! line was not understood; 3 Firstlight could not start, or a file could not be read or written.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command speaks to people")]
 
@@ -9,6 +9,7 @@ mod config;
 mod demo;
 mod mock;
 mod run;
+mod simulate;
 
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -36,6 +37,8 @@ enum Command {
     Config(config::Options),
     /// Watch a region go bad in silence, through Firstlight and beside it through round robin.
     Demo(demo::Options),
+    /// Compare policies on a virtual clock: an hour and a half of a failure in a second.
+    Simulate(simulate::Options),
     /// Run a fake Azure OpenAI with faults that can be switched while it runs.
     Mock(mock::Options),
 }
@@ -57,6 +60,7 @@ pub fn main() -> ExitCode {
         Command::Check(options) => check::main(&options),
         Command::Config(options) => config::main(&options),
         Command::Demo(options) => demo::main(&options),
+        Command::Simulate(options) => simulate::main(&options),
         Command::Mock(options) => mock::main(&options),
     };
     match result {

@@ -16,6 +16,7 @@ mod at;
 mod backends;
 mod dump;
 mod endpoint;
+mod fields;
 mod keys;
 mod listen;
 mod loopback;
@@ -29,6 +30,7 @@ mod settings;
 mod tree;
 
 pub use crate::config::dump::dump;
+pub use crate::config::fields::{Fields, read_fields};
 pub use crate::config::problem::Problem;
 pub use crate::config::reference::reference;
 

@@ -210,7 +210,7 @@ impl LiveModel {
 }
 
 /// The engine's settings, from the configuration's.
-fn settings(config: &Config) -> Settings {
+pub(crate) fn settings(config: &Config) -> Settings {
     let routing = &config.routing;
     let base = match routing.policy {
         ConfiguredPolicy::Lookout => Settings::lookout(),

@@ -3,7 +3,9 @@
 //! `expected = shape x max(min(base, 3 x fleet_base), fleet_now)`: a target's own normal, but no less than
 //! what the fleet takes now (when all are slow, none is late) and no more than three times what is normal
 //! in the fleet (a target that was always bad is bad). `D = late_mult x expected` is when an answer is late;
-//! `T = trip_factor x D`.
+//! `T = trip_factor x D`. Before a model has its first samples, D and T are fixed numbers; a prompt size that
+//! was seldom seen is measured by its prior factor, and more patiently. (Fixed numbers there would blame a
+//! region for its first 64k prompt, and would be blind where everything is fast.)
 
 use crate::routing::fleet::Fleet;
 use crate::routing::norm::Norm;
@@ -26,8 +28,18 @@ pub(super) struct Expected {
     /// D and T, from dispatch.
     pub(super) late: Duration,
     pub(super) trip: Duration,
-    /// Too little is known: D and T are fixed numbers, and `ms` is not to be tested against.
-    pub(super) cold: bool,
+    pub(super) basis: Basis,
+}
+
+/// What an expectation rests on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Basis {
+    /// Too little is known of the model: D and T are fixed numbers, and `ms` is not to be tested against.
+    Cold,
+    /// The factor of the prompt's size is a guess: D is as generous as it may be.
+    Guess,
+    /// Enough answers to prompts of that size.
+    Proven,
 }
 
 impl Expected {
@@ -44,20 +56,28 @@ impl Expected {
         let cap = fleet.base_ms.map_or(f64::INFINITY, |ms| ms * settings.baseline.cap_ratio);
         let normal = own.unwrap_or(unknown).min(cap);
         let ms = shape * normal.max(fleet.now_ms.unwrap_or(0.0));
-        let cold = norm.is_cold(size, &settings.baseline);
-        let (late_ms, trip_ms) = if cold {
-            (COLD_LATE_MS.min(settings.detect.trip_ms), settings.detect.trip_ms)
+        let detect = &settings.detect;
+        let basis = if norm.is_young(&settings.baseline) {
+            Basis::Cold
+        } else if norm.is_proven(size, &settings.baseline) {
+            Basis::Proven
         } else {
-            let late = norm.late_mult() * ms;
-            (late, late * settings.detect.trip_factor)
+            Basis::Guess
         };
+        let late_ms = match basis {
+            Basis::Cold => COLD_LATE_MS.min(detect.trip_ms),
+            Basis::Guess => detect.late_mult.max * ms,
+            Basis::Proven => norm.late_mult() * ms,
+        };
+        let trip_ms =
+            if basis == Basis::Cold { detect.trip_ms } else { late_ms * detect.trip_factor };
         let span = |ms: f64| Duration::try_from_secs_f64(ms / 1000.0).unwrap_or(Duration::MAX);
-        Self { size, shape, ms, late: span(late_ms), trip: span(trip_ms), cold }
+        Self { size, shape, ms, late: span(late_ms), trip: span(trip_ms), basis }
     }
 
     /// Whether a first token after so many milliseconds is good: `ratio` times the expected one, or
     /// `clear_ms` while too little is known.
     pub(super) fn is_good(&self, ttft_ms: f64, ratio: f64, clear_ms: f64) -> bool {
-        if self.cold { ttft_ms < clear_ms } else { ttft_ms < ratio * self.ms }
+        if self.basis == Basis::Cold { ttft_ms < clear_ms } else { ttft_ms < ratio * self.ms }
     }
 }

@@ -12,6 +12,7 @@ use crate::routing::settings::Detect;
 
 /// What the guards see of a target.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, each named where it is read")]
 pub(super) struct Seen {
     /// Neither degraded, nor blocked, nor limited.
     pub(super) usable: bool,

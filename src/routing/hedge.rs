@@ -72,7 +72,7 @@ impl HedgeBudget {
 
 /// Prompts are far below the 2^32 tokens above which this is not exact.
 fn tokens(count: u64) -> f64 {
-    u32::try_from(count).map_or(f64::from(u32::MAX), f64::from)
+    u32::try_from(count).map_or(4_294_967_295.0, f64::from)
 }
 
 #[cfg(test)]

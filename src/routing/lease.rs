@@ -6,7 +6,7 @@
 //! Until then it has deadlines: D (late), T and 2 T. They are data: whoever runs the attempt arms a timer for
 //! [`Lease::next_deadline`] and calls [`Lease::overdue`] then. Nothing scans.
 
-use crate::routing::expected::Expected;
+use crate::routing::expected::{Basis, Expected};
 use crate::routing::outcome::Event;
 use crate::routing::pool::Pool;
 use crate::routing::settings::Mode;
@@ -110,7 +110,7 @@ impl Lease {
     /// How long its first token is expected to take; `None` while too little is known.
     pub fn expected(&self) -> Option<Duration> {
         let expected = &self.slot.expected;
-        let known = !expected.cold && self.slot.ask.timing == Timing::FirstToken;
+        let known = expected.basis != Basis::Cold && self.slot.ask.timing == Timing::FirstToken;
         known.then(|| Duration::try_from_secs_f64(expected.ms / 1000.0).unwrap_or(Duration::MAX))
     }
 
@@ -155,7 +155,9 @@ impl Lease {
     /// The first content token arrived: the only thing that feeds a score.
     pub fn first_token(mut self, now: Time) -> Option<Event> {
         let tripped = self.catch_up(now);
-        tripped.or(self.pool.first_token(&self.slot, now))
+        // Both count, whichever is told.
+        let answered = self.pool.first_token(&self.slot, now);
+        tripped.or(answered)
     }
 
     /// A good answer whose speed says nothing about time to first token (it was not streamed).
@@ -180,7 +182,8 @@ impl Lease {
             return self.failed(now);
         }
         let tripped = self.catch_up(now);
-        tripped.or(self.pool.outlasted(&self.slot, now))
+        let outlasted = self.pool.outlasted(&self.slot, now);
+        tripped.or(outlasted)
     }
 
     /// It was given up before the first token: the client left, or another attempt won. Its wait is a lower
@@ -196,7 +199,8 @@ impl Lease {
     fn catch_up(&mut self, now: Time) -> Option<Event> {
         let mut event = None;
         while self.next_deadline().is_some_and(|due| due <= now) {
-            event = event.or(self.overdue(now).event);
+            let next = self.overdue(now).event;
+            event = event.or(next);
         }
         event
     }

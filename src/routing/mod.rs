@@ -25,7 +25,7 @@
 //! degraded: the baseline that the others are compared with.
 //!
 //! From the top: [`attempts`](Attempts) what one request may do, `pick` the choice, `lease` and `probe` the
-//! slots, `outcome` what they teach; `health` and `strikes` the state, `guard` what holds a trip back,
+//! slots, `outcome` and `trip` what they teach; `health` and `strikes` the state, `guard` what holds a trip back,
 //! `speed`, `norm`, `fleet` and `expected` what is fast, normal, general and due; `hedge`, `budget` and
 //! `rest` what may be spent and must be waited for.
 //!
@@ -51,6 +51,7 @@ mod size;
 mod speed;
 mod strikes;
 mod target;
+mod trip;
 mod turns;
 mod view;
 

@@ -55,10 +55,10 @@ impl Norm {
         self.late_mult
     }
 
-    /// Whether too little is known to expect anything of a prompt of that size.
-    pub(super) fn is_cold(&self, size: Size, baseline: &Baseline) -> bool {
+    /// Whether the factor of that size is more than a guess. The reference size's is 1 by definition.
+    pub(super) fn is_proven(&self, size: Size, baseline: &Baseline) -> bool {
         let count = self.counts.get(size.index()).copied().unwrap_or(0);
-        self.is_young(baseline) || count < baseline.warm_samples
+        size == Size::REFERENCE || count >= baseline.warm_samples
     }
 
     /// Whether too little is known of the model as a whole.
@@ -144,20 +144,20 @@ mod tests {
         }
         assert!((8.0..10.0).contains(&norm.shape(long)), "{}", norm.shape(long));
         assert!((norm.shape(Size::REFERENCE) - 1.0).abs() < 1e-12);
-        assert!(!norm.is_cold(long, &settings.baseline));
-        assert!(norm.is_cold(Size::of(10), &settings.baseline), "none of that size was seen");
+        assert!(norm.is_proven(long, &settings.baseline));
+        assert!(!norm.is_proven(Size::of(10), &settings.baseline), "none of that size was seen");
     }
 
     #[test]
-    fn a_model_is_cold_until_it_and_the_size_have_their_samples() {
+    fn a_model_is_young_and_a_size_unproven_until_they_have_their_samples() {
         let (mut norm, settings) = norm();
         let size = Size::of(3_000);
         for _ in 0..19 {
             norm.learn_shape(size, 1000.0, 1000.0_f64.ln());
         }
-        assert!(norm.is_cold(size, &settings.baseline) && norm.is_young(&settings.baseline));
+        assert!(!norm.is_proven(size, &settings.baseline) && norm.is_young(&settings.baseline));
         norm.learn_shape(size, 1000.0, 1000.0_f64.ln());
-        assert!(!norm.is_cold(size, &settings.baseline) && !norm.is_young(&settings.baseline));
+        assert!(norm.is_proven(size, &settings.baseline) && !norm.is_young(&settings.baseline));
     }
 
     #[test]

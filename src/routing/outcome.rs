@@ -1,10 +1,8 @@
 //! What the end of an attempt, or a deadline that passed, teaches about its target.
 
-use crate::routing::expected::Expected;
-use crate::routing::fleet::CONGESTED;
-use crate::routing::guard::{Known as Certainty, Seen, may_trip};
+use crate::routing::expected::{Basis, Expected};
 use crate::routing::health::{Cause, Change, State};
-use crate::routing::lease::{Overdue, Slot, Stage};
+use crate::routing::lease::Slot;
 use crate::routing::norm::Lateness;
 use crate::routing::pool::{Pool, Target};
 use crate::routing::settings::Mode;
@@ -13,7 +11,6 @@ use crate::routing::strikes::Strike;
 use crate::routing::target::Known;
 use crate::time::Time;
 use crate::time::millis;
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -21,8 +18,6 @@ use std::time::Duration;
 const REBASE_RUN: u32 = 50;
 /// A target is better if its score over base is lower by this factor.
 const BETTER: f64 = 1.25;
-/// A degraded target keeps a score of at least so many times its base.
-const DEGRADED_RATIO: f64 = 4.0;
 
 /// Something that an operator should hear.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,68 +52,98 @@ impl Pool {
                 // What was sent before the recovery tells of the time before it.
                 let news = sent >= known.health.renewed_at;
                 let weight = settings.detect.strike_trip;
-                (None, news && known.health.strike(settings, Strike::Slow, weight, now))
-            } else if ttft_ms < settings.detect.clear_ms {
-                known.health.strikes.credit(settings.detect.good_credit);
-                let back = known.health.state == State::Degraded;
-                if back {
-                    // The old score tells of the bad time: lowest score wins would keep the target out.
-                    known.speed.set_score(ttft_ms, now);
-                }
-                (back.then(|| known.health.recover(settings, now)), false)
-            } else {
-                (None, false)
+                return (None, news && known.health.strike(settings, Strike::Slow, weight, now));
             }
+            let good = ttft_ms < settings.detect.clear_ms;
+            (if good { self.cleared(known, ttft_ms, now) } else { None }, false)
         });
         let change = change.map(|change| Event { target, change });
         change.or_else(|| due.then(|| self.try_trip(target, Cause::Slow, now)).flatten())
     }
 
+    /// Absolute mode: a good answer forgives, and ends a degradation.
+    fn cleared(&self, known: &mut Known, ttft_ms: f64, now: Time) -> Option<Change> {
+        known.health.strikes.credit(self.settings().detect.good_credit);
+        if known.health.state != State::Degraded {
+            return None;
+        }
+        // The old score tells of the bad time: lowest score wins would keep the target out.
+        known.speed.set_score(ttft_ms, now);
+        Some(known.health.recover(self.settings(), now))
+    }
+
     /// Relative mode: an answer, judged by what was expected.
     fn answer_came(&self, slot: &Slot, ttft_ms: f64, now: Time) -> Option<Event> {
-        let settings = self.settings();
         let Target { state, .. } = self.targets().get(slot.target)?;
         let expected = &slot.expected;
         let fleet = self.fleet().load();
-        let sample = ttft_ms / expected.shape;
-        let in_time = now.since(slot.sent) < expected.trip;
-        let nobody_better = state.ratio(settings, now) <= fleet.best_ratio * BETTER;
+        let nobody_better = state.ratio(self.settings(), now) <= fleet.best_ratio * BETTER;
         state.answered(now);
         let (change, ln_base) = state.change(|known| {
-            known.rest.answered();
-            known.health.strikes.good_outcome();
-            self.move_score(known, sample, now);
-            if expected.is_good(ttft_ms, settings.detect.good_ratio, settings.detect.clear_ms) {
-                known.health.strikes.credit(settings.detect.good_credit);
-            }
+            self.credit_answer(known, expected, ttft_ms, now);
+            let in_time = now.since(slot.sent) < expected.trip;
             known.over_run = if in_time { 0 } else { known.over_run.saturating_add(1) };
-            if known.over_run == REBASE_RUN && nobody_better {
+            let long_run = known.over_run >= REBASE_RUN && nobody_better;
+            if long_run && known.over_run == REBASE_RUN {
                 self.shared().counters.rebased.fetch_add(1, Relaxed);
             }
-            let usual = in_time && fleet.ratio <= CONGESTED;
-            let new_normal = fleet.new_normal || (known.over_run >= REBASE_RUN && nobody_better);
-            let learns = expected.cold || usual || new_normal;
-            if learns {
-                known.speed.learn_base(sample, fleet.base_ms, settings.baseline.tau, now);
-            }
+            let usual = in_time && !fleet.is_congested();
+            let learns = usual || long_run || fleet.new_normal;
+            let ln_base = self.learn(known, (expected, learns), ttft_ms, now);
             // One that was sent before the trip tells of the time before it.
             let counts = known.health.state == State::Degraded && slot.sent >= known.health.since;
             let good = counts && self.is_good_probe(slot, ttft_ms);
-            let change = if good { self.probe_ok(known, now) } else { None };
-            (change, learns.then(|| known.speed.ln_base()))
+            (if good { self.probe_ok(known, now) } else { None }, ln_base)
         });
+        self.learn_norm(slot, (ttft_ms, ln_base), now);
+        self.changed(slot.target, change, now)
+    }
+
+    fn credit_answer(&self, known: &mut Known, expected: &Expected, ttft_ms: f64, now: Time) {
+        let detect = &self.settings().detect;
+        known.rest.answered();
+        known.health.strikes.good_outcome();
+        self.move_score(known, ttft_ms / expected.shape, now);
+        if expected.is_good(ttft_ms, detect.good_ratio, detect.clear_ms) {
+            known.health.strikes.credit(detect.good_credit);
+        }
+    }
+
+    /// Learns the target's base from an answer; what the shape is to be learned with, if it is.
+    fn learn(
+        &self,
+        known: &mut Known,
+        (expected, usual): (&Expected, bool),
+        ttft_ms: f64,
+        now: Time,
+    ) -> Option<f64> {
+        if !usual && expected.basis == Basis::Proven {
+            return None;
+        }
+        // What a guessed factor makes of a sample says more about the factor than about the base.
+        if expected.basis != Basis::Guess {
+            let tau = self.settings().baseline.tau;
+            let start = self.fleet().load().base_ms;
+            known.speed.learn_base(ttft_ms / expected.shape, start, tau, now);
+        }
+        Some(known.speed.ln_base())
+    }
+
+    /// What all targets of the model share.
+    fn learn_norm(&self, slot: &Slot, (ttft_ms, ln_base): (f64, Option<f64>), now: Time) {
+        let detect = &self.settings().detect;
+        let expected = &slot.expected;
+        let late = now.since(slot.sent) > expected.late;
+        let lateness = if late { Lateness::Late } else { Lateness::InTime };
         self.shared().with_norm(|norm| {
             if let Some(ln_base) = ln_base {
                 norm.learn_shape(expected.size, ttft_ms, ln_base);
             }
-            if !expected.cold {
-                let late = now.since(slot.sent) > expected.late;
-                let lateness = if late { Lateness::Late } else { Lateness::InTime };
-                norm.learn_late(&settings.detect, lateness);
+            if expected.basis == Basis::Proven {
+                norm.learn_late(detect, lateness);
             }
-            norm.check_invariants(&settings.detect);
+            norm.check_invariants(detect);
         });
-        self.changed(slot.target, change, now)
     }
 
     fn is_good_probe(&self, slot: &Slot, ttft_ms: f64) -> bool {
@@ -140,7 +165,7 @@ impl Pool {
         known.speed.move_score(self.settings().ema_alpha, sample_ms, before, now);
     }
 
-    fn known_score(&self, known: &Known, now: Time) -> f64 {
+    pub(super) fn known_score(&self, known: &Known, now: Time) -> f64 {
         let raw = known.speed.raw_score();
         let degraded = known.health.state == State::Degraded;
         match raw {
@@ -150,34 +175,6 @@ impl Pool {
                 score_eff(self.settings(), (raw, known.speed.base_ms()), unknown, now)
             }
         }
-    }
-
-    /// A deadline passed.
-    pub(super) fn overdue(&self, slot: &Slot, stage: Stage, now: Time) -> Overdue {
-        let detect = &self.settings().detect;
-        let Some(Target { state, .. }) = self.targets().get(slot.target) else {
-            return Overdue::default();
-        };
-        let mut overdue = Overdue {
-            event: None,
-            hedge: matches!(stage, Stage::Late | Stage::Double),
-            confirm: false,
-        };
-        if detect.mode == Mode::Absolute {
-            return overdue;
-        }
-        let suspect = state.is_suspect();
-        let weight = match stage {
-            Stage::Late if suspect => detect.strike_late,
-            Stage::Late | Stage::None => 0.0,
-            Stage::Trip => detect.strike_trip,
-            Stage::Double => detect.strike_double,
-        };
-        overdue.confirm = stage == Stage::Late
-            && suspect
-            && state.change(|known| known.health.take_confirm(self.settings(), now));
-        overdue.event = self.strike(slot, Strike::Slow, weight, now);
-        overdue
     }
 
     /// When an answer that is not streamed is late: at D, or at half more than they usually take.
@@ -221,7 +218,7 @@ impl Pool {
                 self.move_score(known, bound_ms, now);
             }
         });
-        if !expected.cold {
+        if expected.basis == Basis::Proven {
             self.shared().with_norm(|norm| norm.learn_late(&settings.detect, Lateness::Late));
         }
     }
@@ -285,74 +282,5 @@ impl Pool {
         let state = &self.targets().get(target)?.state;
         let change = state.change(|known| known.health.forgive_error(self.settings(), now));
         self.changed(target, change, now)
-    }
-
-    /// Adds a strike, and trips the target if that is enough and the guards hold.
-    pub(super) fn strike(
-        &self,
-        slot: &Slot,
-        strike: Strike,
-        weight: f64,
-        now: Time,
-    ) -> Option<Event> {
-        let settings = self.settings();
-        let state = &self.targets().get(slot.target)?.state;
-        let due = state.change(|known| {
-            // What was sent before the recovery tells of the time before it.
-            slot.sent >= known.health.renewed_at
-                && known.health.strike(settings, strike, weight, now)
-        });
-        let cause = match strike {
-            Strike::Slow => Cause::Slow,
-            Strike::Error(_) | Strike::BrokenOff(_) => Cause::Errors,
-        };
-        due.then(|| self.try_trip(slot.target, cause, now)).flatten()
-    }
-
-    /// Takes a target out if its strikes are enough and the others allow it.
-    fn try_trip(&self, target: usize, cause: Cause, now: Time) -> Option<Event> {
-        let settings = self.settings();
-        let state = &self.targets().get(target)?.state;
-        let _one_at_a_time = self.shared().trips.lock().unwrap_or_else(PoisonError::into_inner);
-        let seen = |(_, t): (usize, &Target)| Seen {
-            usable: t.state.is_open(now) && !t.state.is_degraded(now),
-            suspect: t.state.is_suspect(),
-            out: t.state.is_out(settings, now),
-            drained: t.state.is_drained(),
-            ratio: t.state.ratio(settings, now),
-        };
-        let others = self.targets().iter().enumerate().filter(|(index, _)| *index != target);
-        let others: Vec<Seen> = others.map(seen).collect();
-        let young = self.shared().with_norm(|norm| norm.is_young(&settings.baseline));
-        let certainty = if young { Certainty::Young } else { Certainty::Enough };
-        if let Err(by) = may_trip(&settings.detect, certainty, &others) {
-            self.shared().counters.count_blocked(by);
-            return None;
-        }
-        let tripped = state.change(|known| {
-            let due = known.health.state != State::Degraded && known.health.is_due(settings, now);
-            if due {
-                known.health.trip(settings, now);
-                let base = known.speed.base_ms().filter(|_| settings.recover.flag_ttl.is_none());
-                if let Some(base) = base {
-                    let score = self.known_score(known, now).max(DEGRADED_RATIO * base);
-                    known.speed.set_score(score, now);
-                }
-            }
-            due
-        });
-        self.changed(target, tripped.then_some(Change::Degraded(cause)), now)
-    }
-
-    /// An event, after a fresh look at the pool if who is in use has changed.
-    pub(super) fn changed(
-        &self,
-        target: usize,
-        change: Option<Change>,
-        now: Time,
-    ) -> Option<Event> {
-        let change = change?;
-        self.look(now);
-        Some(Event { target, change })
     }
 }

@@ -32,7 +32,7 @@ const IN_BAND: f64 = 1.5;
 const STILL_WORKS: Duration = Duration::from_mins(1);
 
 /// Why this target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Why {
     /// It had the lowest cost.
     Cost,
@@ -134,24 +134,13 @@ impl Pool {
             return found(target, Why::Overflow);
         }
         let draw = Draw { pool: self, fleet: &fleet, used, now, among: Among::Usable };
-        let mut suspect = None;
-        if !fleet.all_suspect {
-            for tier in &fleet.tiers {
-                if let Some(target) = draw.by_weight(tier, rng) {
-                    return found(target, Why::Weight);
-                }
-                match draw.in_tier(tier, rng) {
-                    Some((target, Doubt::None)) => return found(target, Why::Cost),
-                    Some((target, Doubt::Suspect)) => suspect = suspect.or(Some(target)),
-                    None => {}
-                }
-            }
-        }
-        if let Some(target) = suspect {
-            return found(target, Why::Cost);
+        if !fleet.all_suspect
+            && let Some((target, why)) = draw.in_tiers(rng)
+        {
+            return found(target, why);
         }
         let panic = Draw { among: Among::Open, ..draw };
-        let any = panic.least(self.targets().len(), |index| Some(index), rng);
+        let any = panic.least(self.targets().len(), Some, rng);
         let (target, _) = any.ok_or_else(|| self.why_none(used, now))?;
         found(target, Why::Panic)
     }
@@ -236,6 +225,22 @@ struct Draw<'a> {
 }
 
 impl Draw<'_> {
+    /// The choice of the lowest tier that has one without doubt; else of the lowest that has one.
+    fn in_tiers(&self, rng: &mut Rng) -> Option<(usize, Why)> {
+        let mut doubtful = None;
+        for tier in &self.fleet.tiers {
+            if let Some(target) = self.by_weight(tier, rng) {
+                return Some((target, Why::Weight));
+            }
+            match self.in_tier(tier, rng) {
+                Some((target, Doubt::None)) => return Some((target, Why::Cost)),
+                Some((target, Doubt::Suspect)) => doubtful = doubtful.or(Some((target, Why::Cost))),
+                None => {}
+            }
+        }
+        doubtful
+    }
+
     /// The cheapest of a tier, and whether no other than suspect ones were there.
     fn in_tier(&self, tier: &Tier, rng: &mut Rng) -> Option<(usize, Doubt)> {
         let listed = |position: usize| tier.targets.get(position).copied();

@@ -67,6 +67,15 @@ impl Counters {
 }
 
 impl Shared {
+    fn new(settings: &Settings) -> Self {
+        Self {
+            norm: Mutex::new(Norm::new(settings.detect.late_mult)),
+            trips: Mutex::default(),
+            hedges: HedgeBudget::new(&settings.hedge),
+            counters: Counters::default(),
+        }
+    }
+
     pub(super) fn with_norm<R>(&self, change: impl FnOnce(&mut Norm) -> R) -> R {
         change(&mut self.norm.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -100,14 +109,8 @@ impl Pool {
             .into_iter()
             .map(|spec| Target { state: known(&spec.backend).unwrap_or_default(), spec })
             .collect();
-        let shared = previous.map(|p| Arc::clone(&p.shared)).unwrap_or_else(|| {
-            Arc::new(Shared {
-                norm: Mutex::new(Norm::new(settings.detect.late_mult)),
-                trips: Mutex::default(),
-                hedges: HedgeBudget::new(&settings.hedge),
-                counters: Counters::default(),
-            })
-        });
+        let shared =
+            previous.map_or_else(|| Arc::new(Shared::new(&settings)), |p| Arc::clone(&p.shared));
         let pool = Self {
             settings,
             targets,

@@ -221,7 +221,7 @@ impl Settings {
             recover: Recover {
                 flag_ttl: None,
                 probe_backoff: Some(Duration::from_secs(5)),
-                probe_backoff_max: Duration::from_mins(1),
+                probe_backoff_max: Duration::from_secs(30),
                 probe_oks: 2,
                 clear_ratio: 1.7,
                 ramp: Duration::from_secs(30),

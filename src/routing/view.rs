@@ -1,5 +1,6 @@
 //! Readings for people and metrics.
 
+use crate::routing::expected::Basis;
 use crate::routing::health::State;
 use crate::routing::pool::Pool;
 use crate::routing::size::Size;
@@ -93,6 +94,6 @@ impl Pool {
     pub fn expected_ms(&self, target: usize, size: Size) -> Option<f64> {
         let state = &self.targets().get(target)?.state;
         let expected = self.expected(state, size);
-        (!expected.cold).then_some(expected.ms)
+        (expected.basis != Basis::Cold).then_some(expected.ms)
     }
 }

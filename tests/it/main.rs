@@ -13,6 +13,7 @@ mod demo;
 mod docs;
 mod mock;
 mod routing;
+mod sim;
 mod support;
 mod tidy;
 mod wire;

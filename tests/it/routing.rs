@@ -1,21 +1,25 @@
 //! The routing core on a virtual clock: what each outcome teaches, and what holds whatever happens.
 
+mod ema;
+mod lookout;
+mod requests;
+mod rules;
+
 use firstlight::rng::Rng;
 use firstlight::routing::{
-    Block, Cause, Change, Event, Lease, NoTarget, Policy, Pool, ProbeOutcome, RetryBudget,
-    Settings, State, Switch, TargetSpec, Timing, Used, Why,
+    Ask, Change, Event, Lease, NoTarget, Pool, ProbeOutcome, RetryBudget, Settings, State,
+    TargetSpec, Timing, Used, View, Why,
 };
 use firstlight::time::Time;
 use std::sync::Arc;
 use std::time::Duration;
-
-mod rules;
 
 /// A pool and a clock of its own.
 struct Bench {
     pool: Arc<Pool>,
     now: Time,
     rng: Rng,
+    requests: std::cell::Cell<u64>,
 }
 
 fn spec(backend: &str, tier: u32, weight: u32) -> TargetSpec {
@@ -25,19 +29,26 @@ fn spec(backend: &str, tier: u32, weight: u32) -> TargetSpec {
 impl Bench {
     fn of(settings: Settings, specs: Vec<TargetSpec>) -> Self {
         let pool = Arc::new(Pool::new(settings, specs, RetryBudget::new(0.1, 10), None));
-        Self { pool, now: Time::at(Duration::from_hours(1)), rng: Rng::from_seed(7) }
+        let now = Time::at(Duration::from_hours(1));
+        Self { pool, now, rng: Rng::from_seed(7), requests: 0.into() }
     }
 
-    fn three() -> Self {
-        Self::of(Settings::default(), vec![spec("a", 1, 1), spec("b", 1, 1), spec("c", 1, 1)])
+    fn three(settings: Settings) -> Self {
+        Self::of(settings, vec![spec("a", 1, 1), spec("b", 1, 1), spec("c", 1, 1)])
     }
 
     fn pass(&mut self, seconds: f64) {
         self.now = self.now + Duration::from_secs_f64(seconds);
     }
 
+    /// What a new request asks.
+    fn ask(&self, timing: Timing, prompt_tokens: u64) -> Ask {
+        self.requests.set(self.requests.get() + 1);
+        Ask { request: self.requests.get(), timing, prompt_tokens }
+    }
+
     fn lease(&self, target: usize) -> Lease {
-        self.pool.dispatch(target, Timing::FirstToken, self.now).unwrap()
+        self.pool.dispatch(target, self.ask(Timing::FirstToken, 700), self.now).unwrap()
     }
 
     /// An answer on `target` that takes `ms`; time passes with it.
@@ -51,368 +62,28 @@ impl Bench {
         self.lease(target).failed(self.now)
     }
 
+    fn probe(&self, target: usize, outcome: ProbeOutcome) -> Option<Event> {
+        self.pool.start_probe(target, self.now)?.ended(outcome, self.now)
+    }
+
     fn picked(&mut self) -> Result<(usize, Why), NoTarget> {
         self.pool.pick(&Used::default(), self.now, &mut self.rng).map(|p| (p.target, p.why))
     }
 
+    fn view(&self, target: usize) -> View {
+        self.pool.view(target, self.now).unwrap()
+    }
+
     fn state(&self, target: usize) -> State {
-        self.pool.view(target, self.now).unwrap().state
+        self.view(target).state
     }
 
     fn score(&self, target: usize) -> f64 {
-        self.pool.view(target, self.now).unwrap().score_ms
+        self.view(target).score_ms
     }
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "what it is compared with is an option")]
 fn changed(target: usize, change: Change) -> Option<Event> {
     Some(Event { target, change })
-}
-
-#[test]
-fn the_score_is_the_moving_average_and_the_lowest_wins() {
-    let mut bench = Bench::three();
-    bench.answer(0, 2000);
-    assert!((bench.score(0) - 1300.0).abs() < 1e-6, "0.3 x 2000 + 0.7 x 1000");
-    bench.answer(1, 500);
-    assert!((bench.score(1) - 850.0).abs() < 1e-6);
-    bench.answer(2, 900);
-    assert_eq!(bench.picked(), Ok((1, Why::LowestScore)));
-}
-
-#[test]
-fn a_score_that_nobody_refreshes_counts_as_the_default_after_its_time() {
-    let mut bench = Bench::three();
-    bench.answer(0, 5000);
-    bench.pass(599.0);
-    assert!(bench.score(0) > 2000.0);
-    bench.pass(2.0);
-    assert!((bench.score(0) - 1000.0).abs() < 1e-6);
-}
-
-#[test]
-fn two_slow_answers_in_a_row_degrade_and_a_good_one_between_forgives() {
-    let mut bench = Bench::three();
-    assert_eq!(bench.answer(0, 8000), None);
-    bench.answer(0, 2999);
-    assert_eq!(bench.answer(0, 9000), None, "the good answer took the first strike back");
-    assert_eq!(bench.answer(0, 8000), changed(0, Change::Degraded(Cause::Slow)));
-    assert_eq!(bench.state(0), State::Degraded);
-}
-
-#[test]
-fn an_answer_between_clear_and_trip_neither_counts_nor_forgives() {
-    let mut bench = Bench::three();
-    bench.answer(0, 8000);
-    bench.answer(0, 5000);
-    assert_eq!(bench.answer(0, 8000), changed(0, Change::Degraded(Cause::Slow)));
-}
-
-#[test]
-fn three_errors_degrade_and_teach_no_latency() {
-    let mut bench = Bench::three();
-    let before = bench.score(0);
-    assert_eq!((bench.fail(0), bench.fail(0)), (None, None));
-    assert!((bench.score(0) - before).abs() < f64::EPSILON, "an error is not a fast answer");
-    assert_eq!(bench.fail(0), changed(0, Change::Degraded(Cause::Errors)));
-}
-
-#[test]
-fn strikes_grow_old() {
-    let mut bench = Bench::three();
-    bench.answer(0, 8000);
-    bench.pass(901.0);
-    assert_eq!(bench.answer(0, 8000), None, "the first strike is void");
-    assert_eq!(bench.answer(0, 8000), changed(0, Change::Degraded(Cause::Slow)));
-}
-
-#[test]
-fn a_good_answer_that_is_not_streamed_forgives_errors_and_nothing_else() {
-    let mut bench = Bench::three();
-    bench.fail(0);
-    bench.fail(0);
-    let lease = bench.pool.dispatch(0, Timing::Untimed, bench.now).unwrap();
-    assert_eq!(bench.pool.view(0, bench.now).unwrap().in_flight, 0, "it waits for no first token");
-    lease.answered();
-    assert_eq!((bench.fail(0), bench.fail(0)), (None, None));
-    assert!((bench.score(0) - 1000.0).abs() < 1e-6);
-}
-
-#[test]
-fn a_request_that_failed_everywhere_is_forgiven() {
-    let mut bench = Bench::three();
-    for _ in 0..20 {
-        for target in 0..3 {
-            assert_eq!(bench.fail(target), None);
-        }
-        for target in 0..3 {
-            assert_eq!(bench.pool.forgive_error(target, bench.now), None);
-        }
-    }
-}
-
-#[test]
-fn copies_of_such_a_request_at_the_same_time_take_no_region_out() {
-    let mut bench = Bench::three();
-    assert_eq!([bench.fail(0), bench.fail(0)], [None, None]);
-    assert_eq!(bench.fail(0), changed(0, Change::Degraded(Cause::Errors)));
-    assert_eq!(bench.pool.forgive_error(0, bench.now), changed(0, Change::Recovered));
-    assert_eq!(bench.state(0), State::Healthy);
-    // But what slow answers were part of stays.
-    bench.answer(0, 9000);
-    assert_eq!(bench.answer(0, 9000), changed(0, Change::Degraded(Cause::Slow)));
-    assert_eq!(bench.pool.forgive_error(0, bench.now), None);
-    assert_eq!(bench.state(0), State::Degraded);
-}
-
-#[test]
-fn degradation_ends_with_its_time_a_good_answer_or_a_good_probe() {
-    let degraded = || {
-        let mut bench = Bench::three();
-        bench.answer(0, 9000);
-        bench.answer(0, 9000);
-        bench
-    };
-    let mut bench = degraded();
-    bench.pass(899.0);
-    assert_eq!((bench.state(0), bench.pool.tick(bench.now)), (State::Degraded, vec![]));
-    bench.pass(1.0);
-    assert_eq!(bench.state(0), State::Healthy);
-    assert_eq!(bench.pool.tick(bench.now), vec![Event { target: 0, change: Change::Recovered }]);
-    assert_eq!(bench.pool.tick(bench.now), vec![], "told once");
-
-    let mut bench = degraded();
-    assert_eq!(bench.answer(0, 1000), changed(0, Change::Recovered));
-    assert!((bench.score(0) - 1000.0).abs() < 1e-6, "the score of the bad time is gone");
-
-    let bench = degraded();
-    let probe = ProbeOutcome::FirstToken(Duration::from_millis(700));
-    assert_eq!(bench.pool.probed(0, probe, bench.now, bench.now), changed(0, Change::Recovered));
-    let bench = degraded();
-    let probe = ProbeOutcome::FirstToken(Duration::from_secs(3));
-    assert_eq!(bench.pool.probed(0, probe, bench.now, bench.now), None, "not under clear_ms");
-    assert_eq!(bench.state(0), State::Degraded);
-}
-
-#[test]
-fn slow_answers_sent_before_a_recovery_are_old_news() {
-    let mut bench = Bench::three();
-    bench.answer(0, 9000);
-    bench.answer(0, 9000);
-    let (one, two) = (bench.lease(0), bench.lease(0));
-    bench.pass(5.0);
-    bench.answer(0, 500);
-    bench.pass(10.0);
-    assert_eq!((one.first_token(bench.now), two.first_token(bench.now)), (None, None));
-    assert_eq!(bench.state(0), State::Healthy);
-}
-
-#[test]
-fn a_time_out_is_a_slow_answer_and_a_client_that_leaves_is_no_strike() {
-    let mut bench = Bench::three();
-    let leases = [bench.lease(0), bench.lease(0)];
-    let others = [bench.lease(1), bench.lease(1), bench.lease(1)];
-    bench.pass(60.0);
-    let events = leases.map(|lease| lease.timed_out(bench.now));
-    assert_eq!(events, [None, changed(0, Change::Degraded(Cause::Slow))]);
-    assert_eq!(others.map(|lease| lease.cancelled(bench.now)), [None; 3]);
-    assert_eq!(bench.state(1), State::Healthy);
-    assert!(bench.score(1) > 8000.0, "its wait is a lower bound: {}", bench.score(1));
-    let young = bench.lease(2);
-    bench.pass(1.0);
-    young.cancelled(bench.now);
-    assert!((bench.score(2) - 1000.0).abs() < 1e-6, "a young one says nothing");
-}
-
-#[test]
-fn degraded_targets_are_used_when_nothing_better_is_left() {
-    let mut bench = Bench::three();
-    for target in 0..3 {
-        bench.answer(target, 9000);
-        bench.answer(target, 9000 + 500 * u64::try_from(target).unwrap());
-    }
-    assert_eq!(bench.picked(), Ok((0, Why::AllDegraded)));
-    bench.lease(0).limited(Some(Duration::from_secs(30)), bench.now);
-    assert_eq!(bench.picked(), Ok((1, Why::AllDegraded)), "limited ones never are");
-}
-
-#[test]
-fn a_429_rests_doubles_and_never_strikes() {
-    let mut bench = Bench::three();
-    let mut rest = |asked: Option<u64>| {
-        let event = bench.lease(0).limited(asked.map(Duration::from_millis), bench.now);
-        // The next one is sent after the rest.
-        bench.pass(130.0);
-        match event {
-            Some(Event { change: Change::Limited(wait), .. }) => wait.as_millis(),
-            other => panic!("{other:?}"),
-        }
-    };
-    assert_eq!(
-        [rest(Some(0)), rest(Some(0)), rest(Some(0))],
-        [1000, 2000, 4000],
-        "at least 1 s, doubling"
-    );
-    assert_eq!(rest(None), 10_000, "none given: ten seconds");
-    assert_eq!(rest(Some(86_400_000)), 120_000, "at most two minutes");
-    assert_eq!(bench.pool.view(0, bench.now).unwrap().strikes.to_bits(), 0.0_f64.to_bits());
-    bench.answer(0, 100);
-    let event = bench.lease(0).limited(Some(Duration::ZERO), bench.now);
-    assert_eq!(
-        event,
-        changed(0, Change::Limited(Duration::from_secs(1))),
-        "a success between starts anew"
-    );
-}
-
-#[test]
-fn a_burst_of_429s_is_one_refusal() {
-    let mut bench = Bench::three();
-    let leases: Vec<_> = (0..8).map(|_| bench.lease(0)).collect();
-    bench.pass(0.2);
-    for lease in leases {
-        let event = lease.limited(Some(Duration::from_secs(1)), bench.now);
-        assert_eq!(event, changed(0, Change::Limited(Duration::from_secs(1))));
-    }
-}
-
-#[test]
-fn a_rest_shorter_than_a_second_may_be_configured() {
-    let short = Duration::from_millis(500);
-    let settings = Settings { limit_default: short, limit_max: short, ..Settings::default() };
-    let bench = Bench::of(settings, vec![spec("a", 1, 1)]);
-    assert_eq!(bench.lease(0).limited(None, bench.now), changed(0, Change::Limited(short)));
-}
-
-#[test]
-fn streams_that_break_off_degrade_though_each_had_its_first_token() {
-    let mut bench = Bench::three();
-    for last in [None, None, changed(0, Change::Degraded(Cause::Errors))] {
-        bench.answer(0, 500);
-        assert_eq!(bench.pool.broke_off(0, bench.now), last);
-    }
-    let mut bench = Bench::three();
-    for _ in 0..10 {
-        bench.answer(0, 500);
-        bench.pool.broke_off(0, bench.now);
-        bench.pool.completed(0);
-    }
-    assert_eq!(bench.state(0), State::Healthy, "one that comes to its end forgives");
-}
-
-#[test]
-fn a_probe_without_a_first_token_unblocks_and_teaches_no_latency() {
-    let mut bench = Bench::three();
-    bench.answer(0, 9000);
-    bench.answer(0, 9000);
-    bench.pool.probed(0, ProbeOutcome::AuthFailed, bench.now, bench.now);
-    let before = bench.score(0);
-    assert_eq!(bench.pool.probed(0, ProbeOutcome::Answered, bench.now, bench.now), None);
-    let view = bench.pool.view(0, bench.now).unwrap();
-    assert_eq!((view.blocked, view.state), (false, State::Degraded));
-    assert_eq!(view.score_ms.to_bits(), before.to_bits());
-}
-
-#[test]
-fn a_request_that_has_no_room_for_more_targets_is_told() {
-    let mut used = Used::default();
-    let added = (0..20).filter(|&target| used.add(target)).count();
-    assert_eq!(added, 12);
-}
-
-#[test]
-fn when_all_are_limited_the_first_to_return_is_told() {
-    let mut bench = Bench::three();
-    for (target, seconds) in [(0, 20), (1, 5), (2, 60)] {
-        bench.lease(target).limited(Some(Duration::from_secs(seconds)), bench.now);
-    }
-    assert_eq!(bench.picked(), Err(NoTarget::AllLimited(Duration::from_secs(5))));
-    assert!(!bench.pool.can_pick(&Used::default(), bench.now));
-    bench.pass(5.0);
-    assert_eq!(bench.picked(), Ok((1, Why::LowestScore)), "thinned, but the only one");
-}
-
-#[test]
-fn a_target_returns_from_its_rest_little_by_little() {
-    let mut bench = Bench::three();
-    for t in 0..3 {
-        bench.answer(t, if t == 0 { 100 } else { 900 });
-    }
-    bench.lease(0).limited(Some(Duration::from_secs(5)), bench.now);
-    bench.pass(5.0);
-    let share = |bench: &mut Bench| (0..1000).filter(|_| bench.picked().unwrap().0 == 0).count();
-    let at_once = share(&mut bench);
-    bench.pass(5.0);
-    let half_way = share(&mut bench);
-    bench.pass(5.0);
-    assert_eq!(share(&mut bench), 1000);
-    assert!((50..150).contains(&at_once) && (450..650).contains(&half_way), "{at_once} {half_way}");
-}
-
-#[test]
-fn lower_tiers_come_first_and_blocked_ones_never() {
-    let mut bench = Bench::of(Settings::default(), vec![spec("paid", 0, 1), spec("a", 1, 1)]);
-    for _ in 0..5 {
-        bench.answer(0, 2500);
-    }
-    assert_eq!(bench.picked(), Ok((0, Why::LowestScore)), "the tier counts before the score");
-    bench.pool.set_block(0, Block::Drained, Switch::On);
-    assert_eq!(bench.picked(), Ok((1, Why::LowestScore)));
-    bench.pool.probed(1, ProbeOutcome::AuthFailed, bench.now, bench.now);
-    assert_eq!(bench.picked(), Err(NoTarget::AllBlocked));
-    assert!(!bench.pool.is_ready());
-    bench.pool.probed(1, ProbeOutcome::FirstToken(Duration::from_millis(9)), bench.now, bench.now);
-    assert_eq!(
-        bench.picked(),
-        Ok((1, Why::LowestScore)),
-        "a probe that succeeds takes it out again"
-    );
-}
-
-#[test]
-fn a_request_never_meets_a_target_twice() {
-    let mut bench = Bench::three();
-    let mut used = Used::default();
-    for _ in 0..3 {
-        let picked = bench.pool.pick(&used, bench.now, &mut bench.rng).unwrap();
-        assert!(!used.contains(picked.target));
-        assert!(used.add(picked.target));
-    }
-    assert_eq!(bench.pool.pick(&used, bench.now, &mut bench.rng), Err(NoTarget::AllUsed));
-}
-
-#[test]
-fn round_robin_takes_turns_by_weight() {
-    let settings = Settings { policy: Policy::RoundRobin, ..Settings::default() };
-    let mut bench = Bench::of(settings, vec![spec("a", 1, 5), spec("b", 1, 1), spec("c", 1, 1)]);
-    let turns: Vec<usize> = (0..7).map(|_| bench.picked().unwrap().0).collect();
-    assert_eq!(turns, [0, 0, 1, 0, 2, 0, 0], "interleaved, not in runs");
-    for _ in 0..9 {
-        bench.answer(0, 60_000);
-    }
-    assert_eq!(bench.state(0), State::Healthy);
-}
-
-#[test]
-fn equal_scores_share_the_start() {
-    let mut bench = Bench::three();
-    let mut leases = Vec::new();
-    for _ in 0..9 {
-        let (target, _) = bench.picked().unwrap();
-        leases.push(bench.lease(target));
-    }
-    for target in 0..3 {
-        assert_eq!(bench.pool.view(target, bench.now).unwrap().in_flight, 3);
-    }
-}
-
-#[test]
-fn a_new_configuration_keeps_what_was_learned_by_name() {
-    let mut bench = Bench::three();
-    bench.answer(1, 9000);
-    bench.answer(1, 9000);
-    let specs = vec![spec("new", 1, 1), spec("b", 2, 1)];
-    let next = Pool::new(Settings::default(), specs, RetryBudget::new(0.1, 10), Some(&bench.pool));
-    assert_eq!(next.view(1, bench.now).unwrap().state, State::Degraded);
-    assert_eq!(next.view(0, bench.now).unwrap().state, State::Healthy);
 }

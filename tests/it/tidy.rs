@@ -12,6 +12,7 @@ pub(crate) const MAY_KNOW: &[(&str, &[&str])] = &[
     ("routing", &["time", "rng"]),
     ("azure", &[]),
     ("config", &[]),
+    ("sim", &["config", "rng", "routing", "time"]),
     ("clock", &["time"]),
     ("secrets", &["config"]),
     ("live", &["auth", "clock", "config", "rng", "routing", "secrets"]),
@@ -26,14 +27,14 @@ pub(crate) const MAY_KNOW: &[(&str, &[&str])] = &[
     ("admin", &["live", "telemetry"]),
     ("mock", &["clock", "rng", "time"]),
     ("demo", &["azure", "clock", "config", "mock", "routing", "server", "telemetry", "time"]),
-    ("cli", &["config", "demo", "mock", "server", "telemetry"]),
+    ("cli", &["config", "demo", "live", "mock", "server", "sim", "telemetry"]),
 ];
 
 /// The composition root, which knows everything.
 const ROOTS: &[&str] = &["lib", "main", "server"];
 
 /// Modules that must run in a simulator: no clock, no I/O, no runtime, no log.
-pub(crate) const PURE: &[&str] = &["time", "rng", "auth", "routing", "azure", "config"];
+pub(crate) const PURE: &[&str] = &["time", "rng", "auth", "routing", "azure", "config", "sim"];
 const NOT_IN_PURE: &[&str] = &[
     "tokio",
     "pingora",

@@ -1,14 +1,18 @@
-//! Whatever happens in whatever order: leases do not leak, scores stay finite, picks keep the rules.
+//! Whatever happens in whatever order, under either policy: leases do not leak, what is counted is what is
+//! open, scores stay finite, picks keep the rules.
 
 use super::Bench;
-use firstlight::routing::{Lease, NoTarget, ProbeOutcome, State, Timing, View, Why};
+use firstlight::routing::{
+    Lease, NoTarget, Policy, ProbeOutcome, Settings, State, Timing, View, Why,
+};
 use proptest::prelude::*;
 use std::time::Duration;
 
 /// One thing that may happen.
 #[derive(Clone, Debug)]
 enum Step {
-    Dispatch(Timing),
+    Dispatch(Timing, u64),
+    Overdue,
     FirstToken(usize),
     Answered(usize),
     Failed(usize),
@@ -17,60 +21,90 @@ enum Step {
     Cancelled(usize),
     Dropped(usize),
     Probed(usize, u64),
+    ProbeFailed(usize),
+    BrokeOff(usize),
+    Completed(usize),
     Pass(u64),
     Tick,
 }
 
 fn step() -> impl Strategy<Value = Step> {
     let lease = 0..8_usize;
+    let target = 0..3_usize;
+    let timing = prop_oneof![3 => Just(Timing::FirstToken), 1 => Just(Timing::Untimed)];
     prop_oneof![
-        4 => prop_oneof![Just(Timing::FirstToken), Just(Timing::Untimed)].prop_map(Step::Dispatch),
-        2 => lease.clone().prop_map(Step::FirstToken),
+        6 => (timing, 0..100_000_u64).prop_map(|(t, tokens)| Step::Dispatch(t, tokens)),
+        4 => Just(Step::Overdue),
+        5 => lease.clone().prop_map(Step::FirstToken),
         1 => lease.clone().prop_map(Step::Answered),
         1 => lease.clone().prop_map(Step::Failed),
         1 => (lease.clone(), proptest::option::of(0..200_000_u64)).prop_map(|(l, ms)| Step::Limited(l, ms)),
         1 => lease.clone().prop_map(Step::TimedOut),
         1 => lease.clone().prop_map(Step::Cancelled),
         1 => lease.prop_map(Step::Dropped),
-        1 => (0..3_usize, 0..20_000_u64).prop_map(|(t, ms)| Step::Probed(t, ms)),
-        4 => (0..30_000_u64).prop_map(Step::Pass),
-        1 => Just(Step::Tick),
+        2 => (target.clone(), 0..20_000_u64).prop_map(|(t, ms)| Step::Probed(t, ms)),
+        1 => target.clone().prop_map(Step::ProbeFailed),
+        1 => target.clone().prop_map(Step::BrokeOff),
+        1 => target.prop_map(Step::Completed),
+        5 => (0..30_000_u64).prop_map(Step::Pass),
+        5 => (0..1_500_u64).prop_map(Step::Pass),
+        2 => Just(Step::Tick),
     ]
+}
+
+/// A lease, and what the shadow knows of it.
+struct Open {
+    lease: Lease,
+    timing: Timing,
+    late: bool,
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(256) })]
 
-    /// Leases never leak, scores stay finite, picks never break the rules, whatever happens in what order.
     #[test]
-    fn whatever_happens_the_rules_hold(steps in proptest::collection::vec(step(), 1..200)) {
-        let mut bench = Bench::three();
-        let mut open: Vec<Lease> = Vec::new();
+    fn whatever_happens_the_rules_hold(
+        steps in proptest::collection::vec(step(), 1..300),
+        lookout in any::<bool>(),
+    ) {
+        let settings = if lookout { Settings::lookout() } else { Settings::ema() };
+        let mut bench = Bench::three(settings);
+        let mut open: Vec<Open> = Vec::new();
         for step in steps {
             apply(&mut bench, &mut open, &step);
+            check_counts(&bench, &open);
             check_rules(&mut bench);
         }
         drop(open);
-        for target in 0..3 {
-            prop_assert_eq!(bench.pool.view(target, bench.now).unwrap().in_flight, 0);
-        }
+        check_counts(&bench, &[]);
     }
 }
 
-fn apply(bench: &mut Bench, open: &mut Vec<Lease>, step: &Step) {
-    let mut take = |index: usize| (index < open.len()).then(|| open.swap_remove(index));
+fn apply(bench: &mut Bench, open: &mut Vec<Open>, step: &Step) {
+    let mut take = |index: usize| (index < open.len()).then(|| open.swap_remove(index).lease);
     let now = bench.now;
     match *step {
-        Step::Dispatch(timing) => {
+        Step::Dispatch(timing, tokens) => {
             if let Ok((target, _)) = bench.picked() {
-                open.push(bench.pool.dispatch(target, timing, now).unwrap());
+                let ask = bench.ask(timing, tokens);
+                bench.pool.admit(&ask, now);
+                let lease = bench.pool.dispatch(target, ask, now).unwrap();
+                open.push(Open { lease, timing, late: false });
+            }
+        }
+        Step::Overdue => {
+            for open in open.iter_mut() {
+                while open.lease.next_deadline().is_some_and(|due| due <= now) {
+                    open.lease.overdue(now);
+                    open.late |= open.timing == Timing::FirstToken;
+                }
             }
         }
         Step::FirstToken(index) => {
             take(index).map(|lease| lease.first_token(now));
         }
         Step::Answered(index) => {
-            take(index).map(Lease::answered);
+            take(index).map(|lease| lease.answered(now));
         }
         Step::Failed(index) => {
             take(index).map(|lease| lease.failed(now));
@@ -86,33 +120,62 @@ fn apply(bench: &mut Bench, open: &mut Vec<Lease>, step: &Step) {
         }
         Step::Dropped(index) => drop(take(index)),
         Step::Probed(target, ms) => {
-            let outcome = ProbeOutcome::FirstToken(Duration::from_millis(ms));
-            bench.pool.probed(target, outcome, now, now);
+            bench.probe(target, ProbeOutcome::FirstToken(Duration::from_millis(ms)));
         }
+        Step::ProbeFailed(target) => drop(bench.probe(target, ProbeOutcome::Failed)),
+        Step::BrokeOff(target) => drop(bench.pool.broke_off(target, now.nanos(), now)),
+        Step::Completed(target) => bench.pool.completed(target),
         Step::Pass(ms) => bench.pass(Duration::from_millis(ms).as_secs_f64()),
         Step::Tick => drop(bench.pool.tick(now)),
     }
 }
 
+/// What a target counts is what the shadow has open.
+fn check_counts(bench: &Bench, open: &[Open]) {
+    for target in 0..3 {
+        let here = || open.iter().filter(|o| o.lease.target() == target);
+        let view = bench.view(target);
+        let waiting = here().filter(|o| o.timing == Timing::FirstToken).count();
+        assert_eq!(usize::try_from(view.in_flight).unwrap(), waiting);
+        assert_eq!(usize::try_from(view.late).unwrap(), here().filter(|o| o.late).count());
+    }
+}
+
 fn check_rules(bench: &mut Bench) {
-    let views: Vec<_> = (0..3).map(|t| bench.pool.view(t, bench.now).unwrap()).collect();
+    let views: Vec<_> = (0..3).map(|t| bench.view(t)).collect();
     for view in &views {
         assert!(view.score_ms.is_finite() && view.score_ms >= 0.0, "{view:?}");
-        assert!((0.0..2.0).contains(&view.strikes), "two strikes are a degradation: {view:?}");
+        assert!(view.base_ms.is_none_or(|base| base.is_finite() && base > 0.0), "{view:?}");
+        assert!((0.0..=3.0 + 1e-9).contains(&view.strikes), "{view:?}");
         assert!(view.limited <= Duration::from_mins(2), "{view:?}");
     }
-    let free = |v: &&View| v.limited.is_zero() && !v.blocked;
+    let policy = bench.pool.settings().policy;
+    let lookout = policy == Policy::Lookout;
+    let out = views.iter().filter(|v| v.state == State::Degraded).count();
+    assert!(!lookout || out <= 1, "at most half, one of three: {views:?}");
     match bench.picked() {
-        Ok((target, why)) => {
-            let view = &views[target];
-            assert!(free(&view), "a limited target was picked: {view:?}");
-            let healthy = views.iter().filter(free).any(|v| v.state == State::Healthy);
-            assert_eq!(view.state == State::Healthy, healthy, "{views:?}");
-            assert_eq!(why == Why::AllDegraded, !healthy);
-        }
+        Ok(picked) => check_pick(picked, &views, policy),
         Err(none) => {
-            assert_eq!(views.iter().filter(free).count(), 0);
+            assert_eq!(views.iter().filter(|v| is_free(v)).count(), 0);
             assert!(matches!(none, NoTarget::AllLimited(wait) if !wait.is_zero()));
         }
+    }
+}
+
+fn is_free(view: &View) -> bool {
+    view.limited.is_zero() && !view.blocked
+}
+
+fn check_pick((target, why): (usize, Why), views: &[View], policy: Policy) {
+    let lookout = policy == Policy::Lookout;
+    let view = &views[target];
+    assert!(is_free(view), "a limited target was picked: {view:?}");
+    let usable = views.iter().filter(|v| is_free(v)).any(|v| v.state != State::Degraded);
+    if why == Why::Panic {
+        assert!(lookout || !usable, "{views:?}");
+    } else if why == Why::Overflow {
+        assert!(lookout && view.state == State::Degraded);
+    } else {
+        assert_ne!(view.state, State::Degraded, "{views:?}");
     }
 }

@@ -1,0 +1,126 @@
+//! Evidence against a target, and what it takes to act on it: deadlines that pass, strikes, the trip.
+
+use crate::routing::guard::{Known as Certainty, Seen, may_trip};
+use crate::routing::health::{Cause, Change, State};
+use crate::routing::lease::{Overdue, Slot, Stage};
+use crate::routing::outcome::Event;
+use crate::routing::pool::{Pool, Target};
+use crate::routing::settings::Mode;
+use crate::routing::strikes::Strike;
+use crate::routing::target::Known;
+use crate::time::Time;
+use std::sync::PoisonError;
+
+/// A degraded target keeps a score of at least so many times its base.
+const DEGRADED_RATIO: f64 = 4.0;
+
+impl Pool {
+    /// A deadline passed.
+    pub(super) fn overdue(&self, slot: &Slot, stage: Stage, now: Time) -> Overdue {
+        let detect = &self.settings().detect;
+        let Some(Target { state, .. }) = self.targets().get(slot.target) else {
+            return Overdue::default();
+        };
+        let mut overdue = Overdue {
+            event: None,
+            hedge: matches!(stage, Stage::Late | Stage::Double),
+            confirm: false,
+        };
+        if detect.mode == Mode::Absolute {
+            return overdue;
+        }
+        let suspect = state.is_suspect();
+        let weight = match stage {
+            Stage::Late if suspect => detect.strike_late,
+            Stage::Late | Stage::None => 0.0,
+            Stage::Trip => detect.strike_trip,
+            Stage::Double => detect.strike_double,
+        };
+        overdue.confirm = stage == Stage::Late
+            && suspect
+            && state.change(|known| known.health.take_confirm(self.settings(), now));
+        overdue.event = self.strike(slot, Strike::Slow, weight, now);
+        overdue
+    }
+
+    /// Adds a strike, and trips the target if that is enough and the guards hold.
+    pub(super) fn strike(
+        &self,
+        slot: &Slot,
+        strike: Strike,
+        weight: f64,
+        now: Time,
+    ) -> Option<Event> {
+        let settings = self.settings();
+        let state = &self.targets().get(slot.target)?.state;
+        let due = state.change(|known| {
+            // What was sent before the recovery tells of the time before it.
+            slot.sent >= known.health.renewed_at
+                && known.health.strike(settings, strike, weight, now)
+        });
+        let cause = match strike {
+            Strike::Slow => Cause::Slow,
+            Strike::Error(_) | Strike::BrokenOff(_) => Cause::Errors,
+        };
+        due.then(|| self.try_trip(slot.target, cause, now)).flatten()
+    }
+
+    /// Takes a target out if its strikes are enough and the others allow it.
+    pub(super) fn try_trip(&self, target: usize, cause: Cause, now: Time) -> Option<Event> {
+        let state = &self.targets().get(target)?.state;
+        let _one_at_a_time = self.shared().trips.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(by) =
+            may_trip(&self.settings().detect, self.certainty(), &self.others(target, now))
+        {
+            self.shared().counters.count_blocked(by);
+            return None;
+        }
+        let tripped = state.change(|known| self.trip(known, now));
+        self.changed(target, tripped.then_some(Change::Degraded(cause)), now)
+    }
+
+    /// Takes it out, unless another did in the meantime.
+    fn trip(&self, known: &mut Known, now: Time) -> bool {
+        let settings = self.settings();
+        if known.health.state == State::Degraded || !known.health.is_due(settings, now) {
+            return false;
+        }
+        known.health.trip(settings, now);
+        let base = known.speed.base_ms().filter(|_| settings.recover.flag_ttl.is_none());
+        if let Some(base) = base {
+            let score = self.known_score(known, now).max(DEGRADED_RATIO * base);
+            known.speed.set_score(score, now);
+        }
+        true
+    }
+
+    fn certainty(&self) -> Certainty {
+        let young = self.shared().with_norm(|norm| norm.is_young(&self.settings().baseline));
+        if young { Certainty::Young } else { Certainty::Enough }
+    }
+
+    /// All targets but one, as the guards see them.
+    fn others(&self, target: usize, now: Time) -> Vec<Seen> {
+        let seen = |(_, t): (usize, &Target)| Seen {
+            usable: t.state.is_open(now) && !t.state.is_degraded(now),
+            suspect: t.state.is_suspect(),
+            out: t.state.is_out(self.settings(), now),
+            drained: t.state.is_drained(),
+            ratio: t.state.ratio(self.settings(), now),
+        };
+        let others = self.targets().iter().enumerate().filter(|(index, _)| *index != target);
+        others.map(seen).collect()
+    }
+
+    /// An event, after a fresh look at the pool if who is in use has changed.
+    pub(super) fn changed(
+        &self,
+        target: usize,
+        change: Option<Change>,
+        now: Time,
+    ) -> Option<Event> {
+        let change = change?;
+        self.look(now);
+        Some(Event { target, change })
+    }
+}

@@ -1,0 +1,110 @@
+//! What a balancer hears, and what it may order: the whole contract between a policy and the simulator.
+//!
+//! An *attempt* is one copy of a request (or a probe) on one region, under a number that the balancer gives
+//! it. Every attempt ends in one of three ways: its outcome is heard, the balancer drops it, or it is silent
+//! for ever and the client leaves.
+
+use crate::routing::Event;
+use crate::time::Time;
+use std::time::Duration;
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Fact {
+    /// A client sent a request.
+    Arrived {
+        /// Its number.
+        request: u64,
+        /// The size of its prompt.
+        prompt_tokens: u64,
+    },
+    /// A region answered an attempt.
+    Heard {
+        /// Which.
+        attempt: u64,
+        /// What.
+        outcome: Outcome,
+    },
+    /// It is the moment that was asked for with [`Order::Wake`].
+    Due {
+        /// For which attempt.
+        attempt: u64,
+    },
+    /// The client would wait no longer.
+    Left {
+        /// Its request.
+        request: u64,
+    },
+    /// An answer that began has come to its end.
+    Ended {
+        /// Of which attempt.
+        attempt: u64,
+    },
+    /// Half a second has passed.
+    Tick,
+}
+
+/// How a region answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The first token.
+    FirstToken,
+    /// An error, or the connection broke.
+    Failed,
+    /// 429, with the rest it asked for.
+    Limited(Option<Duration>),
+}
+
+/// What an attempt is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// The first attempt of a request.
+    First,
+    /// After another attempt of it failed.
+    Retry,
+    /// While another one is open.
+    Hedge,
+    /// No client's: to learn how a region does.
+    Probe,
+}
+
+/// What to do.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Order {
+    /// Send an attempt.
+    Send {
+        /// A number that no other attempt has.
+        attempt: u64,
+        /// Whose it is; not looked at for a probe.
+        request: u64,
+        /// Where to.
+        region: usize,
+        /// What for.
+        purpose: Purpose,
+    },
+    /// Say [`Fact::Due`] at that moment, if the attempt is still open.
+    Wake {
+        /// For which attempt.
+        attempt: u64,
+        /// When.
+        at: Time,
+    },
+    /// Close the attempt's connection.
+    Drop {
+        /// Which.
+        attempt: u64,
+    },
+    /// Answer the client with an error.
+    Refuse {
+        /// Which request.
+        request: u64,
+    },
+    /// For the operator.
+    Note(Event),
+}
+
+/// A balancer under test.
+pub trait Balancer {
+    /// Something happened at `now`: append what follows to `orders`.
+    fn hear(&mut self, fact: Fact, now: Time, orders: &mut Vec<Order>);
+}

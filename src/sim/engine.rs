@@ -1,0 +1,259 @@
+//! The routing core in the simulator: a [`Pool`] driven as the wire drives it.
+//!
+//! Every request has its [`Attempts`] and every attempt its [`Lease`], whose deadlines are armed as they come;
+//! the tick looks at the pool and sends the probes that are due. Targets are the scenario's regions, in its
+//! order.
+
+use crate::rng::Rng;
+use crate::routing::{
+    Ask, Attempts, Event, Failed, Lease, Limits, Next, Pool, Repeat, RetryBudget, Settings,
+    TargetSpec, Timing,
+};
+use crate::sim::balancer::{Balancer, Fact, Order, Outcome, Purpose};
+use crate::sim::prober::Prober;
+use crate::sim::scenario::{Region, Scenario};
+use crate::time::Time;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What an engine runs with.
+#[derive(Clone, Debug)]
+pub struct Tuning {
+    /// The pool's numbers.
+    pub settings: Settings,
+    /// How long an attempt may take to its first token.
+    pub first_token: Duration,
+    /// Primaries and retries of one request.
+    pub max_attempts: u32,
+    /// Retries as a share of the requests of the last minute.
+    pub retry_share: f64,
+    /// Retries in a minute, however few the requests.
+    pub retry_min: u32,
+    /// Rounds of probes to every target beside those that the pool asks for: how often, and how many.
+    pub rounds: Option<(Duration, u32)>,
+    /// How long a probe may take.
+    pub probe_timeout: Duration,
+}
+
+impl Tuning {
+    /// `policy: lookout` with its defaults.
+    pub fn lookout() -> Self {
+        Self {
+            settings: Settings::lookout(),
+            first_token: Duration::from_mins(4),
+            max_attempts: 3,
+            retry_share: 0.1,
+            retry_min: 10,
+            rounds: None,
+            probe_timeout: Duration::from_mins(1),
+        }
+    }
+
+    /// `policy: ema` with its defaults.
+    pub fn ema() -> Self {
+        Self {
+            settings: Settings::ema(),
+            first_token: Duration::from_mins(1),
+            rounds: Some((Duration::from_mins(15), 3)),
+            ..Self::lookout()
+        }
+    }
+}
+
+/// A pool under test.
+pub struct Engine {
+    pool: Arc<Pool>,
+    rng: Rng,
+    tuning: Tuning,
+    legs: BTreeMap<u64, Leg>,
+    requests: BTreeMap<u64, Life>,
+    prober: Prober,
+    next_attempt: u64,
+}
+
+/// One attempt under way.
+struct Leg {
+    request: u64,
+    lease: Lease,
+}
+
+/// One request that waits for its first token.
+struct Life {
+    attempts: Attempts,
+    legs: Vec<u64>,
+}
+
+/// How an attempt ended without a first token.
+#[derive(Clone, Copy)]
+enum End {
+    Failed,
+    Limited(Option<Duration>),
+    TimedOut,
+}
+
+impl Engine {
+    /// A pool over the regions of `scenario`.
+    pub fn new(tuning: &Tuning, scenario: &Scenario, seed: u64) -> Self {
+        let spec = |region: &Region| TargetSpec {
+            backend: region.name.clone(),
+            deployment: "model".to_owned(),
+            tier: region.tier,
+            weight: region.weight,
+        };
+        let specs = scenario.regions.iter().map(spec).collect();
+        let retries = RetryBudget::new(tuning.retry_share, tuning.retry_min);
+        Self {
+            pool: Arc::new(Pool::new(tuning.settings.clone(), specs, retries, None)),
+            rng: Rng::from_seed(seed ^ 0x5EED),
+            tuning: tuning.clone(),
+            legs: BTreeMap::new(),
+            requests: BTreeMap::new(),
+            prober: Prober::new(tuning),
+            next_attempt: 0,
+        }
+    }
+
+    /// The pool: for tests that look into it.
+    pub fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+
+    fn arrived(&mut self, request: u64, prompt_tokens: u64, now: Time, orders: &mut Vec<Order>) {
+        let ask = Ask { request, timing: Timing::FirstToken, prompt_tokens };
+        let max_attempts = self.tuning.max_attempts;
+        let limits = Limits { max_attempts, repeat: Repeat::Anytime, only: None };
+        self.pool.admit(&ask, now);
+        let life = Life { attempts: Attempts::new(ask, limits), legs: Vec::new() };
+        self.requests.insert(request, life);
+        self.send(request, Purpose::First, now, orders);
+    }
+
+    /// Starts an attempt, if there is a target; a request that has no other left is refused.
+    fn send(&mut self, request: u64, purpose: Purpose, now: Time, orders: &mut Vec<Order>) {
+        let Some(life) = self.requests.get_mut(&request) else { return };
+        let picked = if purpose == Purpose::Hedge {
+            life.attempts.hedge(&self.pool, now, &mut self.rng).ok()
+        } else {
+            life.attempts.next(&self.pool, now, &mut self.rng).ok()
+        };
+        let ask = life.attempts.ask();
+        let Some(lease) = picked.and_then(|picked| self.pool.dispatch(picked.target, ask, now))
+        else {
+            if purpose != Purpose::Hedge {
+                self.requests.remove(&request);
+                orders.push(Order::Refuse { request });
+            }
+            return;
+        };
+        let attempt = self.next_attempt;
+        self.next_attempt += 1;
+        life.legs.push(attempt);
+        orders.push(Order::Send { attempt, request, region: lease.target(), purpose });
+        let leg = Leg { request, lease };
+        self.arm(attempt, &leg, orders);
+        self.legs.insert(attempt, leg);
+    }
+
+    fn arm(&self, attempt: u64, leg: &Leg, orders: &mut Vec<Order>) {
+        let time_out = leg.lease.sent() + self.tuning.first_token;
+        let at = leg.lease.next_deadline().map_or(time_out, |due| due.min(time_out));
+        orders.push(Order::Wake { attempt, at });
+    }
+
+    fn due(&mut self, attempt: u64, now: Time, orders: &mut Vec<Order>) {
+        let Some(mut leg) = self.legs.remove(&attempt) else {
+            self.prober.due(attempt, now, orders);
+            return;
+        };
+        if now >= leg.lease.sent() + self.tuning.first_token {
+            orders.push(Order::Drop { attempt });
+            self.failed(attempt, (leg, End::TimedOut), now, orders);
+            return;
+        }
+        let overdue = leg.lease.overdue(now);
+        note(overdue.event, orders);
+        self.arm(attempt, &leg, orders);
+        let (request, target) = (leg.request, leg.lease.target());
+        self.legs.insert(attempt, leg);
+        if overdue.hedge {
+            self.send(request, Purpose::Hedge, now, orders);
+        }
+        if overdue.confirm {
+            self.prober.send((&self.pool, target), &mut self.next_attempt, now, orders);
+        }
+    }
+
+    fn heard(&mut self, attempt: u64, outcome: Outcome, now: Time, orders: &mut Vec<Order>) {
+        let Some(leg) = self.legs.remove(&attempt) else {
+            self.prober.heard(attempt, outcome, now, orders);
+            return;
+        };
+        match outcome {
+            Outcome::FirstToken => {
+                note(leg.lease.first_token(now), orders);
+                self.close(leg.request, now, orders);
+            }
+            Outcome::Failed => self.failed(attempt, (leg, End::Failed), now, orders),
+            Outcome::Limited(asked) => {
+                self.failed(attempt, (leg, End::Limited(asked)), now, orders);
+            }
+        }
+    }
+
+    /// The request is over: what is still open of it is dropped.
+    fn close(&mut self, request: u64, now: Time, orders: &mut Vec<Order>) {
+        let legs = self.requests.remove(&request).map(|life| life.legs);
+        for attempt in legs.into_iter().flatten() {
+            if let Some(leg) = self.legs.remove(&attempt) {
+                note(leg.lease.cancelled(now), orders);
+                orders.push(Order::Drop { attempt });
+            }
+        }
+    }
+
+    fn failed(&mut self, attempt: u64, (leg, end): (Leg, End), now: Time, orders: &mut Vec<Order>) {
+        let Leg { request, lease } = leg;
+        let target = lease.target();
+        let (event, how) = match end {
+            End::Failed => (lease.failed(now), Failed::Error),
+            End::Limited(asked) => (lease.limited(asked, now), Failed::Limited),
+            End::TimedOut => (lease.timed_out(now), Failed::TimedOut),
+        };
+        note(event, orders);
+        let Some(life) = self.requests.get_mut(&request) else { return };
+        life.legs.retain(|leg| *leg != attempt);
+        let (next, forgiven) = life.attempts.failed(&self.pool, target, how, now);
+        orders.extend(forgiven.into_iter().map(Order::Note));
+        match next {
+            Next::Wait => {}
+            Next::Retry => self.send(request, Purpose::Retry, now, orders),
+            Next::GiveUp(_) => {
+                self.requests.remove(&request);
+                orders.push(Order::Refuse { request });
+            }
+        }
+    }
+}
+
+pub(super) fn note(event: Option<Event>, orders: &mut Vec<Order>) {
+    orders.extend(event.map(Order::Note));
+}
+
+impl Balancer for Engine {
+    fn hear(&mut self, fact: Fact, now: Time, orders: &mut Vec<Order>) {
+        match fact {
+            Fact::Arrived { request, prompt_tokens } => {
+                self.arrived(request, prompt_tokens, now, orders);
+            }
+            Fact::Heard { attempt, outcome } => self.heard(attempt, outcome, now, orders),
+            Fact::Due { attempt } => self.due(attempt, now, orders),
+            Fact::Left { request } => self.close(request, now, orders),
+            Fact::Tick => {
+                orders.extend(self.pool.tick(now).into_iter().map(Order::Note));
+                self.prober.tick(&self.pool, &mut self.next_attempt, now, orders);
+            }
+            Fact::Ended { .. } => {}
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! A scenario with a seed: what happens to a request that is sent to a region now.
+//!
+//! Time to first token = wait in the queue + median x shape(prompt) x spread x tail x cache x wander x fault.
+//! All luck is drawn from (seed, request, region), so that two policies which send the same request to the
+//! same region have the same luck there.
+
+use crate::rng::Rng;
+use crate::sim::arrival::Stream;
+use crate::sim::balancer::Outcome;
+use crate::sim::duration;
+use crate::sim::fault::{Fate, Fault};
+use crate::sim::queue::Queue;
+use crate::sim::scenario::{Region, Scenario, Wander, shape};
+use std::time::Duration;
+
+/// How long an error takes.
+const ERROR_SECONDS: f64 = 0.1;
+/// How long a refusal (429) takes.
+const REFUSAL_SECONDS: f64 = 0.05;
+/// The wandering multiplier changes this often.
+const WANDER_STEP_SECONDS: f64 = 10.0;
+/// What a request of a few tokens takes of the capacity, in requests.
+const PROBE_WORK: f64 = 0.05;
+/// Prompts below this are probes.
+const PROBE_TOKENS: f64 = 50.0;
+
+/// What a region does with a request.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Reply {
+    /// This, after so long.
+    After(Duration, Outcome),
+    /// Nothing, ever.
+    Never,
+}
+
+/// One run's world.
+#[derive(Debug)]
+pub(super) struct World {
+    pub(super) scenario: Scenario,
+    seed: u64,
+    places: Vec<Place>,
+}
+
+#[derive(Debug)]
+struct Place {
+    region: Region,
+    faults: Vec<Fault>,
+    queue: Queue,
+    /// The logarithm of the wandering multiplier, a value a step.
+    wander: Vec<f64>,
+    /// The share of the capacity at the last request.
+    capacity: f64,
+}
+
+impl World {
+    pub(super) fn new(scenario: &Scenario, seed: u64) -> Self {
+        let names: Vec<&str> = scenario.regions.iter().map(|r| r.name.as_str()).collect();
+        let place = |(number, region): (usize, &Region)| {
+            let here = |fault: &&Fault| fault.is_in(number, &names, seed);
+            Place {
+                region: region.clone(),
+                faults: scenario.faults.iter().filter(here).cloned().collect(),
+                queue: Queue::default(),
+                wander: region.wander.map_or_else(Vec::new, |w| walk(w, scenario, seed, number)),
+                capacity: 1.0,
+            }
+        };
+        let places = scenario.regions.iter().enumerate().map(place).collect();
+        Self { scenario: scenario.clone(), seed, places }
+    }
+
+    /// The arrivals of this run.
+    pub(super) fn arrivals(&self) -> Stream {
+        Stream::new(&self.scenario.arrivals, luck(self.seed, u64::MAX, 1))
+    }
+
+    /// The size of a request's prompt, in tokens.
+    pub(super) fn prompt_tokens(&self, request: u64) -> f64 {
+        let prompts = self.scenario.prompts;
+        let mut rng = luck(self.seed, request, usize::MAX);
+        rng.lognormal(prompts.median_tokens, prompts.sigma).clamp(1.0, 1_000_000.0)
+    }
+
+    /// Sends a request to a region.
+    pub(super) fn send(&mut self, request: u64, tokens: f64, (region, now): (usize, f64)) -> Reply {
+        let mut rng = luck(self.seed, request, region);
+        let Some(place) = self.places.get_mut(region) else { return Reply::Never };
+        let coin = rng.unit();
+        let factor = match place.fate(now, coin) {
+            Fate::Served(factor) => factor,
+            Fate::Silent => return Reply::Never,
+            Fate::Error => return Reply::After(duration(ERROR_SECONDS), Outcome::Failed),
+            Fate::Limited(wait) => {
+                return Reply::After(duration(REFUSAL_SECONDS), Outcome::Limited(wait));
+            }
+        };
+        let work = if tokens < PROBE_TOKENS { PROBE_WORK } else { 1.0 };
+        match place.enter(work, now) {
+            Ok(wait) => {
+                let service = place.service(tokens, now, &mut rng) * factor;
+                Reply::After(duration(wait + service), Outcome::FirstToken)
+            }
+            Err(over) => {
+                let asked = Outcome::Limited(Some(duration(over.max(1.0))));
+                Reply::After(duration(REFUSAL_SECONDS), asked)
+            }
+        }
+    }
+
+    /// Whether a fault is on in this region.
+    pub(super) fn is_bad(&self, region: usize, now: f64) -> bool {
+        self.places.get(region).is_some_and(|place| place.faults.iter().any(|f| f.is_on(now)))
+    }
+
+    /// Whether a fault is on in this region, or was within the last `since` seconds.
+    pub(super) fn was_bad(&self, region: usize, now: f64, since: f64) -> bool {
+        self.places.get(region).is_some_and(|place| {
+            place
+                .faults
+                .iter()
+                .any(|f| f.from.as_secs_f64() <= now && now < f.to.as_secs_f64() + since)
+        })
+    }
+}
+
+impl Place {
+    fn fate(&self, now: f64, coin: f64) -> Fate {
+        let mut factor = 1.0;
+        for fault in self.faults.iter().filter(|fault| fault.is_on(now)) {
+            match fault.fate(now, coin) {
+                Fate::Served(more) => factor *= more,
+                other @ (Fate::Silent | Fate::Error | Fate::Limited(_)) => return other,
+            }
+        }
+        Fate::Served(factor)
+    }
+
+    fn enter(&mut self, work: f64, now: f64) -> Result<f64, f64> {
+        // What drained before a fault began or ended did so at the rate of that time. The error of the one
+        // request that finds the change is a moment's.
+        self.queue.drain(self.region.capacity_rps * self.capacity, now);
+        let on = self.faults.iter().filter(|fault| fault.is_on(now));
+        self.capacity = on.map(Fault::capacity).product();
+        self.queue.enter(work, self.region.capacity_rps * self.capacity, now)
+    }
+
+    fn service(&self, tokens: f64, now: f64, rng: &mut Rng) -> f64 {
+        let Region { median, sigma, tail, cached, .. } = &self.region;
+        let mut time = rng.lognormal(median.as_secs_f64() * shape(tokens), *sigma);
+        let (coin, size) = (rng.unit(), rng.unit());
+        if coin < tail.share {
+            time *= tail.least + (tail.most - tail.least) * size;
+        }
+        if let Some(cached) = cached.filter(|cached| rng.unit() < cached.share) {
+            time *= cached.factor;
+        }
+        time * self.wander.get(step(now)).map_or(1.0, |ln| ln.exp())
+    }
+}
+
+fn step(now: f64) -> usize {
+    usize::try_from(duration(now / WANDER_STEP_SECONDS).as_secs()).unwrap_or(usize::MAX)
+}
+
+fn walk(wander: Wander, scenario: &Scenario, seed: u64, region: usize) -> Vec<f64> {
+    let keep = (-WANDER_STEP_SECONDS / wander.memory.as_secs_f64().max(1e-9)).exp();
+    let fresh = wander.sigma * (1.0 - keep * keep).sqrt();
+    let mut rng = luck(seed, u64::MAX - 1, region);
+    let mut at = wander.sigma * rng.normal();
+    let steps = step(scenario.length.as_secs_f64()) + 20;
+    let one = |_| {
+        let here = at;
+        at = keep * at + fresh * rng.normal();
+        here
+    };
+    (0..steps).map(one).collect()
+}
+
+fn luck(seed: u64, request: u64, region: usize) -> Rng {
+    let region = u64::try_from(region).unwrap_or(u64::MAX);
+    let mut mixed = Rng::from_seed(seed);
+    let mut mixed = Rng::from_seed(mixed.bits() ^ request);
+    let mut mixed = Rng::from_seed(mixed.bits() ^ region);
+    Rng::from_seed(mixed.bits())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scenario() -> Scenario {
+        Scenario::healthy(&["a", "b", "c"], 1.0, 30.0, Duration::from_mins(90))
+    }
+
+    /// The sorted times of 20,000 requests of 1,000 tokens, each to an idle region 0.
+    fn times(scenario: &Scenario) -> Vec<f64> {
+        let mut world = World::new(scenario, 7);
+        let mut found: Vec<f64> = (0..20_000_u32)
+            .filter_map(|n| match world.send(u64::from(n), 1000.0, (0, f64::from(n) * 0.27)) {
+                Reply::After(time, Outcome::FirstToken) => Some(time.as_secs_f64()),
+                Reply::After(..) | Reply::Never => None,
+            })
+            .collect();
+        found.sort_by(f64::total_cmp);
+        found
+    }
+
+    #[test]
+    fn a_healthy_region_has_its_median_and_its_spread() {
+        let times = times(&scenario());
+        assert!((times[10_000] - 1.0).abs() < 0.02, "median {}", times[10_000]);
+        // One sigma up is quantile 0.8413.
+        assert!((times[16_826].ln() - 0.35).abs() < 0.02, "{}", times[16_826]);
+    }
+
+    #[test]
+    fn luck_depends_on_request_and_region_only() {
+        let draw = |n, region| World::new(&scenario(), 3).send(n, 500.0, (region, 10.0));
+        assert_eq!(draw(5, 1), draw(5, 1));
+        assert_ne!(draw(5, 1), draw(6, 1));
+        assert_ne!(draw(5, 1), draw(5, 2));
+    }
+
+    #[test]
+    fn cache_hits_are_a_second_hump() {
+        let mut bimodal = scenario();
+        bimodal.regions[0].cached = Some(crate::sim::Cached { share: 0.4, factor: 0.2 });
+        let times = times(&bimodal);
+        let fast = times.iter().filter(|time| **time < 0.45).count();
+        assert!((7_700..8_600).contains(&fast), "{fast} fast ones");
+    }
+
+    #[test]
+    fn a_wandering_region_remembers() {
+        let wander = Wander { sigma: 0.5, memory: Duration::from_mins(5) };
+        let mut long = scenario();
+        long.length = Duration::from_hours(200);
+        let path = walk(wander, &long, 1, 0);
+        let mean = |f: &dyn Fn(usize) -> f64, n: usize| (0..n).map(f).sum::<f64>() / float(n);
+        let variance = mean(&|i| path[i] * path[i], path.len());
+        let after_memory = mean(&|i| path[i] * path[i + 30], path.len() - 30) / variance;
+        assert!((variance - 0.25).abs() < 0.05, "{variance}");
+        assert!((after_memory - (-1.0_f64).exp()).abs() < 0.08, "{after_memory}");
+    }
+
+    fn float(n: usize) -> f64 {
+        crate::sim::float(n)
+    }
+
+    #[test]
+    fn a_region_without_capacity_refuses_after_a_while() {
+        let mut world = World::new(&scenario().with_event("capacity").unwrap(), 0);
+        let replies: Vec<_> = (0..100_u32)
+            .map(|n| world.send(u64::from(n), 1000.0, (0, 1900.0 + f64::from(n))))
+            .collect();
+        let refused = |r: &&Reply| matches!(r, Reply::After(_, Outcome::Limited(Some(_))));
+        assert!(replies.iter().filter(refused).count() > 20);
+        assert!(world.is_bad(0, 1900.0) && !world.is_bad(1, 1900.0) && !world.is_bad(0, 3000.0));
+    }
+}

@@ -1,0 +1,11 @@
+//! The routing core on a virtual clock.
+//!
+//! `shadow`: 256 short runs of all kinds of failures, each watched by a model that knows what must hold
+//! whatever happens. `bars`: what each kind of failure may cost at most, and that it still hurts round robin.
+//! `command`: `firstlight simulate`.
+//!
+//! A run that fails says its seed; `FIRSTLIGHT_SIM_SEED=17 cargo test --test it sim::shadow` runs that one alone.
+
+mod bars;
+mod command;
+mod shadow;
