@@ -92,7 +92,7 @@ async fn check_all(
 async fn send_good(world: &World, client: &Client, base: &str) -> u16 {
     world.fault("a", Fault::None);
     let request = client.post(format!("{base}{V1_CHAT}")).header("api-key", KEY);
-    Answer::read(request.json(&crate::support::streamed_chat()).send().await.unwrap()).await.status
+    Answer::read(request.json(&streamed_chat()).send().await.unwrap()).await.status
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -169,7 +169,7 @@ async fn with_expect_100_continue() {
 #[tokio::test(flavor = "multi_thread")]
 async fn after_100_continue_failover_and_errors_work() {
     let world = World::plain().await;
-    let body = crate::support::streamed_chat().to_string().into_bytes();
+    let body = streamed_chat().to_string().into_bytes();
     world.fault("a", Fault::Status5xx { status: 500 });
     let seen = send_expecting(&world, &body).await;
     assert!(seen.starts_with("HTTP/1.1 200 "), "{seen}");
