@@ -3,7 +3,10 @@
 //! Nothing is passed on from here: the chunks before the first content token (the prompt filter's, the
 //! role's) are held, so that a 200 that stays silent, or turns into an error event, can still be answered by
 //! another backend. What each answer means is `azure::status`. What it teaches is the caller's business:
-//! `attempt` for clients' requests, `probing` for our own.
+//! `proxy` for clients' requests, `probing` for our own.
+//!
+//! It has two steps, [`begin`] up to the response header and [`first_content`], since a race looks at what is
+//! left to try between them.
 
 use crate::azure::limit::retry_after;
 use crate::azure::route::Operation;
@@ -85,6 +88,8 @@ pub(crate) enum Outcome {
     BrokenOff,
     /// The client left first.
     ClientAbort,
+    /// Another attempt of the same request had its first content earlier.
+    Lost,
 }
 
 impl Outcome {
@@ -105,6 +110,7 @@ impl Outcome {
             Self::EmptyStream => "empty_stream",
             Self::BrokenOff => "broken_off",
             Self::ClientAbort => "client_abort",
+            Self::Lost => "lost",
         }
     }
 
@@ -118,12 +124,7 @@ impl Outcome {
 
     /// Whether another target may be tried.
     pub(crate) const fn is_retryable(self) -> bool {
-        !matches!(self, Self::Ok | Self::Passed | Self::BrokenOff | Self::ClientAbort)
-    }
-
-    /// Whether the retry asks no budget: the backend did no work.
-    pub(crate) const fn is_free(self) -> bool {
-        matches!(self, Self::Connect | Self::Limited)
+        !matches!(self, Self::Ok | Self::Passed | Self::BrokenOff | Self::ClientAbort | Self::Lost)
     }
 }
 
@@ -190,6 +191,14 @@ impl Failure {
     }
 }
 
+/// How far an exchange has come.
+pub(crate) enum Begun {
+    /// The header of a good stream is there, its first content is not.
+    Stream(Answer),
+    /// An answer that can be passed on.
+    Ready(Answer),
+}
+
 /// Runs one exchange to its first content, or to its failure. The caller bounds its time.
 pub(crate) async fn exchange(
     http: &HttpConnector,
@@ -197,6 +206,19 @@ pub(crate) async fn exchange(
     clock: &Clock,
     marks: &mut Marks,
 ) -> std::result::Result<Answer, Failure> {
+    match begin(http, sending, clock, marks).await? {
+        Begun::Ready(answer) => Ok(answer),
+        Begun::Stream(answer) => first_content(answer, sending.operation, clock, marks).await,
+    }
+}
+
+/// Sends the request and waits for the header of its answer; for all of a bad answer.
+pub(crate) async fn begin(
+    http: &HttpConnector,
+    sending: &Sending,
+    clock: &Clock,
+    marks: &mut Marks,
+) -> std::result::Result<Begun, Failure> {
     let (session, peer, took_all) = send(http, sending, clock).await?;
     marks.header = Some(clock.now());
     let header = session.response_header();
@@ -205,17 +227,17 @@ pub(crate) async fn exchange(
     let kind = AnswerKind::Good;
     let mut answer = Answer { session, peer, held: None, ended: false, took_all, kind };
     if !(200..300).contains(&marks.status) {
-        return judge_error(answer, marks.status, clock).await;
+        return judge_error(answer, marks.status, clock).await.map(Begun::Ready);
     }
     if sending.operation == Operation::Embeddings {
         // Time to headers is what an embedding has for a first token.
         marks.first_token = marks.header;
     }
     if sending.stream && event_stream {
-        return first_token(answer, sending.operation, clock, marks).await;
+        return Ok(Begun::Stream(answer));
     }
     read_more(&mut answer).await.map_err(|_| Failure::bare(Outcome::Reset))?;
-    Ok(answer)
+    Ok(Begun::Ready(answer))
 }
 
 /// Sends the request and waits for the response header. A kept connection that turns out to be dead at once
@@ -227,7 +249,8 @@ async fn send(
 ) -> std::result::Result<(HttpSession, HttpPeer, bool), Failure> {
     let mut peer = sending.peer.clone();
     loop {
-        let connected = http.get_http_session(&peer).await;
+        // Boxed: its state is large, and of no use while the answer is waited for.
+        let connected = Box::pin(http.get_http_session(&peer)).await;
         let (mut session, reused) = connected.map_err(|_| Failure::bare(Outcome::Connect))?;
         let begun = clock.now();
         match write_and_wait(&mut session, sending).await {
@@ -273,41 +296,75 @@ async fn final_header(session: &mut HttpSession) -> Result<()> {
 }
 
 /// Reads until the first content token, holding what comes before it.
-async fn first_token(
+pub(crate) async fn first_content(
     mut answer: Answer,
     operation: Operation,
     clock: &Clock,
     marks: &mut Marks,
 ) -> std::result::Result<Answer, Failure> {
-    let mut scanner = Scanner::new(operation);
+    let mut opening = Opening::new(operation);
     loop {
         let Ok(chunk) = read_more(&mut answer).await else {
             return Err(Failure::bare(Outcome::Reset));
         };
-        let seen = match chunk {
-            Some(chunk) => scanner.scan(&chunk),
-            None => scanner.finish(),
-        };
+        let mut found = opening.see(chunk.as_deref());
+        if found == Found::Nothing && answer.ended {
+            found = opening.see(None);
+        }
         let held = answer.held.as_ref().map_or(0, Bytes::len);
-        if seen.first_token || held > HOLD_BYTES {
-            marks.first_token = Some(clock.now());
-            return Ok(answer);
+        match found {
+            Found::Failed(outcome) => {
+                let rest = rest_asked(&answer, clock);
+                return Err(Failure { outcome, answer: Some(answer), is_spare: true, rest });
+            }
+            Found::Complete => return Ok(answer),
+            Found::Nothing if held <= HOLD_BYTES => {}
+            Found::Nothing | Found::Content => {
+                marks.first_token = Some(clock.now());
+                return Ok(answer);
+            }
         }
-        if let Some(error) = seen.error {
-            let outcome = match error {
-                StreamError::RateLimited => Outcome::Limited,
-                StreamError::Error => Outcome::ErrorEvent,
-            };
-            let rest = rest_asked(&answer, clock);
-            return Err(Failure { outcome, answer: Some(answer), is_spare: true, rest });
+    }
+}
+
+/// The part of a stream before its first content.
+pub(crate) struct Opening {
+    scanner: Scanner,
+}
+
+/// What a chunk of it came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// Nothing that decides.
+    Nothing,
+    /// The first content token.
+    Content,
+    /// It said why it stopped: a complete answer that happens to be empty (filtered, say).
+    Complete,
+    /// An error event, or an end without content.
+    Failed(Outcome),
+}
+
+impl Opening {
+    pub(crate) fn new(operation: Operation) -> Self {
+        Self { scanner: Scanner::new(operation) }
+    }
+
+    /// Takes the next chunk; `None`: the answer has ended.
+    pub(crate) fn see(&mut self, chunk: Option<&[u8]>) -> Found {
+        let seen = match chunk {
+            Some(chunk) => self.scanner.scan(chunk),
+            None => self.scanner.finish(),
+        };
+        if seen.first_token {
+            return Found::Content;
         }
-        if scanner.finished() {
-            // It said why it stopped: a complete answer that happens to be empty (filtered, say).
-            return Ok(answer);
-        }
-        if seen.done || answer.ended {
-            let outcome = Outcome::EmptyStream;
-            return Err(Failure { outcome, answer: Some(answer), is_spare: true, rest: None });
+        match seen.error {
+            Some(StreamError::RateLimited) => Found::Failed(Outcome::Limited),
+            Some(StreamError::Error) => Found::Failed(Outcome::ErrorEvent),
+            None if self.scanner.finished() => Found::Complete,
+            None if seen.done || chunk.is_none() => Found::Failed(Outcome::EmptyStream),
+            None => Found::Nothing,
         }
     }
 }

@@ -122,7 +122,7 @@ impl Firstlight {
         let listeners = config.listen.clone();
         let admin_address = config.admin;
         let live = Arc::new(Live::new(config, Clock::start())?);
-        let telemetry = Arc::new(Telemetry { metrics: Metrics::new()?, access_log });
+        let telemetry = Arc::new(Telemetry::new(Metrics::new()?, access_log));
         let draining = Arc::new(AtomicBool::new(false));
         let conf = Arc::new(server_conf());
         let mut sockets = Fds::new();

@@ -1,23 +1,37 @@
 //! What admission comes to: a request that may go on, or why it does not.
 
 use crate::azure::error::ClientError;
+use crate::azure::headers::forward_request;
+use crate::azure::peek::Effort;
+use crate::azure::route::Operation;
 use crate::azure::route::Route;
-use crate::live::LiveModel;
-use crate::proxy::body::Body;
+use crate::clock::Clock;
+use crate::live::{Live, LiveModel};
+use crate::proxy::ProbeRequest;
+use crate::proxy::progress::Progress;
+use crate::routing::{Ask, Attempts, Event, Limits, Repeat, Timing};
+use crate::telemetry::Telemetry;
+use crate::time::Time;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use pingora_core::Error;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
 
-/// A request that may go on.
+/// A request that may go on, but for its body.
 pub(super) struct Admitted {
     pub(super) route: Route,
     pub(super) model: Arc<LiveModel>,
-    pub(super) body: Body,
     /// Where the body names the model, in the v1 form.
     pub(super) model_span: Option<Range<usize>>,
     pub(super) stream: bool,
     /// About how long its prompt is.
     pub(super) prompt_tokens: u64,
+    /// How much the model is to reason.
+    pub(super) effort: Option<Effort>,
+    /// What may be sent twice.
+    pub(super) repeat: Repeat,
     /// The one target that the client asked for, and may.
     pub(super) only: Option<usize>,
 }
@@ -34,4 +48,116 @@ impl From<ClientError> for Refusal {
     fn from(error: ClientError) -> Self {
         Self::Answer(error)
     }
+}
+
+/// What the proxy works with; one for all requests.
+pub(super) struct Services {
+    pub(super) live: Arc<Live>,
+    pub(super) telemetry: Arc<Telemetry>,
+    /// Wishes for a probe; full means that enough probes are wanted already.
+    pub(super) probes: mpsc::Sender<ProbeRequest>,
+}
+
+/// How long a client's request waits for what.
+#[derive(Clone, Copy)]
+pub(super) struct Patience {
+    /// For the first content of an attempt.
+    pub(super) first_content: Duration,
+    /// For the next chunk of an answer.
+    pub(super) idle: Duration,
+    /// Until a streaming client gets its header before there is an answer.
+    pub(super) hold: Duration,
+}
+
+/// One admitted request: what all its attempts share. The body is kept apart, since it is given back when an
+/// answer is passed on.
+pub(super) struct Request {
+    pub(super) services: Arc<Services>,
+    pub(super) admitted: Admitted,
+    pub(super) progress: Progress,
+    pub(super) patience: Patience,
+    /// The client's headers that cross.
+    headers: HeaderMap,
+    /// A number that no other request has.
+    serial: u64,
+    max_attempts: u32,
+}
+
+/// Where a request comes from, for [`Request::new`].
+pub(super) struct Origin<'a> {
+    pub(super) headers: &'a HeaderMap,
+    pub(super) request_id: &'a str,
+    pub(super) serial: u64,
+    pub(super) patience: Patience,
+    pub(super) max_attempts: u32,
+}
+
+impl Request {
+    pub(super) fn new(services: Arc<Services>, admitted: Admitted, origin: &Origin<'_>) -> Self {
+        Self {
+            services,
+            admitted,
+            progress: Progress::default(),
+            patience: origin.patience,
+            headers: crossing(origin.headers, origin.request_id),
+            serial: origin.serial,
+            max_attempts: origin.max_attempts,
+        }
+    }
+
+    pub(super) fn model(&self) -> &Arc<LiveModel> {
+        &self.admitted.model
+    }
+
+    pub(super) fn operation(&self) -> Operation {
+        self.admitted.route.operation
+    }
+
+    /// The client's headers that cross to every backend.
+    pub(super) fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    pub(super) fn clock(&self) -> &Clock {
+        self.services.live.clock()
+    }
+
+    pub(super) fn now(&self) -> Time {
+        self.clock().now()
+    }
+
+    /// What it is to the routing core.
+    pub(super) fn ask(&self) -> Ask {
+        let Admitted { route, stream, prompt_tokens, .. } = &self.admitted;
+        let timed = *stream || route.operation == Operation::Embeddings;
+        let timing = if timed { Timing::FirstToken } else { Timing::Untimed };
+        Ask { request: self.serial, timing, prompt_tokens: *prompt_tokens }
+    }
+
+    /// Its attempts, none of them made.
+    pub(super) fn attempts(&self) -> Attempts {
+        let Admitted { repeat, only, .. } = self.admitted;
+        Attempts::new(self.ask(), Limits { max_attempts: self.max_attempts, repeat, only })
+    }
+
+    /// Tells operators what changed for one of its targets.
+    pub(super) fn tell(&self, event: Option<Event>) {
+        if let Some(event) = event {
+            self.services.telemetry.target_changed(self.model(), event, self.now());
+        }
+    }
+}
+
+fn crossing(client: &HeaderMap, request_id: &str) -> HeaderMap {
+    const ID: HeaderName = HeaderName::from_static("x-ms-client-request-id");
+    let mut headers = HeaderMap::with_capacity(8);
+    for (name, value) in client {
+        if forward_request(name) {
+            headers.append(name.clone(), value.clone());
+        }
+    }
+    if let (false, Ok(id)) = (headers.contains_key(&ID), HeaderValue::from_str(request_id)) {
+        headers.insert(ID, id);
+    }
+    headers
 }

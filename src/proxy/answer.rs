@@ -2,7 +2,6 @@
 
 use crate::azure::error::ClientError;
 use crate::azure::headers::forward_response;
-use crate::live::Live;
 use crate::proxy::context::Context;
 use crate::proxy::forward;
 use http::HeaderName;
@@ -22,11 +21,15 @@ pub(super) fn finish_header(response: &mut ResponseHeader, ctx: &mut Context) ->
         response.remove_header(name);
     }
     ctx.start_relay(&response.headers);
-    let (backend, ttft_ms, attempts) = {
-        let state = ctx.progress.lock();
-        let last = state.attempts.last();
-        (last.map(|a| a.backend.to_string()), last.and_then(|a| a.ttft_ms), state.attempts.len())
-    };
+    let (mut backend, mut ttft_ms, mut attempts) = (None, None, 0);
+    if let Some(request) = &ctx.request {
+        let state = request.progress.lock();
+        // Nobody yet, where the header could be held no longer.
+        let answered = state.answered_by();
+        backend = answered.map(|a| a.backend.to_string());
+        ttft_ms = answered.and_then(|a| a.ttft_ms);
+        attempts = state.attempts.len();
+    }
     if let Some(backend) = backend {
         response.insert_header("x-firstlight-backend", backend)?;
     }
@@ -68,7 +71,7 @@ pub(super) async fn refuse(
     if let Some(allow) = error.allow() {
         header.insert_header(header::ALLOW, allow)?;
     }
-    let attempts = ctx.progress.lock().attempts.len();
+    let attempts = ctx.request.as_ref().map_or(0, |r| r.progress.lock().attempts.len());
     if attempts > 0 {
         header.insert_header("x-firstlight-attempts", attempts.to_string())?;
     }
@@ -92,19 +95,15 @@ pub(super) async fn refuse(
 
 /// Answers a request whose attempts came to nothing, if anybody is there and nothing was sent yet. Returns
 /// the status for Pingora's own log; 0: nobody is there.
-pub(super) async fn fail(
-    session: &mut Session,
-    ctx: &mut Context,
-    error: &Error,
-    live: &Live,
-) -> u16 {
+pub(super) async fn fail(session: &mut Session, ctx: &mut Context, error: &Error) -> u16 {
     if *error.esource() == ErrorSource::Downstream {
         return 0;
     }
     if let Some(written) = committed(session) {
         return written.status.as_u16();
     }
-    let answer = ctx.refused.take().unwrap_or_else(|| forward::after_failure(ctx, live));
+    let told = || ctx.request.as_ref()?.progress.lock().refusal.take();
+    let answer = ctx.refused.take().or_else(told).unwrap_or_else(forward::come_back);
     let status = answer.status().as_u16();
     // Pingora closes the connection after an error on this path: the client must know, or its next request on
     // it is reset.

@@ -4,14 +4,16 @@ use crate::azure::error::ClientError;
 use crate::azure::route::Operation;
 use crate::azure::sse::Scanner;
 use crate::azure::sse::is_event_stream;
+use crate::azure::stall::Pace;
 use crate::azure::usage::Collector;
 use crate::azure::usage::Usage;
 use crate::live::Live;
 use crate::live::Snapshot;
-use crate::proxy::admitted::Admitted;
+use crate::proxy::admitted::Request;
 use crate::proxy::body::Body;
-use crate::proxy::progress::Progress;
+use crate::routing::Attempts;
 use crate::routing::Lease;
+use crate::routing::Why;
 use crate::telemetry::Telemetry;
 use crate::time::Time;
 use bytes::Bytes;
@@ -28,10 +30,15 @@ pub struct Context {
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) request_id: String,
     pub(super) note: Note,
-    pub(super) admitted: Option<Admitted>,
-    pub(super) progress: Arc<Progress>,
-    /// The attempt that was chosen and not yet handed to the connector.
+    pub(super) request: Option<Arc<Request>>,
+    /// Handed to the connector with the first attempt.
+    pub(super) body: Body,
+    /// As the body; on the native path they stay here.
+    pub(super) attempts: Option<Attempts>,
+    /// The attempt that was chosen and not yet handed on.
     pub(super) chosen: Option<Chosen>,
+    /// Whether another attempt was granted on the native path.
+    pub(super) retry: bool,
     /// Our own answer, if there is one.
     pub(super) refused: Option<ClientError>,
     pub(super) relayed: Relayed,
@@ -52,7 +59,7 @@ pub(super) struct Note {
 /// An attempt that was chosen.
 pub(super) struct Chosen {
     pub(super) lease: Lease,
-    pub(super) why: &'static str,
+    pub(super) why: Why,
 }
 
 /// What was seen of the answer on its way to the client.
@@ -63,6 +70,8 @@ pub(super) struct Relayed {
     /// Arrival of the request to the first content chunk sent.
     pub(super) first_content: Option<Time>,
     pub(super) upstream_id: Option<String>,
+    /// How steadily the content comes.
+    pub(super) pace: Pace,
 }
 
 /// Reads token usage, and in a stream the first content, from what passes by.
@@ -83,9 +92,11 @@ impl Context {
             snapshot: live.snapshot(),
             request_id: String::new(),
             note: Note::default(),
-            admitted: None,
-            progress: Arc::default(),
+            request: None,
+            body: Body::default(),
+            attempts: None,
             chosen: None,
+            retry: false,
             refused: None,
             relayed: Relayed::default(),
             in_flight: telemetry.metrics.requests_in_flight.clone(),
@@ -110,14 +121,16 @@ impl Context {
         self.note.key = key.map(|(id, name)| (id.to_owned(), name.to_owned()));
     }
 
-    pub(super) fn admit(&mut self, admitted: Admitted, now: Time) {
-        admitted.model.pool.retries().count_request(now);
-        self.admitted = Some(admitted);
+    pub(super) fn admit(&mut self, request: Request, body: Body) {
+        request.model().pool.admit(&request.ask(), request.now());
+        self.attempts = Some(request.attempts());
+        self.request = Some(Arc::new(request));
+        self.body = body;
     }
 
     /// The operation and whether it goes through the connector.
     pub(super) fn operation(&self) -> Option<Operation> {
-        self.admitted.as_ref().map(|a| a.route.operation)
+        self.request.as_ref().map(|request| request.operation())
     }
 
     /// The answer starts: what kind of reader suits it.
@@ -141,7 +154,11 @@ impl Context {
         let relayed = &mut self.relayed;
         relayed.bytes += chunk.len();
         let content = match &mut relayed.reader {
-            Reader::Stream(scanner) => scanner.scan(chunk).first_token,
+            Reader::Stream(scanner) => {
+                let seen = scanner.scan(chunk);
+                relayed.pace.see(now.since(self.arrived), seen.content_events);
+                seen.first_token
+            }
             Reader::Whole(collector) => {
                 collector.push(chunk);
                 !chunk.is_empty()
@@ -163,16 +180,9 @@ impl Context {
         .unwrap_or_default()
     }
 
-    /// Nothing is sent again: gives the memory of the request body back.
-    pub(super) fn forget_body(&mut self) {
-        if let Some(admitted) = self.admitted.as_mut() {
-            admitted.body = Body::default();
-        }
-    }
-
     /// Whether the attempt that just failed was granted another. Asked once per attempt.
-    pub(super) fn wants_retry(&self) -> bool {
-        std::mem::take(&mut self.progress.lock().retry)
+    pub(super) fn wants_retry(&mut self) -> bool {
+        std::mem::take(&mut self.retry)
     }
 }
 

@@ -3,7 +3,9 @@
 
 use crate::auth::keys::credential;
 use crate::azure::error::ClientError;
+use crate::azure::peek::Effort;
 use crate::azure::peek::peek;
+use crate::azure::repeat;
 use crate::azure::route::Form;
 use crate::azure::route::Operation;
 use crate::azure::route::Route;
@@ -15,6 +17,7 @@ use crate::proxy::admitted::{Admitted, Refusal};
 use crate::proxy::body;
 use crate::proxy::body::Body;
 use crate::proxy::context::Context;
+use crate::routing::Repeat;
 use http::HeaderMap;
 use pingora_proxy::Session;
 use std::ops::Range;
@@ -27,7 +30,7 @@ pub(super) async fn admit(
     session: &mut Session,
     ctx: &mut Context,
     memory: &Arc<Semaphore>,
-) -> Result<Admitted, Refusal> {
+) -> Result<(Admitted, Body), Refusal> {
     let snapshot = Arc::clone(&ctx.snapshot);
     let request = session.req_header();
     ctx.take_request_id(&request.headers);
@@ -42,27 +45,31 @@ pub(super) async fn admit(
             return Err(ClientError::UnexpectedBody.into());
         }
         let model = Arc::clone(&snapshot.any_backend);
-        let body = Body::default();
-        return Ok(Admitted {
+        let admitted = Admitted {
             route,
             model,
-            body,
             model_span: None,
             stream: false,
             prompt_tokens: 0,
+            effort: None,
+            repeat: Repeat::Anytime,
             only: None,
-        });
+        };
+        return Ok((admitted, Body::default()));
     }
     check_content_type(&request.headers)?;
     let wish = app.probe.then(|| request.headers.get("x-probe-target").cloned()).flatten();
     let body = body::read(session.as_downstream_mut(), &snapshot.config, memory).await?;
     ctx.note.bytes_in = body.bytes.len();
-    let Asked { model, model_span, stream, prompt_tokens } = read_body(&route, &body.bytes)?;
+    let Asked { model, model_span, stream, prompt_tokens, effort, repeat } =
+        read_body(&route, &body.bytes)?;
     let model = find_model(&model, &snapshot, app)?;
     ctx.note.model = Some(Arc::clone(&model.name));
     ctx.note.stream = stream;
     let only = wish.map(|wish| find_target(wish.as_bytes(), &model)).transpose()?;
-    Ok(Admitted { route, model, body, model_span, stream, prompt_tokens, only })
+    let admitted =
+        Admitted { route, model, model_span, stream, prompt_tokens, effort, repeat, only };
+    Ok((admitted, body))
 }
 
 /// The app that the credential belongs to.
@@ -99,18 +106,26 @@ struct Asked {
     model_span: Option<Range<usize>>,
     stream: bool,
     prompt_tokens: u64,
+    effort: Option<Effort>,
+    repeat: Repeat,
 }
 
 fn read_body(route: &Route, body: &[u8]) -> Result<Asked, ClientError> {
     let seen = peek(body)?;
+    let keeping = repeat::Keeping::of(route.operation);
+    let repeat = match repeat::Repeat::of(keeping, &seen, repeat::StoredResponses::Once) {
+        repeat::Repeat::Anytime => Repeat::Anytime,
+        repeat::Repeat::OnlyUntouched => Repeat::OnlyUntouched,
+    };
     let (model, model_span) = match &route.form {
         Form::Deployment(name) => (name.clone(), None),
         Form::V1 | Form::Resource => {
             (seen.model.ok_or(ClientError::NoModel)?.into_owned(), seen.model_span)
         }
     };
+    let (stream, effort) = (seen.stream, seen.effort);
     let prompt_tokens = seen.prompt_tokens_estimate;
-    Ok(Asked { model, model_span, stream: seen.stream, prompt_tokens })
+    Ok(Asked { model, model_span, stream, prompt_tokens, effort, repeat })
 }
 
 /// The model, if it exists and the app may use it.

@@ -1,10 +1,9 @@
 //! The proxy: Pingora's phases, filled in.
 //!
 //! One request: `request_filter` admits it ([`intake`]), `upstream_peer` asks the routing core for a target
-//! and opens a lease, `upstream_request_filter` builds that attempt's request from an allow-list and hands
-//! it to the [`connector`], whose `read_response_header` runs the attempt and returns only when its first
-//! content token is in hand ([`attempt`], `exchange`). A failed attempt makes Pingora ask `upstream_peer` again, within
-//! the bounds of [`progress`]. `response_body_filter` times the first content chunk as the client is sent
+//! and opens a lease ([`forward`]), `upstream_request_filter` hands both to the [`connector`], whose
+//! [`session`] runs the [`race`] of this attempt and those that may follow it, and returns when the first has
+//! its first content token in hand. `response_body_filter` times the first content chunk as the client is sent
 //! it, and `logging` writes the line.
 //!
 //! Requests that name no model (the list of models) take Pingora's native path.
@@ -13,15 +12,19 @@
 
 mod admitted;
 mod answer;
-mod attempt;
 mod body;
 mod connector;
 mod context;
 mod forward;
 mod intake;
+mod leg;
 mod native;
+mod passing;
 mod progress;
+mod race;
 mod report;
+mod session;
+mod watch;
 
 pub use connector::LlmConnector;
 pub use context::Context;
@@ -29,7 +32,7 @@ pub use context::Context;
 use crate::azure::error::ClientError;
 use crate::azure::route::Operation;
 use crate::live::Live;
-use crate::proxy::admitted::Refusal;
+use crate::proxy::admitted::{Origin, Patience, Refusal, Request, Services};
 use crate::telemetry::Telemetry;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -43,15 +46,29 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
-/// A target that somebody should probe soon: model and position in its pool.
-pub type ProbeRequest = (Arc<str>, usize);
+/// A target that somebody should probe soon.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ProbeRequest {
+    /// The model's name.
+    pub model: Arc<str>,
+    /// Position in its pool.
+    pub target: usize,
+    /// Why.
+    pub why: ProbeWish,
+}
+
+/// Why a target should be probed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ProbeWish {
+    /// A request was late there: is it the target or the request? The routing core asks this seldom enough.
+    Confirm,
+    /// It refused our credential or does not know the deployment. Every request to it may ask this.
+    Strange,
+}
 
 /// The `ProxyHttp` of Firstlight.
 pub struct FirstlightProxy {
-    live: Arc<Live>,
-    telemetry: Arc<Telemetry>,
-    /// Wishes for a probe; full means that enough probes are wanted already.
-    probes: mpsc::Sender<ProbeRequest>,
+    services: Arc<Services>,
 }
 
 impl FirstlightProxy {
@@ -61,7 +78,7 @@ impl FirstlightProxy {
         telemetry: Arc<Telemetry>,
         probes: mpsc::Sender<ProbeRequest>,
     ) -> Self {
-        Self { live, telemetry, probes }
+        Self { services: Arc::new(Services { live, telemetry, probes }) }
     }
 }
 
@@ -70,7 +87,7 @@ impl ProxyHttp for FirstlightProxy {
     type CTX = Context;
 
     fn new_ctx(&self) -> Context {
-        Context::new(&self.live, &self.telemetry)
+        Context::new(&self.services.live, &self.services.telemetry)
     }
 
     /// No compression module: chunks must reach the client as they came.
@@ -80,14 +97,32 @@ impl ProxyHttp for FirstlightProxy {
         // A client that stops reading must not hold an upstream stream for ever.
         let idle = ctx.snapshot.config.timeouts.idle;
         session.as_downstream_mut().set_write_timeout(Some(idle));
-        match intake::admit(session, ctx, self.live.memory()).await {
-            Ok(admitted) => {
-                ctx.admit(admitted, self.live.clock().now());
+        match intake::admit(session, ctx, self.services.live.memory()).await {
+            Ok((admitted, body)) => {
+                let config = &ctx.snapshot.config;
+                let first_content = match admitted.route.operation {
+                    _ if admitted.stream => admitted.model.first_token,
+                    Operation::Embeddings => admitted.model.first_token,
+                    Operation::ChatCompletions | Operation::Completions | Operation::Models => {
+                        config.timeouts.answer
+                    }
+                };
+                let patience = Patience { first_content, idle, hold: config.retry.hold_headers };
+                let origin = Origin {
+                    headers: &session.req_header().headers,
+                    request_id: &ctx.request_id,
+                    serial: ctx.serial,
+                    patience,
+                    max_attempts: config.retry.max_attempts,
+                };
+                let request = Request::new(Arc::clone(&self.services), admitted, &origin);
+                ctx.admit(request, body);
                 Ok(false)
             }
             Err(Refusal::Answer(error)) => {
                 if matches!(error, ClientError::MissingKey | ClientError::BadKey) {
-                    self.telemetry.metrics.auth_failures.with_label_values(&[error.code()]).inc();
+                    let failures = &self.services.telemetry.metrics.auth_failures;
+                    failures.with_label_values(&[error.code()]).inc();
                 }
                 answer::refuse(session, ctx, error).await?;
                 Ok(true)
@@ -101,7 +136,7 @@ impl ProxyHttp for FirstlightProxy {
         _session: &mut Session,
         ctx: &mut Context,
     ) -> Result<Box<HttpPeer>> {
-        forward::choose(ctx, self).map(Box::new).map_err(|error| {
+        forward::choose(ctx).map(Box::new).map_err(|error| {
             let status = error.status().as_u16();
             ctx.refused = Some(error);
             Error::explain(ErrorType::HTTPStatus(status), "no target")
@@ -110,11 +145,11 @@ impl ProxyHttp for FirstlightProxy {
 
     async fn upstream_request_filter(
         &self,
-        session: &mut Session,
+        _session: &mut Session,
         request: &mut RequestHeader,
         ctx: &mut Context,
     ) -> Result<()> {
-        if let Some(order) = forward::prepare(&session.req_header().headers, request, ctx, self)? {
+        if let Some(order) = forward::prepare(request, ctx)? {
             connector::attach(request, order);
         }
         Ok(())
@@ -128,7 +163,7 @@ impl ProxyHttp for FirstlightProxy {
         ctx: &mut Context,
     ) -> Result<()> {
         if ctx.operation() == Some(Operation::Models) {
-            native::answered(response.status.as_u16(), ctx, self)?;
+            native::answered(response.status.as_u16(), ctx)?;
         }
         Ok(())
     }
@@ -139,10 +174,7 @@ impl ProxyHttp for FirstlightProxy {
         response: &mut ResponseHeader,
         ctx: &mut Context,
     ) -> Result<()> {
-        answer::finish_header(response, ctx)?;
-        // Committed: nothing is sent again, so the body need not be kept.
-        ctx.forget_body();
-        Ok(())
+        answer::finish_header(response, ctx)
     }
 
     fn response_body_filter(
@@ -153,7 +185,7 @@ impl ProxyHttp for FirstlightProxy {
         ctx: &mut Context,
     ) -> Result<Option<Duration>> {
         if let Some(chunk) = body {
-            ctx.relay(chunk, self.live.clock().now());
+            ctx.relay(chunk, self.services.live.clock().now());
         }
         Ok(None)
     }
@@ -166,7 +198,7 @@ impl ProxyHttp for FirstlightProxy {
         ctx: &mut Context,
         mut error: Box<Error>,
     ) -> Box<Error> {
-        error.set_retry(native::connect_failed(ctx, self));
+        error.set_retry(native::connect_failed(ctx));
         error
     }
 
@@ -183,7 +215,7 @@ impl ProxyHttp for FirstlightProxy {
         let untouched = answer::committed(session).is_none();
         let upstream = *error.esource() == ErrorSource::Upstream;
         if upstream {
-            native::broke(ctx, self);
+            native::broke(ctx);
         }
         error.set_retry(untouched && upstream && ctx.wants_retry());
         error
@@ -195,12 +227,12 @@ impl ProxyHttp for FirstlightProxy {
         error: &Error,
         ctx: &mut Context,
     ) -> FailToProxy {
-        let status = answer::fail(session, ctx, error, &self.live).await;
+        let status = answer::fail(session, ctx, error).await;
         FailToProxy { error_code: status, can_reuse_downstream: false }
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Context) {
-        report::finish(session, error, ctx, &self.live, &self.telemetry);
+        report::finish(session, error, ctx, &self.services.live, &self.services.telemetry);
     }
 
     /// The access log tells of every failed attempt; Pingora's own line would repeat it.

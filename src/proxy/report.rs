@@ -1,9 +1,11 @@
 //! The end of a request: its log line and its metrics.
 
 use crate::azure::error::ClientError;
+use crate::azure::stall::Pace;
 use crate::live::Live;
 use crate::proxy::answer::committed;
 use crate::proxy::context::Context;
+use crate::proxy::progress::Progress;
 use crate::telemetry::Telemetry;
 use crate::telemetry::access_log::Record;
 use crate::time::millis;
@@ -21,14 +23,15 @@ pub(super) fn finish(
 ) {
     let now = live.clock().now();
     let status = committed(session).map_or(0, |h| h.status.as_u16());
-    let term = term(error, ctx, status);
-    count(ctx, status, term, telemetry);
     let usage = ctx.usage();
-    let state = ctx.progress.lock();
-    let answered = state.attempts.last().filter(|_| ctx.refused.is_none());
+    let nothing = Progress::default();
+    let state = ctx.request.as_ref().map_or(&nothing, |r| &r.progress).lock();
+    let term = term(error, ctx, (status, state.told.is_some()));
+    count(ctx, status, term, telemetry);
+    let answered = state.answered_by().filter(|_| ctx.refused.is_none());
     let backend = answered.map(|a| &*a.backend);
     let request = session.req_header();
-    let model = ctx.admitted.as_ref().map(|a| &a.model);
+    let model = ctx.request.as_ref().map(|r| r.model());
     let deployment = model.zip(backend).and_then(|(m, b)| m.pool.spec(m.pool.position(b)?));
     telemetry.access_log.write(&Record {
         ts: humantime::format_rfc3339_millis(UNIX_EPOCH + live.clock().unix()).to_string(),
@@ -45,7 +48,7 @@ pub(super) fn finish(
         deployment: deployment.map(|s| s.deployment.as_str()).filter(|d| !d.is_empty()),
         stream: ctx.note.stream,
         status,
-        code: ctx.refused.as_ref().map(ClientError::code),
+        code: ctx.refused.as_ref().map(ClientError::code).or(state.told.as_deref()),
         retry_after_ms: ctx.refused.as_ref().and_then(retry_after_ms),
         bytes_in: ctx.note.bytes_in,
         bytes_out: ctx.relayed.bytes,
@@ -57,10 +60,13 @@ pub(super) fn finish(
         duration_ms: millis(now.since(ctx.arrived)),
         attempts: &state.attempts,
         backend,
-        upstream_request_id: ctx.relayed.upstream_id.as_deref(),
+        upstream_request_id: ctx.relayed.upstream_id.as_deref().or(state.upstream_id.as_deref()),
         term,
         config_gen: ctx.snapshot.generation,
     });
+    if let (Some(model), Some(backend)) = (&ctx.note.model, backend) {
+        pace(&ctx.relayed.pace, [model, backend], telemetry);
+    }
     if let (Some(app), Some(model), Some(backend)) = (&ctx.note.app, &ctx.note.model, backend) {
         let counts = [
             ("prompt", usage.prompt),
@@ -81,9 +87,21 @@ fn retry_after_ms(refused: &ClientError) -> Option<u64> {
     refused.retry_after_seconds().map(|seconds| seconds.saturating_mul(1000))
 }
 
-/// How a request ended, in a word.
-fn term(error: Option<&Error>, ctx: &Context, status: u16) -> &'static str {
+/// How steadily the stream came.
+fn pace(pace: &Pace, labels: [&str; 2], telemetry: &Telemetry) {
+    let metrics = &telemetry.metrics;
+    if let Some(gap) = pace.longest_gap() {
+        metrics.stream_gap.with_label_values(&labels).observe(gap.as_secs_f64());
+    }
+    if let Some(rate) = pace.tokens_per_second() {
+        metrics.stream_rate.with_label_values(&labels).observe(rate);
+    }
+}
+
+/// How a request ended, in a word; with the status sent, and whether a failure was told inside the stream.
+fn term(error: Option<&Error>, ctx: &Context, (status, told): (u16, bool)) -> &'static str {
     match error {
+        None if told => "failed",
         None if ctx.refused.is_some() => "refused",
         None => "ok",
         Some(error) if *error.esource() == ErrorSource::Downstream => "client_abort",

@@ -49,6 +49,8 @@ pub enum Failed {
     Error,
     /// No first token in time.
     TimedOut,
+    /// Nobody's fault, after work may have begun: a conflict, a limit that is told inside a stream.
+    Unclear,
 }
 
 impl Failed {
@@ -228,6 +230,12 @@ impl Attempts {
             Ok(()) => (Next::Retry, Vec::new()),
             Err(denied) => (Next::GiveUp(denied), self.forgive(pool, now)),
         }
+    }
+
+    /// A target that [`Attempts::next`] named cannot be addressed yet: it is used, but was no attempt.
+    pub fn not_sent(&mut self) {
+        self.closed();
+        self.started = self.started.saturating_sub(1);
     }
 
     /// An open attempt ended in another way: it won, or it was dropped.

@@ -124,7 +124,9 @@ impl ProbeLease {
                 pool.first_token(slot, slot.sent + ttft)
             }
             (ProbeOutcome::FirstToken(ttft), Mode::Relative) => self.judge(ttft, now),
-            (ProbeOutcome::Answered, _) => {
+            // All of its answer came in that time, so its first token had done so as well.
+            (ProbeOutcome::Answered, Mode::Relative) => self.judge(now.since(slot.sent), now),
+            (ProbeOutcome::Answered, Mode::Absolute) => {
                 state.change(|known| {
                     known.rest.answered();
                     known.health.strikes.void_errors();

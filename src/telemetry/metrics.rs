@@ -2,14 +2,12 @@
 //! demo, the tests) do not mix.
 
 use crate::live::Snapshot;
-use crate::routing::State;
-use crate::routing::View;
 use crate::telemetry::tables;
 use crate::telemetry::tables::MetricRow;
 use crate::time::Time;
 use prometheus::{
-    Encoder, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    CounterVec, Encoder, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
 /// Reasoning models think for minutes before their first token: the usual 10 s of a web server do not do.
@@ -49,19 +47,40 @@ families! {
     attempts: IntCounterVec = ATTEMPTS;
     picks: IntCounterVec = PICKS;
     ttft: HistogramVec = TTFT;
+    ttft_by_effort: HistogramVec = TTFT_BY_EFFORT;
     first_byte: HistogramVec = FIRST_BYTE;
     retries: IntCounterVec = RETRIES;
     retry_budget_exhausted: IntCounterVec = RETRY_BUDGET_EXHAUSTED;
+    hedges: IntCounterVec = HEDGES;
+    hedge_lead: HistogramVec = HEDGE_LEAD;
+    hedge_tokens_left: GaugeVec = HEDGE_TOKENS_LEFT;
+    hedge_tokens_spent: CounterVec = HEDGE_TOKENS_SPENT;
+    stream_gap: HistogramVec = STREAM_GAP;
+    stream_rate: HistogramVec = STREAM_RATE;
     tokens: IntCounterVec = TOKENS;
     target_degraded: IntGaugeVec = TARGET_DEGRADED;
+    target_state: IntGaugeVec = TARGET_STATE;
+    target_out: CounterVec = TARGET_OUT;
     target_blocked: IntGaugeVec = TARGET_BLOCKED;
     target_score: GaugeVec = TARGET_SCORE;
+    target_base: GaugeVec = TARGET_BASE;
+    target_expected: GaugeVec = TARGET_EXPECTED;
     target_strikes: GaugeVec = TARGET_STRIKES;
     target_in_flight: IntGaugeVec = TARGET_IN_FLIGHT;
+    target_late: IntGaugeVec = TARGET_LATE;
     target_limited: GaugeVec = TARGET_LIMITED;
     target_changes: IntCounterVec = TARGET_CHANGES;
+    suspect_models: IntGaugeVec = SUSPECT_MODELS;
+    pool_late_mult: GaugeVec = POOL_LATE_MULT;
+    pool_now: GaugeVec = POOL_NOW;
+    pool_base: GaugeVec = POOL_BASE;
+    pool_ratio: GaugeVec = POOL_RATIO;
+    pool_overflow: GaugeVec = POOL_OVERFLOW;
+    pool_all_slow: IntGaugeVec = POOL_ALL_SLOW;
+    trips_blocked: IntCounterVec = TRIPS_BLOCKED;
+    rebased: IntCounterVec = REBASED;
     probes: IntCounterVec = PROBES;
-    probe_ttft: HistogramVec = PROBE_TTFT;
+    probe_seconds: HistogramVec = PROBE_SECONDS;
     resolve_failures: IntCounterVec = RESOLVE_FAILURES;
     access_log_dropped: IntGauge = ACCESS_LOG_DROPPED;
     config_generation: IntGauge = CONFIG_GENERATION;
@@ -71,32 +90,10 @@ families! {
 impl Metrics {
     /// The scrape, in Prometheus's text format. Readings of the targets are taken now.
     pub fn scrape(&self, snapshot: &Snapshot, now: Time) -> Result<Vec<u8>, prometheus::Error> {
-        self.read_targets(snapshot, now);
+        self.read(snapshot, now);
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(text)
-    }
-
-    fn read_targets(&self, snapshot: &Snapshot, now: Time) {
-        self.config_generation.set(i64::try_from(snapshot.generation).unwrap_or(i64::MAX));
-        for model in snapshot.models() {
-            let views = (0..model.backends.len()).filter_map(|target| model.pool.view(target, now));
-            for (backend, view) in model.backends.iter().zip(views) {
-                self.read_target([&model.name, &backend.name], &view);
-            }
-        }
-    }
-}
-
-impl Metrics {
-    fn read_target(&self, labels: [&str; 2], view: &View) {
-        let degraded = view.state == State::Degraded;
-        self.target_degraded.with_label_values(&labels).set(i64::from(degraded));
-        self.target_blocked.with_label_values(&labels).set(i64::from(view.blocked));
-        self.target_score.with_label_values(&labels).set(view.score_ms);
-        self.target_strikes.with_label_values(&labels).set(view.strikes);
-        self.target_in_flight.with_label_values(&labels).set(i64::from(view.in_flight));
-        self.target_limited.with_label_values(&labels).set(view.limited.as_secs_f64());
     }
 }
 
@@ -106,6 +103,12 @@ trait Family: Sized {
 }
 
 impl Family for IntCounterVec {
+    fn build(row: &MetricRow) -> Result<Self, prometheus::Error> {
+        Self::new(Opts::new(row.name, row.help), row.labels)
+    }
+}
+
+impl Family for CounterVec {
     fn build(row: &MetricRow) -> Result<Self, prometheus::Error> {
         Self::new(Opts::new(row.name, row.help), row.labels)
     }

@@ -34,34 +34,76 @@ rows! {
         "Upstream attempts by how they ended.";
     PICKS = "firstlight_picks_total" ["model", "backend", "why"]
         "Choices of a target by reason.";
-    TTFT = "firstlight_ttft_seconds" ["model", "backend"]
-        "From an attempt's dispatch to its first content token: what feeds the routing.";
+    TTFT = "firstlight_ttft_seconds" ["model", "backend", "size"]
+        "From an attempt's dispatch to its first content token: what feeds the routing. By the prompt's tokens: from 0, 256, 512, 1k up to 64k.";
+    TTFT_BY_EFFORT = "firstlight_ttft_by_effort_seconds" ["model", "effort"]
+        "The same by the reasoning effort that the request names, if it does.";
     FIRST_BYTE = "firstlight_first_byte_seconds" ["model", "backend"]
         "From an attempt's dispatch to its response header.";
     RETRIES = "firstlight_retries_total" ["model", "reason"]
         "Attempts repeated on another target, by how the one before ended.";
     RETRY_BUDGET_EXHAUSTED = "firstlight_retry_budget_exhausted_total" ["model"]
         "Retries that the budget did not allow.";
+    HEDGES = "firstlight_hedges_total" ["model", "result"]
+        "Attempts that race a late one: sent, and of those won (they answered) or lost; denied_ and why, where a late attempt was not raced.";
+    HEDGE_LEAD = "firstlight_hedge_saved_seconds" ["model"]
+        "When a hedge wins: how much longer the beaten attempt had already waited than the winner took. At least so much slower was the beaten backend; what the client would have waited for it is not known.";
+    HEDGE_TOKENS_LEFT = "firstlight_hedge_tokens_left" ["model"]
+        "Prompt tokens that hedges may still spend.";
+    HEDGE_TOKENS_SPENT = "firstlight_hedge_tokens_spent_total" ["model"]
+        "Prompt tokens that hedges have spent.";
+    STREAM_GAP = "firstlight_stream_gap_seconds" ["model", "backend"]
+        "The longest time between two bursts of content of a stream. Measured, not acted on.";
+    STREAM_RATE = "firstlight_stream_tokens_per_second" ["model", "backend"]
+        "Content events a second behind the first burst of a stream. Measured, not acted on.";
     TOKENS = "firstlight_tokens_total" ["app", "model", "backend", "type"]
         "Tokens as reported by the answers: prompt, completion, cached, reasoning.";
     TARGET_DEGRADED = "firstlight_target_degraded" ["model", "backend"]
         "1 while a target is degraded.";
+    TARGET_STATE = "firstlight_target_state" ["model", "backend", "state"]
+        "1 for the state that a target is in: healthy, degraded, recovering; 0 for the others.";
+    TARGET_OUT = "firstlight_target_out_seconds_total" ["model", "backend"]
+        "Time that a target spent degraded, added when it is over.";
     TARGET_BLOCKED = "firstlight_target_blocked" ["model", "backend"]
         "1 while a target is drained, refuses our credential or lacks the deployment.";
     TARGET_SCORE = "firstlight_target_score_ms" ["model", "backend"]
-        "Moving average of time to first token, milliseconds.";
+        "Moving average of time to first token, milliseconds, for a prompt of 512 to 1023 tokens.";
+    TARGET_BASE = "firstlight_target_base_ms" ["model", "backend"]
+        "The same when all is well; absent while unknown.";
+    TARGET_EXPECTED = "firstlight_target_expected_ms" ["model", "backend"]
+        "What a first token is expected to take now, milliseconds, for such a prompt; absent while unknown.";
     TARGET_STRIKES = "firstlight_target_strikes" ["model", "backend"]
         "Strikes held against a target.";
     TARGET_IN_FLIGHT = "firstlight_target_in_flight" ["model", "backend"]
         "Attempts that wait for their first token.";
+    TARGET_LATE = "firstlight_target_late" ["model", "backend"]
+        "Those of them that are late.";
     TARGET_LIMITED = "firstlight_target_limited_seconds" ["model", "backend"]
         "How much longer a target rests after a 429.";
     TARGET_CHANGES = "firstlight_target_changes_total" ["model", "backend", "change"]
-        "Changes of state: degraded_slow, degraded_errors, recovered, limited.";
+        "Changes of state: degraded_slow, degraded_errors, recovering, recovered, limited.";
+    SUSPECT_MODELS = "firstlight_backend_suspect_models" ["backend"]
+        "Models whose target on this backend is degraded or suspect (half of what waits there is late). All of them: it is the region.";
+    POOL_LATE_MULT = "firstlight_pool_late_mult" ["model"]
+        "An attempt is late after so many times the expected first token.";
+    POOL_NOW = "firstlight_pool_now_ms" ["model"]
+        "Lower median of the targets' scores; absent while unknown.";
+    POOL_BASE = "firstlight_pool_base_ms" ["model"]
+        "Lower median of their bases; absent while unknown.";
+    POOL_RATIO = "firstlight_pool_ratio" ["model"]
+        "Lower median of score over base: 1 is normal.";
+    POOL_OVERFLOW = "firstlight_pool_overflow_share" ["model"]
+        "Share of the requests that go to a degraded target since the pool is slow.";
+    POOL_ALL_SLOW = "firstlight_pool_all_slow" ["model"]
+        "1 while the pool is slow and no target is degraded: routing cannot help.";
+    TRIPS_BLOCKED = "firstlight_trips_blocked_total" ["model", "by"]
+        "Degradations held back: rest (the others are no better), max_out (too many are out).";
+    REBASED = "firstlight_rebased_total" ["model"]
+        "How often a slow time was learned as the new normal.";
     PROBES = "firstlight_probes_total" ["model", "backend", "outcome"]
         "Probes of our own by outcome.";
-    PROBE_TTFT = "firstlight_probe_ttft_seconds" ["model", "backend"]
-        "Time to first token of probes.";
+    PROBE_SECONDS = "firstlight_probe_seconds" ["model", "backend", "ok"]
+        "How long probes took: true, to the first token; false, until they failed or were given up.";
     RESOLVE_FAILURES = "firstlight_resolve_failures_total" ["backend"]
         "Failed look-ups of a backend's host name.";
     ACCESS_LOG_DROPPED = "firstlight_access_log_dropped_total" []

@@ -19,6 +19,7 @@ const ALLOWED: &[&str] = &[
     "apim-request-id",
     "x-request-id",
     "x-accel-buffering",
+    "cache-control",
     "x-firstlight-backend",
     "x-firstlight-attempts",
     "x-firstlight-ttft-ms",

@@ -7,7 +7,9 @@ mod answer;
 pub(crate) use answer::{Answer, Streamed, content_of};
 
 use firstlight::config;
+use firstlight::config::checked::Config;
 use firstlight::mock::{BackendSpec, Behaviour, Fault, Mock};
+use firstlight::routing::State;
 use firstlight::server::{Firstlight, Running};
 use firstlight::telemetry::AccessLog;
 use reqwest::{Client, RequestBuilder};
@@ -38,6 +40,8 @@ pub(crate) struct Setup {
     pub(crate) models: &'static str,
     /// The TLS files of the listener.
     pub(crate) tls: Option<(String, String)>,
+    /// What is changed of the checked configuration.
+    pub(crate) tune: fn(&mut Config),
 }
 
 impl Default for Setup {
@@ -49,6 +53,7 @@ impl Default for Setup {
             more: "",
             models: "  gpt-4o: {}\n  other: {}\n  text-embedding-3-large: {}\n",
             tls: None,
+            tune: |_| {},
         }
     }
 }
@@ -76,10 +81,11 @@ impl World {
         let key_file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(key_file.path(), BACKEND_KEY).unwrap();
         let text = yaml(&setup, &mock, &key_file.path().display().to_string());
-        let checked = config::check(&text).unwrap_or_else(|problems| {
+        let mut checked = config::check(&text).unwrap_or_else(|problems| {
             let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
             panic!("{}\n{text}", problems.join("\n"))
         });
+        (setup.tune)(&mut checked.config);
         let (access_log, log) = AccessLog::memory();
         let proxy = Firstlight::bind(checked.config, access_log).unwrap().spawn();
         Self { mock, proxy, client: client(|builder| builder), log }
@@ -131,17 +137,27 @@ impl World {
         self.mock.set_fault(region, fault).unwrap();
     }
 
+    /// The value of a metric, by its name and labels as they stand in the scrape; "0" where it is absent.
+    pub(crate) async fn metric(&self, series: &str) -> String {
+        let text = self.admin("/metrics").await.1;
+        let found = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        found.unwrap_or("0").to_owned()
+    }
+
     pub(crate) fn requests(&self, region: &str) -> u64 {
         self.mock.counters(region).unwrap().requests
     }
 
     pub(crate) fn is_degraded(&self, model: &str, region: &str) -> bool {
+        self.state(model, region) == State::Degraded
+    }
+
+    pub(crate) fn state(&self, model: &str, region: &str) -> State {
         let live = self.proxy.live();
         let snapshot = live.snapshot();
         let model = snapshot.model(model).unwrap();
         let target = model.pool.position(region).unwrap();
-        let view = model.pool.view(target, live.clock().now()).unwrap();
-        view.state == firstlight::routing::State::Degraded
+        model.pool.view(target, live.clock().now()).unwrap().state
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! The checksum is taken by the mock, over what it received.
 
-use crate::support::{Answer, KEY, Setup, V1_CHAT, World, client};
-use firstlight::mock::{Fault, Limit, RetryAfter};
+use crate::support::{Answer, KEY, Setup, Streamed, V1_CHAT, World, client, streamed_chat};
+use firstlight::mock::{Behaviour, Fault, Limit, RetryAfter};
 use reqwest::{Client, ClientBuilder};
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -92,7 +92,7 @@ async fn check_all(
 async fn send_good(world: &World, client: &Client, base: &str) -> u16 {
     world.fault("a", Fault::None);
     let request = client.post(format!("{base}{V1_CHAT}")).header("api-key", KEY);
-    Answer::read(request.json(&crate::support::streamed_chat()).send().await.unwrap()).await.status
+    Answer::read(request.json(&streamed_chat()).send().await.unwrap()).await.status
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -169,7 +169,7 @@ async fn with_expect_100_continue() {
 #[tokio::test(flavor = "multi_thread")]
 async fn after_100_continue_failover_and_errors_work() {
     let world = World::plain().await;
-    let body = crate::support::streamed_chat().to_string().into_bytes();
+    let body = streamed_chat().to_string().into_bytes();
     world.fault("a", Fault::Status5xx { status: 500 });
     let seen = send_expecting(&world, &body).await;
     assert!(seen.starts_with("HTTP/1.1 200 "), "{seen}");
@@ -236,4 +236,23 @@ async fn a_body_over_the_limit_is_refused_and_loses_nothing_else() {
     let under = body_of(1 << 20);
     assert_eq!(send(&world.client, &base, &under, Framing::Length).await.status, 200);
     assert_eq!(world.requests("a"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_is_given_back_when_its_answer_begins() {
+    // Tokens an hour apart; with and without another backend that the header would be held for.
+    for regions in [vec!["a", "b", "c"], vec!["a"]] {
+        let behaviour = Behaviour { gap_ms: 3_600_000.0, ..Behaviour::instant() };
+        let more = "limits: { body_mib: 1, buffered_mib: 1 }";
+        let world = World::of(Setup { regions, behaviour, more, ..Setup::default() }).await;
+        let mut body = streamed_chat();
+        body["messages"][0]["content"] = "x".repeat(700 << 10).into();
+        let mut streams = Vec::new();
+        for _ in 0..3 {
+            let response = world.request(V1_CHAT).json(&body).send().await.unwrap();
+            assert_eq!(response.status(), 200, "one such body fits, not two");
+            streams.push(Streamed::of(response));
+        }
+        assert_eq!(world.mock.counters("a").unwrap().in_flight, 3);
+    }
 }

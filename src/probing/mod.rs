@@ -1,0 +1,239 @@
+//! Our own probes, as a Pingora background service.
+//!
+//! A degraded target is led back by probes: the routing core says when the next one is due, and every half
+//! second it is asked. A target that a request found late is probed to confirm it; one that refused our
+//! credential or does not know the deployment is probed too, and every minute as long as it is blocked for
+//! that: only a probe of ours puts a target into such a state or takes it out, since Azure answers 401 and
+//! 404 for single operations. With an interval set, every target gets a round of probes besides, so that a
+//! region without traffic is known all the same.
+//!
+//! Each target has at most one probe at a time, and none waits for another's. The same service lets time pass
+//! for the routing core: ramps, flags, the look at each pool as a whole.
+
+mod ask;
+
+use crate::config::checked::Policy;
+use crate::config::checked::ProbeKind;
+use crate::live::Live;
+use crate::live::LiveModel;
+use crate::proxy::{ProbeRequest, ProbeWish};
+use crate::telemetry::Telemetry;
+use crate::time::Time;
+use async_trait::async_trait;
+use futures_util::StreamExt;
+use futures_util::stream;
+use futures_util::stream::FuturesUnordered;
+use pingora_core::connectors::ConnectorOptions;
+use pingora_core::connectors::http::Connector as HttpConnector;
+use pingora_core::server::ShutdownWatch;
+use pingora_core::server::configuration::ServerConf;
+use pingora_core::services::background::BackgroundService;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio::time::sleep_until;
+
+/// Probes of one round that run at the same time.
+const PARALLEL: usize = 16;
+/// A target that requests found strange is probed at most this often.
+const STRANGE_INTERVAL: Duration = Duration::from_secs(10);
+/// How often a blocked target is tried, and one whose probe taught nothing.
+const BLOCKED_INTERVAL: Duration = Duration::from_mins(1);
+/// How often the routing core is asked what is due.
+const TICK: Duration = Duration::from_millis(500);
+
+/// A target: its model and its position in the model's pool.
+type Place = (Arc<str>, usize);
+
+/// The background service.
+pub struct Prober {
+    live: Arc<Live>,
+    telemetry: Arc<Telemetry>,
+    http: HttpConnector,
+    /// Taken by the one run of the service.
+    wishes: Mutex<Option<mpsc::Receiver<ProbeRequest>>>,
+    /// Models that answered that they refuse `max_tokens`.
+    completion_tokens: Mutex<BTreeSet<Arc<str>>>,
+    /// Targets that are being probed.
+    busy: Mutex<BTreeSet<Place>>,
+    /// Targets whose last probe taught nothing, and when that was.
+    fruitless: Mutex<BTreeMap<Place, Time>>,
+}
+
+/// A target is being probed as long as this lives.
+struct Turn<'a> {
+    busy: &'a Mutex<BTreeSet<Place>>,
+    place: Place,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.busy.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.place);
+    }
+}
+
+impl Prober {
+    /// A prober over what is live, that also probes what is named on `wishes`.
+    pub fn new(
+        live: Arc<Live>,
+        telemetry: Arc<Telemetry>,
+        conf: &ServerConf,
+        wishes: mpsc::Receiver<ProbeRequest>,
+    ) -> Self {
+        let http = HttpConnector::new(Some(ConnectorOptions::from_server_conf(conf)));
+        let wishes = Mutex::new(Some(wishes));
+        let (completion_tokens, busy, fruitless) = Default::default();
+        Self { live, telemetry, http, wishes, completion_tokens, busy, fruitless }
+    }
+
+    /// One round over every target of every model.
+    async fn round(&self) {
+        let snapshot = self.live.snapshot();
+        let routing = &snapshot.config.routing;
+        if routing.policy == Policy::RoundRobin || routing.probe.interval.is_zero() {
+            return;
+        }
+        let all = snapshot.models().filter(|m| m.probe != ProbeKind::Off).flat_map(|model| {
+            (0..model.backends.len()).map(move |target| (Arc::clone(model), target))
+        });
+        let count = routing.probe.count;
+        stream::iter(all)
+            .for_each_concurrent(PARALLEL, |(model, target)| async move {
+                for _ in 0..count {
+                    self.probe_unless_limited(&model, target).await;
+                }
+            })
+            .await;
+    }
+
+    /// A target that rests after a 429 is left alone.
+    async fn probe_unless_limited(&self, model: &LiveModel, target: usize) {
+        let view = model.pool.view(target, self.live.clock().now());
+        if view.is_some_and(|v| v.limited.is_zero()) {
+            self.probe(model, target).await;
+        }
+    }
+
+    /// Every target that is blocked.
+    fn blocked(&self) -> Vec<(Arc<LiveModel>, usize)> {
+        let now = self.live.clock().now();
+        let is_blocked =
+            |m: &LiveModel, target| m.pool.view(target, now).is_some_and(|v| v.blocked);
+        self.all(|model| (0..model.backends.len()).filter(|&t| is_blocked(model, t)).collect())
+    }
+
+    /// Lets time pass for the routing core, and asks what is due.
+    fn tick(&self) -> Vec<(Arc<LiveModel>, usize)> {
+        let now = self.live.clock().now();
+        for model in self.live.snapshot().models() {
+            for event in model.pool.tick(now) {
+                self.telemetry.target_changed(model, event, now);
+            }
+        }
+        let mut fruitless = self.fruitless.lock().unwrap_or_else(PoisonError::into_inner);
+        fruitless.retain(|_, at| now.since(*at) < BLOCKED_INTERVAL);
+        self.all(|model| {
+            let mut due = model.pool.probes_due(now);
+            due.retain(|target| !fruitless.contains_key(&(Arc::clone(&model.name), *target)));
+            due
+        })
+    }
+
+    fn all(&self, which: impl Fn(&LiveModel) -> Vec<usize>) -> Vec<(Arc<LiveModel>, usize)> {
+        let snapshot = self.live.snapshot();
+        let models = snapshot.models().filter(|model| model.probe != ProbeKind::Off);
+        let targets = models.flat_map(|model| {
+            which(model).into_iter().map(move |target| (Arc::clone(model), target))
+        });
+        targets.collect()
+    }
+
+    /// The model of a wish, if it still may be probed.
+    fn model_of(&self, wish: &ProbeRequest) -> Option<Arc<LiveModel>> {
+        let snapshot = self.live.snapshot();
+        snapshot.model(&wish.model).filter(|m| m.probe != ProbeKind::Off).cloned()
+    }
+
+    /// The right to probe a target; nobody else has it meanwhile.
+    fn turn(&self, model: &LiveModel, target: usize) -> Option<Turn<'_>> {
+        let place = (Arc::clone(&model.name), target);
+        let free = self.busy.lock().unwrap_or_else(PoisonError::into_inner).insert(place.clone());
+        free.then_some(Turn { busy: &self.busy, place })
+    }
+
+    /// The first round comes right at the start, but not before the names are resolved (or seem not to be).
+    async fn wait_for_addresses(&self) {
+        for _ in 0..50 {
+            if self.live.snapshot().backends().all(|b| !b.addresses().is_empty()) {
+                return;
+            }
+            tokio::time::sleep(TICK / 5).await;
+        }
+    }
+
+    /// Until the next round: the interval, a little earlier or later, so that many instances do not probe
+    /// in step. While rounds are switched off, until that is looked at again.
+    fn pause(&self) -> Duration {
+        let snapshot = self.live.snapshot();
+        let probe = &snapshot.config.routing.probe;
+        if probe.interval.is_zero() {
+            return BLOCKED_INTERVAL;
+        }
+        let spread = probe.jitter_share * (2.0 * self.live.rng().unit() - 1.0);
+        probe.interval.mul_f64(1.0 + spread)
+    }
+
+    /// Everything but the rounds: what is due, what is blocked, what is wished for.
+    async fn dues(&self, mut wishes: mpsc::Receiver<ProbeRequest>) {
+        let mut running = FuturesUnordered::new();
+        let mut granted: BTreeMap<ProbeRequest, Time> = BTreeMap::new();
+        let mut tick = Instant::now() + TICK;
+        let mut look = Instant::now() + BLOCKED_INTERVAL;
+        loop {
+            let found = tokio::select! {
+                () = sleep_until(tick) => {
+                    tick = Instant::now() + TICK;
+                    self.tick()
+                }
+                () = sleep_until(look) => {
+                    look = Instant::now() + BLOCKED_INTERVAL;
+                    self.blocked()
+                }
+                Some(wish) = wishes.recv() => {
+                    let now = self.live.clock().now();
+                    granted.retain(|_, at| now.since(*at) < STRANGE_INTERVAL);
+                    let often = granted.insert(wish.clone(), now).is_some();
+                    let model = self.model_of(&wish);
+                    let model = model.filter(|_| !often || wish.why == ProbeWish::Confirm);
+                    model.map(|model| (model, wish.target)).into_iter().collect()
+                }
+                Some(()) = running.next(), if !running.is_empty() => Vec::new(),
+            };
+            let probe = |(model, target): (Arc<LiveModel>, usize)| async move {
+                self.probe(&model, target).await;
+            };
+            running.extend(found.into_iter().map(probe));
+        }
+    }
+}
+
+#[async_trait]
+impl BackgroundService for Prober {
+    async fn start(&self, mut shutdown: ShutdownWatch) {
+        let taken = self.wishes.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(wishes) = taken else { return };
+        let rounds = async {
+            self.wait_for_addresses().await;
+            loop {
+                self.round().await;
+                tokio::time::sleep(self.pause()).await;
+            }
+        };
+        tokio::select! {
+            ((), ()) = async { tokio::join!(rounds, self.dues(wishes)) } => {}
+            _ = shutdown.changed() => {}
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! A stream that is passed on before its first content, since nothing else could be tried.
+//!
+//! Its attempt is still judged by that content: here the lease is kept and settled when it passes, or when it
+//! is clear that it does not come.
+
+use crate::exchange::{AnswerKind, Failure, Found, Opening, Outcome};
+use crate::proxy::admitted::Request;
+use crate::proxy::watch::Watch;
+use crate::routing::Attempts;
+use bytes::Bytes;
+use pingora_core::protocols::http::client::HttpSession;
+use pingora_core::{Error, ErrorType, Result};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+use tokio::time::{sleep, sleep_until};
+
+/// What is still open about such a stream.
+pub(super) struct Passing {
+    request: Arc<Request>,
+    watch: Watch,
+    attempts: Attempts,
+    opening: Opening,
+    due: Instant,
+}
+
+/// Whether the attempt is settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Settled {
+    /// Not yet.
+    No,
+    /// It was good.
+    Good,
+    /// It was not.
+    Failed,
+}
+
+impl Passing {
+    pub(super) fn new(
+        request: Arc<Request>,
+        watch: Watch,
+        attempts: Attempts,
+        due: Instant,
+    ) -> Self {
+        let opening = Opening::new(request.operation());
+        Self { request, watch, attempts, opening, due }
+    }
+
+    /// Reads the next chunk, minding the deadlines meanwhile. After an error the attempt is settled.
+    pub(super) async fn read(&mut self, session: &mut HttpSession) -> Result<Option<Bytes>> {
+        let read = {
+            // One future to its end: a read that is given up may lose what it has read.
+            let mut reading = pin!(session.read_response_body());
+            loop {
+                let now = self.request.now();
+                self.watch.overdue(now);
+                let next = self.watch.next_deadline();
+                let pause = next.map_or(Duration::MAX, |next| next.since(now));
+                tokio::select! {
+                    biased;
+                    read = &mut reading => break read.map_err(|error| (Outcome::Reset, error)),
+                    () = sleep_until(self.due) => break Err(late()),
+                    () = sleep(pause) => {}
+                }
+            }
+        };
+        read.map_err(|(outcome, error)| {
+            self.fail(outcome);
+            error
+        })
+    }
+
+    /// Takes what was read; `None`: the answer has ended.
+    pub(super) fn saw(&mut self, chunk: Option<&[u8]>) -> Settled {
+        match self.opening.see(chunk) {
+            Found::Nothing => Settled::No,
+            Found::Content => {
+                self.watch.marks.first_token = Some(self.request.now());
+                self.watch.succeed(AnswerKind::Good);
+                Settled::Good
+            }
+            Found::Complete => {
+                self.watch.succeed(AnswerKind::Good);
+                Settled::Good
+            }
+            Found::Failed(outcome) => {
+                self.fail(outcome);
+                Settled::Failed
+            }
+        }
+    }
+
+    fn fail(&mut self, outcome: Outcome) {
+        let how = self.watch.fail(&Failure::bare(outcome));
+        let (model, target) = (self.request.model(), self.watch.target());
+        // There is no retry: asked for what a request teaches that failed everywhere.
+        let (_, forgiven) = self.attempts.failed(&model.pool, target, how, self.request.now());
+        for event in forgiven {
+            self.request.tell(Some(event));
+        }
+    }
+}
+
+fn late() -> (Outcome, Box<Error>) {
+    (Outcome::TimedOut, Error::explain(ErrorType::ReadTimedout, "no first content in time"))
+}

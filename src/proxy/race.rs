@@ -1,0 +1,255 @@
+//! The attempts of one request, against each other and against time.
+//!
+//! It begins with one attempt. When that is late, another may race it (the deadlines are the lease's, the
+//! decision is `routing::Attempts`'); when all that are open have failed, another may follow. The first with
+//! its first content wins, or with an answer that is the client's own mistake; the others are dropped there
+//! and then, which closes their connections.
+//!
+//! [`Race::run`] may be left at any await and called again: what it knows is in the struct.
+
+use crate::azure::error::ClientError;
+use crate::azure::route::Operation;
+use crate::exchange::{Answer, Begun, Failure};
+use crate::proxy::admitted::Request;
+use crate::proxy::body::Body;
+use crate::proxy::forward;
+use crate::proxy::leg::{Leg, first_to_speak};
+use crate::proxy::passing::Passing;
+use crate::proxy::watch::{Aftermath, Watch};
+use crate::routing::{Attempts, Denied, Next, Picked};
+use crate::time::Time;
+use pingora_core::connectors::http::Connector as HttpConnector;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::sleep;
+
+/// What a race starts with: the first attempt is chosen already.
+pub(super) struct Order {
+    pub(super) request: Arc<Request>,
+    pub(super) body: Body,
+    pub(super) attempts: Attempts,
+    pub(super) first: Watch,
+}
+
+/// The attempts of one request.
+pub(super) struct Race {
+    request: Arc<Request>,
+    http: Arc<HttpConnector>,
+    body: Body,
+    attempts: Attempts,
+    legs: Vec<Leg>,
+    began: Time,
+}
+
+/// How far a race has come.
+pub(super) enum Step {
+    /// The time to look again has come first.
+    Open,
+    /// There is an answer.
+    Won(Box<Winner>),
+    /// Nobody could serve it.
+    Lost(ClientError),
+}
+
+/// The answer that is passed on.
+pub(super) struct Winner {
+    pub(super) answer: Answer,
+    pub(super) aftermath: Aftermath,
+    /// Where its first content is still to come.
+    pub(super) passing: Option<Passing>,
+}
+
+impl Race {
+    /// Sends the first attempt.
+    pub(super) fn start(http: &Arc<HttpConnector>, order: Order) -> Self {
+        let Order { request, body, attempts, first } = order;
+        let (began, http) = (first.sent(), Arc::clone(http));
+        let mut race = Self { request, http, body, attempts, legs: Vec::with_capacity(2), began };
+        race.send(first);
+        race
+    }
+
+    /// Until when a streaming client waits for its header; `None`: as long as it takes.
+    pub(super) fn hold_until(&self) -> Option<Time> {
+        let streamed =
+            self.request.admitted.stream && self.request.operation() != Operation::Embeddings;
+        streamed.then(|| self.began + self.request.patience.hold)
+    }
+
+    pub(super) fn request(&self) -> &Arc<Request> {
+        &self.request
+    }
+
+    /// Goes on until it is over, or until that moment.
+    pub(super) async fn run(&mut self, until: Option<Time>) -> Step {
+        loop {
+            if self.legs.is_empty() {
+                // A request could not be built: a mistake of ours.
+                return Step::Lost(ClientError::Internal);
+            }
+            let now = self.request.now();
+            self.look_at_deadlines(now);
+            if until.is_some_and(|until| until <= now) {
+                return Step::Open;
+            }
+            let deadlines = self.legs.iter().filter_map(|leg| leg.watch.next_deadline());
+            let next = deadlines.chain(until).min();
+            let pause = next.map_or(Duration::MAX, |next| next.since(now));
+            tokio::select! {
+                biased;
+                (index, said) = first_to_speak(&mut self.legs) => {
+                    if let Some(step) = self.hear(index, said).await {
+                        return step;
+                    }
+                }
+                () = sleep(pause) => {}
+            }
+        }
+    }
+
+    fn look_at_deadlines(&mut self, now: Time) {
+        let late = |leg: &mut Leg| leg.watch.overdue(now);
+        let wishes = self.legs.iter_mut().map(late).filter(|hedge| *hedge).count();
+        for _ in 0..wishes {
+            self.hedge(now);
+        }
+    }
+
+    /// Races what is late, if that is allowed.
+    fn hedge(&mut self, now: Time) {
+        let (model, rng) = (self.request.model(), &mut self.request.services.live.rng());
+        let hedges = &self.request.services.telemetry.metrics.hedges;
+        match self.attempts.hedge(&model.pool, now, rng) {
+            Ok(picked) => {
+                hedges.with_label_values(&[&*model.name, "sent"]).inc();
+                self.open(picked);
+            }
+            Err(no) => {
+                let denied = format!("denied_{}", no.as_str());
+                hedges.with_label_values(&[&*model.name, denied.as_str()]).inc();
+            }
+        }
+    }
+
+    /// Starts an attempt on a target that was picked.
+    fn open(&mut self, picked: Picked) {
+        match forward::dispatch(&self.request, picked) {
+            Some(lease) => self.send(Watch::new(Arc::clone(&self.request), lease, picked.why)),
+            None => self.attempts.closed(),
+        }
+    }
+
+    fn send(&mut self, watch: Watch) {
+        match forward::sending(&self.request, &self.body, watch.target()) {
+            Some(sending) => {
+                let times = (*self.request.clock(), self.request.patience.first_content);
+                self.legs.push(Leg::start(&self.http, sending, watch, times));
+            }
+            None => self.attempts.closed(),
+        }
+    }
+
+    /// A step of an attempt ended.
+    async fn hear(&mut self, index: usize, said: Result<Begun, Failure>) -> Option<Step> {
+        match said {
+            Ok(Begun::Ready(answer)) => Some(self.win(index, answer)),
+            Ok(Begun::Stream(answer)) => {
+                let pool = &self.request.model().pool;
+                if !self.attempts.could_go_elsewhere(pool, self.request.now()) {
+                    return Some(self.pass_on(index, answer));
+                }
+                if let Some(leg) = self.legs.get_mut(index) {
+                    leg.go_on(answer);
+                }
+                None
+            }
+            Err(failure) => self.fail(index, failure).await,
+        }
+    }
+
+    fn win(&mut self, index: usize, answer: Answer) -> Step {
+        let mut watch = self.legs.swap_remove(index).watch;
+        self.beat_the_others(&watch);
+        watch.succeed(answer.kind);
+        self.attempts.closed();
+        won(&watch, answer)
+    }
+
+    /// The others are dropped: their connections close, what they waited is a lower bound.
+    fn beat_the_others(&mut self, winner: &Watch) {
+        let now = self.request.now();
+        let mut longest = None;
+        for mut leg in self.legs.drain(..) {
+            longest = longest.max(Some(now.since(leg.watch.sent())));
+            leg.watch.lose();
+            self.attempts.closed();
+        }
+        if let (true, Some(beaten), Some(ttft)) = (winner.is_hedge(), longest, winner.ttft()) {
+            let lead = beaten.saturating_sub(ttft).as_secs_f64();
+            let leads = &self.request.services.telemetry.metrics.hedge_lead;
+            leads.with_label_values(&[&*self.request.model().name]).observe(lead);
+        }
+    }
+
+    /// There is no use in holding this one's header back: nothing else could be tried.
+    fn pass_on(&mut self, index: usize, answer: Answer) -> Step {
+        let leg = self.legs.swap_remove(index);
+        let due = leg.due();
+        leg.watch.answers();
+        let aftermath = leg.watch.aftermath();
+        let attempts = std::mem::replace(&mut self.attempts, self.request.attempts());
+        let passing = Passing::new(Arc::clone(&self.request), leg.watch, attempts, due);
+        Step::Won(Box::new(Winner { answer, aftermath, passing: Some(passing) }))
+    }
+
+    async fn fail(&mut self, index: usize, mut failure: Failure) -> Option<Step> {
+        let mut watch = self.legs.swap_remove(index).watch;
+        let how = watch.fail(&failure);
+        let request = Arc::clone(&self.request);
+        let (model, now) = (request.model(), request.now());
+        let (next, forgiven) = self.attempts.failed(&model.pool, watch.target(), how, now);
+        for event in forgiven {
+            request.tell(Some(event));
+        }
+        let metrics = &request.services.telemetry.metrics;
+        if next == Next::GiveUp(Denied::Budget) {
+            metrics.retry_budget_exhausted.with_label_values(&[&*model.name]).inc();
+        }
+        let spare = failure.answer.take();
+        match (next, spare) {
+            (Next::GiveUp(_), Some(answer)) if failure.is_spare => {
+                return Some(won(&watch, answer));
+            }
+            (_, Some(answer)) => answer.release(&self.http).await,
+            (_, None) => {}
+        }
+        match next {
+            Next::Wait => None,
+            Next::Retry => {
+                let reason = failure.outcome.as_str();
+                metrics.retries.with_label_values(&[&*model.name, reason]).inc();
+                self.retry()
+            }
+            Next::GiveUp(_) => {
+                let refusal = forward::give_up(&request, &mut self.attempts, failure.outcome);
+                Some(Step::Lost(refusal))
+            }
+        }
+    }
+
+    /// Another attempt follows.
+    fn retry(&mut self) -> Option<Step> {
+        match forward::reach(&self.request, &mut self.attempts) {
+            Ok((picked, _)) => {
+                self.open(picked);
+                None
+            }
+            Err(none) => Some(Step::Lost(forward::nothing_left(&none))),
+        }
+    }
+}
+
+fn won(watch: &Watch, answer: Answer) -> Step {
+    watch.answers();
+    Step::Won(Box::new(Winner { answer, aftermath: watch.aftermath(), passing: None }))
+}

@@ -1,0 +1,435 @@
+//! What Pingora reads an answer from: a client session that runs a race first.
+//!
+//! `read_response_header` returns when the race has its winner, so everything before that can be repeated
+//! elsewhere. A streaming client is not kept waiting for ever: timers between us and it cut at a minute or four,
+//! and a reasoning model thinks for longer. After a while it gets a header of ours, and a comment now and then
+//! while the race goes on behind it ([`Early`]). What Azure's header says is then lost to it, and a failure
+//! can only be told inside the stream. Some clients take no comments (azure-ai-inference for Python raises on
+//! every line that is not `data:`); for them the time until then can be made long.
+//!
+//! Pingora reads the header and then chunk by chunk in one future that is dropped as a whole when the client
+//! leaves: dropping the race closes every connection of it.
+
+use crate::azure::error::ClientError;
+use crate::azure::in_stream::{WAITING, error_event};
+use crate::azure::sse::is_event_stream;
+use crate::azure::status::error_code;
+use crate::exchange::{Answer, AnswerKind};
+use crate::proxy::admitted::Request;
+use crate::proxy::connector::detach;
+use crate::proxy::forward;
+use crate::proxy::passing::{Passing, Settled};
+use crate::proxy::race::{Order, Race, Step, Winner};
+use crate::proxy::watch::Aftermath;
+use crate::time::Time;
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::stream;
+use http::{HeaderMap, header};
+use pingora_core::connectors::http::Connector as HttpConnector;
+use pingora_core::protocols::http::custom::client::Session;
+use pingora_core::protocols::http::custom::{BodyWrite, CustomMessageWrite};
+use pingora_core::protocols::l4::socket::SocketAddr;
+use pingora_core::protocols::{Digest, UniqueIDType};
+use pingora_core::{Error, ErrorType, Result};
+use pingora_http::{RequestHeader, ResponseHeader};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// What a streaming client is told when the upstream breaks off. It is followed by an unclean end of the
+/// body, so that no client can take the stream for complete.
+const CUT_EVENT: &[u8] = b"\n\ndata: {\"error\":{\"message\":\"The stream broke off before it was complete. \
+    Send the request again.\",\"type\":\"server_error\",\"param\":null,\"code\":\"upstream_abort\"}}\n\n";
+
+/// Over h2 a reset discards what still waits to be sent: the event gets this long to leave.
+const CUT_LINGER: Duration = Duration::from_millis(20);
+
+/// A waiting client hears from us this often; more often where the header was not held for as long, since
+/// whoever sets that time knows of a shorter timer.
+const COMMENT_EVERY: Duration = Duration::from_secs(15);
+const COMMENT_LEAST: Duration = Duration::from_millis(50);
+
+/// One request, as Pingora sees it: a client session.
+#[expect(unnameable_types, reason = "Pingora names it through the connector; nobody else needs to")]
+pub struct LlmSession {
+    http: Arc<HttpConnector>,
+    order: Option<Order>,
+    early: Option<Early>,
+    answer: Option<Answer>,
+    /// Its first content is still to come.
+    passing: Option<Passing>,
+    /// Told once how the answer ended.
+    aftermath: Option<Aftermath>,
+    idle: Option<Duration>,
+    /// The upstream broke off after content was sent: told to the client as an event first, then this.
+    cut: Option<Box<Error>>,
+}
+
+/// A stream whose header was sent before there was an answer.
+struct Early {
+    header: ResponseHeader,
+    request: Arc<Request>,
+    /// Until there is an answer. In a mutex that is never locked, since a race can only be used by one thread
+    /// at a time and Pingora asks for what can be shared.
+    race: Option<Mutex<Race>>,
+    next_comment: Time,
+}
+
+impl Early {
+    fn new(race: Race) -> Result<Self> {
+        let mut header = ResponseHeader::build(200, Some(8))?;
+        header.insert_header(header::CONTENT_TYPE, "text/event-stream; charset=utf-8")?;
+        header.insert_header(header::CACHE_CONTROL, "no-cache")?;
+        let request = Arc::clone(race.request());
+        let next_comment = request.now();
+        Ok(Self { header, request, race: Some(Mutex::new(race)), next_comment })
+    }
+
+    /// Waits for the next thing to say, or for the winner.
+    async fn wait(&mut self) -> Said {
+        let Some(race) = self.race.as_mut() else { return Said::Nothing };
+        let race = race.get_mut().unwrap_or_else(PoisonError::into_inner);
+        match race.run(Some(self.next_comment)).await {
+            Step::Open => {
+                let pause = self.request.patience.hold.clamp(COMMENT_LEAST, COMMENT_EVERY);
+                self.next_comment = self.request.now() + pause;
+                Said::Chunk(Bytes::from_static(WAITING))
+            }
+            Step::Won(winner) => {
+                self.race = None;
+                self.judge(winner)
+            }
+            Step::Lost(refusal) => {
+                self.race = None;
+                self.request.progress.lock().told = Some(refusal.code().to_owned());
+                Said::Last(error_event(refusal.status(), b"", &refusal), None)
+            }
+        }
+    }
+
+    /// A stream goes on as if nothing had been; anything else can only be told as an error.
+    fn judge(&self, winner: Box<Winner>) -> Said {
+        let answer = &winner.answer;
+        let Some(header) = answer.session.response_header() else { return Said::Nothing };
+        let id = header.headers.get("apim-request-id").and_then(|v| v.to_str().ok());
+        self.request.progress.lock().upstream_id = id.map(str::to_owned);
+        if answer.kind == AnswerKind::Good && is_event_stream(&header.headers) {
+            return Said::Winner(winner);
+        }
+        let otherwise = forward::come_back();
+        let status = header.status;
+        let status = if status.is_success() { otherwise.status() } else { status };
+        let body = answer.held.clone().unwrap_or_default();
+        let code = error_code(&body);
+        let code = code.map_or_else(|| otherwise.code().to_owned(), std::borrow::Cow::into_owned);
+        self.request.progress.lock().told = Some(code);
+        Said::Last(error_event(status, &body, &otherwise), Some(winner))
+    }
+}
+
+/// What a waiting client gets next.
+enum Said {
+    /// This, and more later.
+    Chunk(Bytes),
+    /// This, and nothing more; with the answer that it tells of.
+    Last(Bytes, Option<Box<Winner>>),
+    /// What the winner says.
+    Winner(Box<Winner>),
+    /// It was all said.
+    Nothing,
+}
+
+impl LlmSession {
+    pub(super) fn new(http: &Arc<HttpConnector>) -> Self {
+        Self {
+            http: Arc::clone(http),
+            order: None,
+            early: None,
+            answer: None,
+            passing: None,
+            aftermath: None,
+            idle: None,
+            cut: None,
+        }
+    }
+
+    /// Gives the connection back.
+    pub(super) async fn release(self) {
+        if let Some(answer) = self.answer {
+            answer.release(&self.http).await;
+        }
+    }
+
+    fn answer(&mut self) -> Result<&mut Answer> {
+        self.answer
+            .as_mut()
+            .ok_or_else(|| Error::explain(ErrorType::InternalError, "no answer yet"))
+    }
+
+    fn take(&mut self, winner: Winner) {
+        let Winner { mut answer, aftermath, passing } = winner;
+        // Before the first content there is another time-out.
+        answer.session.set_read_timeout(self.idle.filter(|_| passing.is_none()));
+        (self.answer, self.aftermath, self.passing) = (Some(answer), Some(aftermath), passing);
+    }
+
+    /// Whether there is no answer of a backend, now or any more.
+    fn is_waiting(&self) -> bool {
+        self.early.is_some() && self.answer.is_none()
+    }
+
+    /// What to say before, or instead of, the answer of a backend; `None`: there is one.
+    async fn wait(&mut self) -> Option<Bytes> {
+        match self.early.as_mut()?.wait().await {
+            Said::Chunk(chunk) => Some(chunk),
+            Said::Winner(winner) => {
+                self.take(*winner);
+                None
+            }
+            Said::Last(event, winner) => {
+                if let Some(winner) = winner {
+                    winner.aftermath.completed();
+                    winner.answer.release(&self.http).await;
+                }
+                Some(event)
+            }
+            Said::Nothing => None,
+        }
+    }
+
+    async fn read(&mut self) -> Result<Option<Bytes>> {
+        let answer = self.answer()?;
+        if let Some(held) = answer.held.take() {
+            return Ok(Some(held));
+        }
+        if answer.ended || answer.session.response_done() {
+            self.ended();
+            return Ok(None);
+        }
+        let read = match (self.passing.as_mut(), self.answer.as_mut()) {
+            (Some(passing), Some(answer)) => passing.read(&mut answer.session).await,
+            (None, Some(answer)) => answer.session.read_response_body().await,
+            (_, None) => Ok(None),
+        };
+        match read {
+            Ok(chunk) => {
+                self.note(chunk.as_deref());
+                if chunk.is_none() {
+                    self.ended();
+                }
+                Ok(chunk)
+            }
+            Err(error) => self.broke_off(error),
+        }
+    }
+
+    /// Takes note of a chunk on its way to the client; `None`: of the end.
+    fn note(&mut self, chunk: Option<&[u8]>) {
+        let (Some(passing), Some(answer)) = (self.passing.as_mut(), self.answer.as_mut()) else {
+            return;
+        };
+        let settled = passing.saw(chunk);
+        if settled != Settled::No {
+            answer.session.set_read_timeout(self.idle);
+            self.passing = None;
+        }
+        if settled == Settled::Failed {
+            self.aftermath = None;
+        }
+    }
+
+    fn ended(&mut self) {
+        self.note(None);
+        if let Some(answer) = self.answer.as_mut() {
+            answer.ended = true;
+        }
+        if let Some(aftermath) = self.aftermath.take() {
+            aftermath.completed();
+        }
+    }
+
+    /// The upstream broke off: a streaming client is told why before its body ends uncleanly.
+    fn broke_off(&mut self, error: Box<Error>) -> Result<Option<Bytes>> {
+        let before_content = self.passing.take().is_some();
+        if let Some(aftermath) = self.aftermath.take().filter(|_| !before_content) {
+            aftermath.broke_off();
+        }
+        if !self.is_event_stream() {
+            return Err(error);
+        }
+        self.cut = Some(error);
+        Ok(Some(Bytes::from_static(CUT_EVENT)))
+    }
+
+    fn is_event_stream(&self) -> bool {
+        self.response_header().is_some_and(|h| is_event_stream(&h.headers))
+    }
+}
+
+fn refused(request: &Request, refusal: ClientError) -> Result<()> {
+    let code = refusal.code();
+    request.progress.lock().refusal = Some(refusal);
+    Err(Error::explain(ErrorType::Custom("attempt"), code).into_up())
+}
+
+#[async_trait]
+impl Session for LlmSession {
+    async fn write_request_header(
+        &mut self,
+        mut request: Box<RequestHeader>,
+        _end: bool,
+    ) -> Result<()> {
+        self.order = detach(&mut request);
+        Ok(())
+    }
+
+    async fn write_request_body(&mut self, _data: Bytes, _end: bool) -> Result<()> {
+        Ok(())
+    }
+
+    async fn finish_request_body(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn set_read_timeout(&mut self, _timeout: Option<Duration>) {}
+
+    fn set_write_timeout(&mut self, _timeout: Option<Duration>) {}
+
+    async fn read_response_header(&mut self) -> Result<()> {
+        let order = self.order.take();
+        let order =
+            order.ok_or_else(|| Error::explain(ErrorType::InternalError, "no order attached"))?;
+        let mut race = Race::start(&self.http, order);
+        self.idle = Some(race.request().patience.idle);
+        match race.run(race.hold_until()).await {
+            Step::Won(winner) => self.take(*winner),
+            Step::Open => self.early = Some(Early::new(race)?),
+            Step::Lost(refusal) => return refused(race.request(), refusal),
+        }
+        Ok(())
+    }
+
+    async fn read_response_body(&mut self) -> Result<Option<Bytes>> {
+        if let Some(error) = self.cut.take() {
+            tokio::time::sleep(CUT_LINGER).await;
+            return Err(error);
+        }
+        if self.is_waiting() {
+            let said = self.wait().await;
+            if said.is_some() || self.is_waiting() {
+                return Ok(said);
+            }
+        }
+        self.read().await
+    }
+
+    fn response_finished(&self) -> bool {
+        match (&self.answer, &self.early) {
+            (Some(answer), _) => answer.ended && answer.held.is_none(),
+            (None, Some(early)) => early.race.is_none(),
+            (None, None) => false,
+        }
+    }
+
+    async fn shutdown(&mut self, _code: u32, _context: &str) {
+        self.early = None;
+        if let Some(answer) = self.answer.as_mut() {
+            answer.session.shutdown().await;
+        }
+    }
+
+    fn response_header(&self) -> Option<&ResponseHeader> {
+        match &self.early {
+            Some(early) => Some(&early.header),
+            None => self.answer.as_ref().and_then(|a| a.session.response_header()),
+        }
+    }
+
+    fn was_upgraded(&self) -> bool {
+        false
+    }
+
+    fn digest(&self) -> Option<&Digest> {
+        self.answer.as_ref().and_then(|a| a.session.digest())
+    }
+
+    fn digest_mut(&mut self) -> Option<&mut Digest> {
+        self.answer.as_mut().and_then(|a| a.session.digest_mut())
+    }
+
+    fn server_addr(&self) -> Option<&SocketAddr> {
+        self.answer.as_ref().and_then(|a| a.session.server_addr())
+    }
+
+    fn client_addr(&self) -> Option<&SocketAddr> {
+        self.answer.as_ref().and_then(|a| a.session.client_addr())
+    }
+
+    async fn read_trailers(&mut self) -> Result<Option<HeaderMap>> {
+        Ok(None)
+    }
+
+    fn fd(&self) -> UniqueIDType {
+        -1
+    }
+
+    /// Whether nothing follows what was just handed out.
+    async fn check_response_end_or_error(&mut self, _headers: bool) -> Result<bool> {
+        if self.cut.is_some() || self.is_waiting() {
+            return Ok(false);
+        }
+        let answer = self.answer()?;
+        if answer.held.is_some() {
+            return Ok(false);
+        }
+        let ended = answer.ended || answer.session.response_done();
+        if ended {
+            self.ended();
+        }
+        Ok(ended)
+    }
+
+    fn take_request_body_writer(&mut self) -> Option<Box<dyn BodyWrite>> {
+        Some(Box::new(NoBody))
+    }
+
+    async fn finish_custom(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn take_custom_message_reader(
+        &mut self,
+    ) -> Option<Box<dyn futures_util::Stream<Item = Result<Bytes>> + Unpin + Send + Sync + 'static>>
+    {
+        Some(Box::new(stream::empty()))
+    }
+
+    async fn drain_custom_messages(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn take_custom_message_writer(&mut self) -> Option<Box<dyn CustomMessageWrite>> {
+        Some(Box::new(()))
+    }
+}
+
+/// The body went out of band; whatever Pingora would write is discarded.
+struct NoBody;
+
+#[async_trait]
+impl BodyWrite for NoBody {
+    async fn write_all_buf(&mut self, data: &mut Bytes) -> Result<()> {
+        data.clear();
+        Ok(())
+    }
+
+    async fn finish(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    async fn cleanup(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn upgrade_body_writer(&mut self) {}
+}

@@ -1,0 +1,255 @@
+//! Watches over one attempt of a client's request: settles its lease and completes its record, exactly once,
+//! whatever happens. An attempt that is dropped while it waits (the client left) settles as cancelled.
+
+use crate::azure::route::Operation;
+use crate::exchange::{AnswerKind, Failure, Marks, Outcome};
+use crate::live::LiveBackend;
+use crate::proxy::admitted::Request;
+use crate::proxy::{ProbeRequest, ProbeWish};
+use crate::routing::{Event, Failed, Lease, Repeat, Size, Why};
+use crate::time::Time;
+use crate::time::millis;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// One attempt, as the routing core, the metrics and the log know it.
+pub(super) struct Watch {
+    request: Arc<Request>,
+    /// Taken by whoever settles it.
+    lease: Option<Lease>,
+    target: usize,
+    sent: Time,
+    /// Where its record is.
+    place: usize,
+    why: Why,
+    pub(super) marks: Marks,
+}
+
+impl Watch {
+    pub(super) fn new(request: Arc<Request>, lease: Lease, why: Why) -> Self {
+        let (target, sent) = (lease.target(), lease.sent());
+        let backend = request.model().backends.get(target);
+        let place = backend.map_or(usize::MAX, |b| request.progress.begin(&b.name, why.as_str()));
+        let marks = Marks::default();
+        Self { request, lease: Some(lease), target, sent, place, why, marks }
+    }
+
+    pub(super) fn target(&self) -> usize {
+        self.target
+    }
+
+    pub(super) fn operation(&self) -> Operation {
+        self.request.operation()
+    }
+
+    pub(super) fn sent(&self) -> Time {
+        self.sent
+    }
+
+    pub(super) fn is_hedge(&self) -> bool {
+        self.why == Why::Hedge
+    }
+
+    /// From its dispatch to its first content.
+    pub(super) fn ttft(&self) -> Option<Duration> {
+        self.marks.first_token.map(|at| at.since(self.sent))
+    }
+
+    /// When to call [`Watch::overdue`].
+    pub(super) fn next_deadline(&self) -> Option<Time> {
+        self.lease.as_ref()?.next_deadline()
+    }
+
+    /// Deadlines that have passed: tells what changed, and whether another attempt may race this one.
+    pub(super) fn overdue(&mut self, now: Time) -> bool {
+        let mut hedge = false;
+        while let Some(lease) = self.lease.as_mut()
+            && lease.next_deadline().is_some_and(|due| due <= now)
+        {
+            let overdue = lease.overdue(now);
+            hedge |= overdue.hedge;
+            self.request.tell(overdue.event);
+            if overdue.confirm {
+                self.wish(ProbeWish::Confirm);
+            }
+        }
+        hedge
+    }
+
+    /// Settles a good answer, or one that is passed on and teaches nothing.
+    pub(super) fn succeed(&mut self, kind: AnswerKind) {
+        let Some(lease) = self.lease.take() else { return };
+        if kind == AnswerKind::Passed {
+            drop(lease);
+            return self.close(Outcome::Passed);
+        }
+        let event = match self.marks.first_token {
+            // The first content token is the one thing that feeds the score.
+            Some(at) => lease.first_token(at),
+            None => lease.answered(self.request.now()),
+        };
+        self.request.tell(event);
+        self.close(Outcome::Ok);
+    }
+
+    /// Settles a failure, and tells what it was to the routing core.
+    pub(super) fn fail(&mut self, failure: &Failure) -> Failed {
+        let outcome = failure.outcome;
+        if let Some(lease) = self.lease.take() {
+            let event = end_failed(lease, outcome, failure.rest, self.request.now());
+            self.request.tell(event);
+            if let (Outcome::Connect, Some(backend)) = (outcome, self.backend()) {
+                backend.next_address();
+            }
+            if matches!(outcome, Outcome::Unauthorised | Outcome::DeploymentMissing) {
+                self.wish(ProbeWish::Strange);
+            }
+            self.close(outcome);
+        }
+        how_it_failed(outcome, self.marks.status, self.request.admitted.repeat)
+    }
+
+    /// Another attempt had its first content earlier: what this one waited is a lower bound.
+    pub(super) fn lose(&mut self) {
+        self.cancel(Outcome::Lost);
+    }
+
+    /// Who is told how the answer ends.
+    pub(super) fn aftermath(&self) -> Aftermath {
+        Aftermath { request: Arc::clone(&self.request), target: self.target, place: self.place }
+    }
+
+    /// The client gets this attempt's answer.
+    pub(super) fn answers(&self) {
+        self.request.progress.answered(self.place);
+    }
+
+    fn cancel(&mut self, outcome: Outcome) {
+        if let Some(lease) = self.lease.take() {
+            self.request.tell(lease.cancelled(self.request.now()));
+            self.close(outcome);
+        }
+    }
+
+    fn backend(&self) -> Option<&Arc<LiveBackend>> {
+        self.request.model().backends.get(self.target)
+    }
+
+    fn wish(&self, why: ProbeWish) {
+        let model = Arc::clone(&self.request.model().name);
+        // Full: enough probes are wanted already.
+        drop(self.request.services.probes.try_send(ProbeRequest {
+            model,
+            target: self.target,
+            why,
+        }));
+    }
+
+    /// Completes the record. Called once: by whoever took the lease.
+    fn close(&self, outcome: Outcome) {
+        let Some(backend) = self.backend() else { return };
+        let first_byte = self.marks.header.map(|at| at.since(self.sent));
+        let ttft = self.ttft();
+        let (model, backend) = (&*self.request.model().name, &*backend.name);
+        let metrics = &self.request.services.telemetry.metrics;
+        metrics.attempts.with_label_values(&[model, backend, outcome.as_str()]).inc();
+        if let Some(first_byte) = first_byte {
+            let first_byte = first_byte.as_secs_f64();
+            metrics.first_byte.with_label_values(&[model, backend]).observe(first_byte);
+        }
+        if let Some(ttft) = ttft {
+            let size = Size::of(self.request.admitted.prompt_tokens).as_str();
+            let ttft = ttft.as_secs_f64();
+            metrics.ttft.with_label_values(&[model, backend, size]).observe(ttft);
+            if let Some(effort) = self.request.admitted.effort {
+                let effort = effort.label();
+                metrics.ttft_by_effort.with_label_values(&[model, effort]).observe(ttft);
+            }
+        }
+        if self.is_hedge() {
+            let won = matches!(outcome, Outcome::Ok | Outcome::Passed);
+            let result = if won { "won" } else { "lost" };
+            metrics.hedges.with_label_values(&[model, result]).inc();
+        }
+        let age = self.request.now().since(self.sent);
+        self.request.progress.edit(self.place, |record| {
+            record.outcome = outcome.as_str();
+            record.status = self.marks.status;
+            record.first_byte_ms = first_byte.map(millis);
+            record.ttft_ms = ttft.map(millis);
+            record.ms = millis(age);
+        });
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.cancel(Outcome::ClientAbort);
+    }
+}
+
+/// Ends the lease of an attempt that gave no good answer.
+pub(super) fn end_failed(
+    lease: Lease,
+    outcome: Outcome,
+    rest: Option<Duration>,
+    now: Time,
+) -> Option<Event> {
+    if outcome == Outcome::TimedOut {
+        lease.timed_out(now)
+    } else if outcome == Outcome::Limited {
+        lease.limited(rest, now)
+    } else if outcome.is_error() {
+        lease.failed(now)
+    } else {
+        // What says nothing about health only gives its slot back.
+        None
+    }
+}
+
+/// What an outcome is to the routing core.
+pub(super) fn how_it_failed(outcome: Outcome, status: u16, repeat: Repeat) -> Failed {
+    match outcome {
+        Outcome::Connect => Failed::Connect,
+        // Inside a stream it is told after the work began.
+        Outcome::Limited if status == 200 && repeat == Repeat::OnlyUntouched => Failed::Unclear,
+        Outcome::Limited => Failed::Limited,
+        Outcome::Unauthorised | Outcome::DeploymentMissing => Failed::Refused,
+        Outcome::Reset | Outcome::ServerError | Outcome::ErrorEvent | Outcome::EmptyStream => {
+            Failed::Error
+        }
+        Outcome::TimedOut => Failed::TimedOut,
+        Outcome::Conflict
+        | Outcome::Ok
+        | Outcome::Passed
+        | Outcome::BrokenOff
+        | Outcome::ClientAbort
+        | Outcome::Lost => Failed::Unclear,
+    }
+}
+
+/// Who is told how an answer ended that had begun well.
+pub(super) struct Aftermath {
+    request: Arc<Request>,
+    target: usize,
+    place: usize,
+}
+
+impl Aftermath {
+    /// It broke off after content was passed on: a strike, and the attempt is told as broken.
+    pub(super) fn broke_off(&self) {
+        let model = self.request.model();
+        let (number, now) = (self.request.ask().request, self.request.now());
+        self.request.tell(model.pool.broke_off(self.target, number, now));
+        let outcome = Outcome::BrokenOff.as_str();
+        self.request.progress.edit(self.place, |record| record.outcome = outcome);
+        let backend = model.backends.get(self.target).map_or("", |b| &*b.name);
+        let attempts = &self.request.services.telemetry.metrics.attempts;
+        attempts.with_label_values(&[&*model.name, backend, outcome]).inc();
+    }
+
+    /// It came to its end.
+    pub(super) fn completed(&self) {
+        self.request.model().pool.completed(self.target);
+    }
+}
