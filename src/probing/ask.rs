@@ -41,7 +41,7 @@ impl Prober {
         let Some(mut lease) = model.pool.start_probe(target, sent) else {
             return Learned::Nothing;
         };
-        let limit = self.live.snapshot().config.routing.probe.timeout;
+        let limit = model.routing.probe.timeout;
         let mut marks = Marks::default();
         let exchange = exchange(&self.http, &sending, &clock, &mut marks);
         let result = self.attend(model, &mut lease, sent + limit, exchange).await;
@@ -121,7 +121,7 @@ impl Prober {
     fn prompt(&self, model: &LiveModel, target: usize) -> Option<Sending> {
         let backend = model.backends.get(target)?;
         let deployment = &model.pool.spec(target)?.deployment;
-        let most = self.live.snapshot().config.routing.probe.max_tokens;
+        let most = model.routing.probe.max_tokens;
         let limit = if self.refuses(model) { "max_completion_tokens" } else { "max_tokens" };
         let text = "Reply with the word ok.";
         let (operation, path, body) = match model.probe {

@@ -11,8 +11,8 @@
 //! for the routing core: ramps, flags, the look at each pool as a whole.
 
 mod ask;
+mod rounds;
 
-use crate::config::checked::Policy;
 use crate::config::checked::ProbeKind;
 use crate::live::Live;
 use crate::live::LiveModel;
@@ -21,7 +21,6 @@ use crate::telemetry::Telemetry;
 use crate::time::Time;
 use async_trait::async_trait;
 use futures_util::StreamExt;
-use futures_util::stream;
 use futures_util::stream::FuturesUnordered;
 use pingora_core::connectors::ConnectorOptions;
 use pingora_core::connectors::http::Connector as HttpConnector;
@@ -35,8 +34,6 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio::time::sleep_until;
 
-/// Probes of one round that run at the same time.
-const PARALLEL: usize = 16;
 /// A target that requests found strange is probed at most this often.
 const STRANGE_INTERVAL: Duration = Duration::from_secs(10);
 /// How often a blocked target is tried, and one whose probe taught nothing.
@@ -88,34 +85,6 @@ impl Prober {
         Self { live, telemetry, http, wishes, completion_tokens, busy, fruitless }
     }
 
-    /// One round over every target of every model.
-    async fn round(&self) {
-        let snapshot = self.live.snapshot();
-        let routing = &snapshot.config.routing;
-        if routing.policy == Policy::RoundRobin || routing.probe.interval.is_zero() {
-            return;
-        }
-        let all = snapshot.models().filter(|m| m.probe != ProbeKind::Off).flat_map(|model| {
-            (0..model.backends.len()).map(move |target| (Arc::clone(model), target))
-        });
-        let count = routing.probe.count;
-        stream::iter(all)
-            .for_each_concurrent(PARALLEL, |(model, target)| async move {
-                for _ in 0..count {
-                    self.probe_unless_limited(&model, target).await;
-                }
-            })
-            .await;
-    }
-
-    /// A target that rests after a 429 is left alone.
-    async fn probe_unless_limited(&self, model: &LiveModel, target: usize) {
-        let view = model.pool.view(target, self.live.clock().now());
-        if view.is_some_and(|v| v.limited.is_zero()) {
-            self.probe(model, target).await;
-        }
-    }
-
     /// Every target that is blocked.
     fn blocked(&self) -> Vec<(Arc<LiveModel>, usize)> {
         let now = self.live.clock().now();
@@ -163,28 +132,6 @@ impl Prober {
         free.then_some(Turn { busy: &self.busy, place })
     }
 
-    /// The first round comes right at the start, but not before the names are resolved (or seem not to be).
-    async fn wait_for_addresses(&self) {
-        for _ in 0..50 {
-            if self.live.snapshot().backends().all(|b| !b.addresses().is_empty()) {
-                return;
-            }
-            tokio::time::sleep(TICK / 5).await;
-        }
-    }
-
-    /// Until the next round: the interval, a little earlier or later, so that many instances do not probe
-    /// in step. While rounds are switched off, until that is looked at again.
-    fn pause(&self) -> Duration {
-        let snapshot = self.live.snapshot();
-        let probe = &snapshot.config.routing.probe;
-        if probe.interval.is_zero() {
-            return BLOCKED_INTERVAL;
-        }
-        let spread = probe.jitter_share * (2.0 * self.live.rng().unit() - 1.0);
-        probe.interval.mul_f64(1.0 + spread)
-    }
-
     /// Everything but the rounds: what is due, what is blocked, what is wished for.
     async fn dues(&self, mut wishes: mpsc::Receiver<ProbeRequest>) {
         let mut running = FuturesUnordered::new();
@@ -224,15 +171,8 @@ impl BackgroundService for Prober {
     async fn start(&self, mut shutdown: ShutdownWatch) {
         let taken = self.wishes.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(wishes) = taken else { return };
-        let rounds = async {
-            self.wait_for_addresses().await;
-            loop {
-                self.round().await;
-                tokio::time::sleep(self.pause()).await;
-            }
-        };
         tokio::select! {
-            ((), ()) = async { tokio::join!(rounds, self.dues(wishes)) } => {}
+            ((), ()) = async { tokio::join!(self.rounds(), self.dues(wishes)) } => {}
             _ = shutdown.changed() => {}
         }
     }

@@ -4,6 +4,7 @@
 use crate::auth::keys::credential;
 use crate::azure::error::ClientError;
 use crate::azure::peek::Effort;
+use crate::azure::peek::Peek;
 use crate::azure::peek::peek;
 use crate::azure::repeat;
 use crate::azure::route::Form;
@@ -62,8 +63,7 @@ pub(super) async fn admit(
     let body = body::read(session.as_downstream_mut(), &snapshot.config, memory).await?;
     ctx.note.bytes_in = body.bytes.len();
     let Asked { model, model_span, stream, prompt_tokens, effort, repeat } =
-        read_body(&route, &body.bytes)?;
-    let model = find_model(&model, &snapshot, app)?;
+        read_body(&route, &body.bytes, (&snapshot, app))?;
     ctx.note.model = Some(Arc::clone(&model.name));
     ctx.note.stream = stream;
     let only = wish.map(|wish| find_target(wish.as_bytes(), &model)).transpose()?;
@@ -101,7 +101,7 @@ fn check_content_type(headers: &HeaderMap) -> Result<(), ClientError> {
 
 /// What decides the routing, as the path and the body tell it.
 struct Asked {
-    model: String,
+    model: Arc<LiveModel>,
     /// Where the body names the model, if that is what counts.
     model_span: Option<Range<usize>>,
     stream: bool,
@@ -110,22 +110,35 @@ struct Asked {
     repeat: Repeat,
 }
 
-fn read_body(route: &Route, body: &[u8]) -> Result<Asked, ClientError> {
+fn read_body(
+    route: &Route,
+    body: &[u8],
+    (snapshot, app): (&Snapshot, &App),
+) -> Result<Asked, ClientError> {
     let seen = peek(body)?;
-    let keeping = repeat::Keeping::of(route.operation);
-    let repeat = match repeat::Repeat::of(keeping, &seen, repeat::StoredResponses::Once) {
-        repeat::Repeat::Anytime => Repeat::Anytime,
-        repeat::Repeat::OnlyUntouched => Repeat::OnlyUntouched,
+    let named = seen.model.as_deref();
+    let (name, model_span) = match &route.form {
+        Form::Deployment(name) => (name.as_str(), None),
+        Form::V1 | Form::Resource => (named.ok_or(ClientError::NoModel)?, seen.model_span.clone()),
     };
-    let (model, model_span) = match &route.form {
-        Form::Deployment(name) => (name.clone(), None),
-        Form::V1 | Form::Resource => {
-            (seen.model.ok_or(ClientError::NoModel)?.into_owned(), seen.model_span)
-        }
-    };
+    let model = find_model(name, snapshot, app)?;
+    let repeat = repeatable(route, &seen, &model);
     let (stream, effort) = (seen.stream, seen.effort);
     let prompt_tokens = seen.prompt_tokens_estimate;
     Ok(Asked { model, model_span, stream, prompt_tokens, effort, repeat })
+}
+
+/// What may be sent twice.
+fn repeatable(route: &Route, seen: &Peek<'_>, model: &LiveModel) -> Repeat {
+    let stored = if model.routing.hedge.stored_responses {
+        repeat::StoredResponses::Twice
+    } else {
+        repeat::StoredResponses::Once
+    };
+    match repeat::Repeat::of(repeat::Keeping::of(route.operation), seen, stored) {
+        repeat::Repeat::Anytime => Repeat::Anytime,
+        repeat::Repeat::OnlyUntouched => Repeat::OnlyUntouched,
+    }
 }
 
 /// The model, if it exists and the app may use it.

@@ -182,7 +182,7 @@ impl Lease {
             return self.failed(now);
         }
         let tripped = self.catch_up(now);
-        let outlasted = self.pool.outlasted(&self.slot, now);
+        let outlasted = self.pool.outlasted(&self.slot, self.stage, now);
         tripped.or(outlasted)
     }
 

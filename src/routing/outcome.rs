@@ -2,7 +2,7 @@
 
 use crate::routing::expected::{Basis, Expected};
 use crate::routing::health::{Cause, Change, State};
-use crate::routing::lease::Slot;
+use crate::routing::lease::{Slot, Stage};
 use crate::routing::norm::Lateness;
 use crate::routing::pool::{Pool, Target};
 use crate::routing::settings::Mode;
@@ -190,7 +190,7 @@ impl Pool {
     }
 
     /// An attempt was given up by our own time-out.
-    pub(super) fn outlasted(&self, slot: &Slot, now: Time) -> Option<Event> {
+    pub(super) fn outlasted(&self, slot: &Slot, stage: Stage, now: Time) -> Option<Event> {
         match self.settings().detect.mode {
             Mode::Absolute => {
                 let trip = Duration::try_from_secs_f64(self.settings().detect.trip_ms / 1000.0);
@@ -199,7 +199,15 @@ impl Pool {
             }
             Mode::Relative => {
                 self.cancelled(slot, now);
-                None
+                // A time-out before T is no smaller evidence than T and 2 T.
+                let detect = &self.settings().detect;
+                let weight = match stage {
+                    Stage::Late => detect.strike_late + detect.strike_trip + detect.strike_double,
+                    Stage::Trip => detect.strike_trip + detect.strike_double,
+                    Stage::Double => detect.strike_double,
+                    Stage::None => 0.0,
+                };
+                self.strike(slot, Strike::Slow, weight, now)
             }
         }
     }

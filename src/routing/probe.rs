@@ -136,7 +136,7 @@ impl ProbeLease {
             (ProbeOutcome::TimedOut, _) => {
                 state.change(|known| known.health.probe_bad(pool.settings(), now));
                 match pool.settings().detect.mode {
-                    Mode::Absolute => pool.outlasted(slot, now),
+                    Mode::Absolute => pool.outlasted(slot, Stage::None, now),
                     Mode::Relative => None,
                 }
             }

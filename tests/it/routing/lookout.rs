@@ -14,10 +14,10 @@ fn warm() -> Bench {
 
 fn warmed(mut bench: Bench) -> Bench {
     let targets = bench.pool.len();
-    for n in 0..60 {
+    for n in 0..60 * targets {
         bench.answer(n % targets, 1000);
+        bench.pool.tick(bench.now);
     }
-    bench.pool.tick(bench.now);
     bench
 }
 
@@ -97,6 +97,15 @@ fn a_timer_that_comes_late_loses_no_evidence() {
     bench.pass(30.0);
     assert_eq!(one.first_token(bench.now), None);
     assert_eq!(two.first_token(bench.now), changed(0, Change::Degraded(Cause::Slow)));
+}
+
+#[test]
+fn a_time_out_before_any_deadline_is_evidence_all_the_same() {
+    let mut bench = Bench::three(Settings::lookout());
+    let leases = [bench.lease(0), bench.lease(0)];
+    bench.pass(2.0);
+    let events = leases.map(|lease| lease.timed_out(bench.now));
+    assert_eq!(events, [None, changed(0, Change::Degraded(Cause::Slow))]);
 }
 
 #[test]
@@ -307,8 +316,14 @@ fn confirm_probes_tell_the_target_from_the_request() {
     assert_eq!((at_trip.event, at_trip.give_up), (None, false));
     bench.now = probe.next_deadline().unwrap();
     let at_double = probe.overdue(bench.now);
-    assert!(at_double.give_up);
-    assert_eq!(at_double.event, changed(0, Change::Degraded(Cause::Slow)));
+    assert_eq!(
+        (at_double.event, at_double.give_up),
+        (None, true),
+        "a slow answer and a slow probe"
+    );
+    assert!((bench.view(0).strikes - 1.8).abs() < 1e-9);
+    let then = again.overdue(bench.now);
+    assert_eq!(then.event, changed(0, Change::Degraded(Cause::Slow)), "with anything more");
     drop((lease, again, probe.ended(ProbeOutcome::TimedOut, bench.now)));
 }
 

@@ -7,7 +7,6 @@ mod answer;
 pub(crate) use answer::{Answer, Streamed, content_of};
 
 use firstlight::config;
-use firstlight::config::checked::Config;
 use firstlight::mock::{BackendSpec, Behaviour, Fault, Mock};
 use firstlight::routing::State;
 use firstlight::server::{Firstlight, Running};
@@ -40,8 +39,6 @@ pub(crate) struct Setup {
     pub(crate) models: &'static str,
     /// The TLS files of the listener.
     pub(crate) tls: Option<(String, String)>,
-    /// What is changed of the checked configuration.
-    pub(crate) tune: fn(&mut Config),
 }
 
 impl Default for Setup {
@@ -53,7 +50,6 @@ impl Default for Setup {
             more: "",
             models: "  gpt-4o: {}\n  other: {}\n  text-embedding-3-large: {}\n",
             tls: None,
-            tune: |_| {},
         }
     }
 }
@@ -81,11 +77,10 @@ impl World {
         let key_file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(key_file.path(), BACKEND_KEY).unwrap();
         let text = yaml(&setup, &mock, &key_file.path().display().to_string());
-        let mut checked = config::check(&text).unwrap_or_else(|problems| {
+        let checked = config::check(&text).unwrap_or_else(|problems| {
             let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
             panic!("{}\n{text}", problems.join("\n"))
         });
-        (setup.tune)(&mut checked.config);
         let (access_log, log) = AccessLog::memory();
         let proxy = Firstlight::bind(checked.config, access_log).unwrap().spawn();
         Self { mock, proxy, client: client(|builder| builder), log }

@@ -6,7 +6,6 @@
 use crate::support::{
     Answer, PROBE_KEY, Setup, Streamed, V1_CHAT, World, chat, streamed_chat, wait_until,
 };
-use firstlight::config::checked::{Config, Policy};
 use firstlight::mock::Fault;
 use serde_json::Value;
 
@@ -14,21 +13,27 @@ use serde_json::Value;
 fn setup(more: &'static str) -> Setup {
     Setup {
         more,
-        models: "  gpt-4o: { probe: off }\n  other: {}\n  text-embedding-3-large: {}\n",
-        tune: |config| late_after(config, 200.0),
+        models: "  gpt-4o:
+    probe: off
+    routing: { detect: { trip_ms: 200, clear_ms: 150 } }
+  other: {}
+  text-embedding-3-large: {}
+",
         ..Setup::default()
     }
 }
 
 /// The same after 500 ms: more room for what happens before it is late a second time.
 fn patient_setup(more: &'static str) -> Setup {
-    Setup { tune: |config| late_after(config, 500.0), ..setup(more) }
-}
-
-fn late_after(config: &mut Config, milliseconds: f64) {
-    config.routing.policy = Policy::Lookout;
-    config.routing.detect.trip_ms = milliseconds;
-    config.routing.detect.clear_ms = 150.0;
+    Setup {
+        models: "  gpt-4o:
+    probe: off
+    routing: { detect: { trip_ms: 500, clear_ms: 150 } }
+  other: {}
+  text-embedding-3-large: {}
+",
+        ..setup(more)
+    }
 }
 
 async fn hedges(world: &World, result: &str) -> String {

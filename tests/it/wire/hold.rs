@@ -5,15 +5,14 @@ use crate::support::{
 };
 use firstlight::mock::{Fault, Limit, RetryAfter};
 use serde_json::Value;
-use std::time::Duration;
 
 const WAITING: &str = ": waiting\n\n";
 
 /// The header is held for a tenth of a second, and an attempt waits for half of one.
 fn setup() -> Setup {
     Setup {
-        more: "timeouts: { first_token_seconds: 0.5, answer_seconds: 0.5 }",
-        tune: |config| config.retry.hold_headers = Duration::from_millis(100),
+        more: "timeouts: { first_token_seconds: 0.5, answer_seconds: 0.5 }
+retry: { hold_headers_seconds: 0.1 }",
         ..Setup::default()
     }
 }
@@ -131,7 +130,7 @@ async fn an_answer_that_is_not_streamed_is_held_as_long_as_it_takes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_leaves_while_it_waits_ends_the_attempt() {
-    let world = World::of(Setup { more: "", ..setup() }).await;
+    let world = World::of(Setup { more: "retry: { hold_headers_seconds: 0.1 }", ..setup() }).await;
     world.fault("a", Fault::FreezeAfterHeaders);
     let response = world.request(V1_CHAT).json(&streamed_chat()).send().await.unwrap();
     let mut stream = Streamed::of(response);

@@ -1,7 +1,6 @@
 //! `lookout` on the wire: what probes do beside the requests.
 
 use crate::support::{Setup, World, wait_until};
-use firstlight::config::checked::Policy;
 use firstlight::mock::{Behaviour, Fault};
 use firstlight::routing::State;
 
@@ -9,13 +8,7 @@ use firstlight::routing::State;
 fn setup() -> Setup {
     Setup {
         behaviour: Behaviour { ttft_median_ms: 60.0, ttft_sigma: 0.0, ..Behaviour::instant() },
-        tune: |config| {
-            config.routing.policy = Policy::Lookout;
-            // Or the first answers would seem to be ten times as fast as normal ones.
-            config.routing.default_score_ms = 60.0;
-            config.routing.detect.trip_ms = 200.0;
-            config.routing.detect.clear_ms = 150.0;
-        },
+        more: "routing: { detect: { trip_ms: 200, clear_ms: 150 } }",
         ..Setup::default()
     }
 }
