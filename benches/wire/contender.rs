@@ -29,10 +29,11 @@ enum Proxy {
     Nginx(Nginx),
 }
 
-/// The defaults, divided by what the time is: a healthy first token of 100 ms instead of 1 to 2 s.
-/// `first_token_seconds` is lower still, or a black hole of 20 s would show no time-out at all.
-pub(crate) const SETTINGS: &str = "trip_ms 400, clear_ms 250, default_score_ms 120, first_token_seconds 2, \
-    probe every 5 s; all else at its default";
+/// What is fixed in the defaults, divided by what the time is: a healthy first token of 100 ms instead of 1 to
+/// 2 s. `ema`'s `first_token_seconds` is lower still, or a black hole of 20 s would show no time-out at all.
+/// `lookout` measures the rest itself; the pauses between its probes are production's.
+pub(crate) const SETTINGS: &str = "lookout: trip_ms 400, clear_ms 250 (for its first 20 answers). ema: the same, \
+    default_score_ms 120, first_token_seconds 2, probe every 5 s. All else at its default";
 
 /// Which proxy.
 #[derive(Clone, Debug)]
@@ -74,12 +75,25 @@ impl Contender {
         match &self.proxy {
             Proxy::Nginx(nginx) => nginx.markings(region),
             Proxy::Firstlight(running) => {
-                let changes = &running.telemetry().metrics.target_changes;
-                let count = |change| changes.with_label_values(&[MODEL, region, change]).get();
-                ["degraded_slow", "degraded_errors", "limited"].map(count).iter().sum()
+                count(running, region, &["degraded_slow", "degraded_errors", "limited"])
             }
         }
     }
+
+    /// How often a region came back so far; `None`: it does not say.
+    pub(crate) fn returns(&self, region: &str) -> Option<u64> {
+        match &self.proxy {
+            Proxy::Nginx(_) => None,
+            Proxy::Firstlight(running) => {
+                Some(count(running, region, &["recovering", "recovered"]))
+            }
+        }
+    }
+}
+
+fn count(running: &Running, region: &str, changes: &[&str]) -> u64 {
+    let metric = &running.telemetry().metrics.target_changes;
+    changes.iter().map(|change| metric.with_label_values(&[MODEL, region, change]).get()).sum()
 }
 
 fn firstlight(
@@ -102,20 +116,25 @@ fn file(policy: &str, regions: &[(String, SocketAddr)]) -> Result<String, std::f
     for (name, address) in regions {
         writeln!(backends, "  {name}: {{ endpoint: 'http://{address}', auth: none }}")?;
     }
+    let (first_token, probes) = match policy {
+        "lookout" => ("", ""),
+        _ => (
+            "first_token_seconds: 2",
+            "\n  default_score_ms: 120\n  probe: { interval_seconds: 5, timeout_seconds: 2 }",
+        ),
+    };
     Ok(format!(
         "listen: [{{ address: '127.0.0.1:0' }}]
 admin: {{ address: none }}
 backends:
 {backends}
 models:
-  {MODEL}: {{ first_token_seconds: 2 }}
+  {MODEL}: {{ {first_token} }}
 apps:
   bench: {{ anonymous: true }}
 routing:
   policy: {policy}
-  default_score_ms: 120
-  detect: {{ trip_ms: 400, clear_ms: 250 }}
-  probe: {{ interval_seconds: 5, timeout_seconds: 2 }}
+  detect: {{ trip_ms: 400, clear_ms: 250 }}{probes}
 "
     ))
 }

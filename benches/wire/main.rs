@@ -11,7 +11,7 @@
 //! one that is just then, so each scenario is played several times, with other seeds.
 //!
 //! The runs and contenders of a scenario run at the same time in one process, nginx beside it: with four runs
-//! of three contenders some 240 streams a second, less than one core's work, so that they do not disturb each
+//! of four contenders some 320 streams a second, less than one core's work, so that they do not disturb each
 //! other by more than some milliseconds. What costs CPU is therefore not measured here.
 //!
 //! Without `--bench` among the arguments (`cargo test`) one second of one scenario is played, to see that it
@@ -77,13 +77,13 @@ fn main() -> anyhow::Result<()> {
 async fn compare(options: &Options) -> anyhow::Result<()> {
     let scenarios = wanted(options)?;
     ensure!((1..=10).contains(&options.runs), "--runs must lie between 1 and 10");
-    let mut kinds = vec![Kind::Firstlight("ema"), Kind::Firstlight("round_robin")];
+    let mut kinds = ["lookout", "ema", "round_robin"].map(Kind::Firstlight).to_vec();
     if nginx::exists(&options.nginx) {
         kinds.push(Kind::Nginx(options.nginx.clone()));
     }
     if !options.json {
         say(&format!("Firstlight's thresholds: {SETTINGS}."))?;
-        if kinds.len() == 2 {
+        if kinds.len() == 3 {
             say("No nginx was found: its rows are missing.")?;
         }
         say(&format!("\n{HEADER}"))?;
@@ -157,7 +157,7 @@ async fn run(
 async fn smoke() -> anyhow::Result<()> {
     let mut scenarios = scenario::all(1.0 / 60.0)?;
     let quiet = scenarios.pop().context("no scenario")?;
-    let rows = play(&[Kind::Firstlight("ema")], quiet, 1).await?;
+    let rows = play(&[Kind::Firstlight("lookout")], quiet, 1).await?;
     for row in rows {
         ensure!(row.requests() > 0 && row.failed() == 0, "requests failed: {row}");
     }

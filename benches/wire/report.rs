@@ -38,6 +38,8 @@ pub(crate) struct Row {
     ttft_ms_p99: Option<f64>,
     /// From the beginning of the trouble to the region's being marked, of each run in which it was.
     marked_after_ms: Vec<f64>,
+    /// From the end of the trouble to the region's being in use again, of each run in which it was.
+    back_after_ms: Vec<f64>,
     /// Requests that left after that, and were slow all the same.
     slow_after_mark: usize,
     /// Upstream requests to the marked region while it was ill.
@@ -51,8 +53,8 @@ const SLOW_FACTOR: u32 = 4;
 
 /// The columns of [`Row`]'s `Display`.
 pub(crate) const HEADER: &str = "\
-| scenario | contender | requests | failed | slow | worst run | p50 ms | p95 ms | p99 ms | marked after | slow after mark | sent there after mark | healthy marked |
-|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|";
+| scenario | contender | requests | failed | slow | worst run | p50 ms | p95 ms | p99 ms | marked after | slow after mark | sent there after mark | back after | healthy marked |
+|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|";
 
 impl Row {
     /// Adds up what one contender's clients saw.
@@ -73,6 +75,7 @@ impl Row {
             ttft_ms_p95: percentile(0.95),
             ttft_ms_p99: percentile(0.99),
             marked_after_ms: Vec::new(),
+            back_after_ms: Vec::new(),
             slow_after_mark: 0,
             sent_after_mark: 0,
             false_marks: 0,
@@ -98,6 +101,7 @@ impl Row {
             self.marked_after_ms.push(millis(after));
             self.slow_after_mark += slow.iter().filter(|sent| **sent >= begins + after).count();
         }
+        self.back_after_ms.extend(story.back_after.map(millis));
         self.sent_after_mark += story.sent_after_mark;
         self.false_marks += story.false_marks;
     }
@@ -122,20 +126,22 @@ impl Row {
         }
     }
 
+    /// The earliest and the latest return.
+    fn back(&self) -> String {
+        range(&self.back_after_ms).unwrap_or_else(|| "-".to_owned())
+    }
+
     /// The earliest and the latest marking, how many runs had one, and what came after.
     fn marks(&self) -> String {
         let marked = &self.marked_after_ms;
-        let seconds = |ms: f64| ms / 1000.0;
-        let first = marked.iter().copied().reduce(f64::min).map(seconds);
-        let last = marked.iter().copied().reduce(f64::max).map(seconds);
-        let (Some(first), Some(last)) = (first, last) else { return "- | - | -".to_owned() };
+        let Some(range) = range(marked) else { return "- | - | -".to_owned() };
         let runs = if marked.len() == self.runs {
             String::new()
         } else {
             format!(" ({} of {} runs)", marked.len(), self.runs)
         };
         let after = format!("{} | {}", self.slow_after_mark, self.sent_after_mark);
-        format!("{first:.1}-{last:.1} s{runs} | {after}")
+        format!("{range}{runs} | {after}")
     }
 }
 
@@ -143,7 +149,7 @@ impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "| {} | {} | {} | {} | {} ({:.1} %) | {:.1} % | {} | {} | {} | {} | {} |",
+            "| {} | {} | {} | {} | {} ({:.2} %) | {:.1} % | {} | {} | {} | {} | {} | {} |",
             self.scenario,
             self.contender,
             self.requests,
@@ -155,9 +161,17 @@ impl fmt::Display for Row {
             shown(self.ttft_ms_p95),
             shown(self.ttft_ms_p99),
             self.marks(),
+            self.back(),
             self.false_marks,
         )
     }
+}
+
+/// The earliest and the latest, in seconds.
+fn range(times_ms: &[f64]) -> Option<String> {
+    let first = times_ms.iter().copied().reduce(f64::min)? / 1000.0;
+    let last = times_ms.iter().copied().reduce(f64::max)? / 1000.0;
+    Some(format!("{first:.1}-{last:.1} s"))
 }
 
 /// When the slow requests of one run were sent.

@@ -45,8 +45,8 @@ pub(crate) fn all(scale: f64) -> anyhow::Result<Vec<Scenario>> {
         Scenario { name, title, headers, fault, calm, trouble, after }
     };
     Ok(vec![
-        scenario("slow", "100 -> 1000 ms, filter chunk early", Headers::Early, SLOW, [15, 30, 15]),
-        scenario("slow-late", "100 -> 1000 ms, headers late", Headers::Late, SLOW, [15, 30, 15]),
+        scenario("slow", "100 -> 1000 ms, filter chunk early", Headers::Early, SLOW, [15, 30, 45]),
+        scenario("slow-late", "100 -> 1000 ms, headers late", Headers::Late, SLOW, [15, 30, 45]),
         scenario(
             "black-hole",
             "black hole",

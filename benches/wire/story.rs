@@ -19,6 +19,8 @@ pub(crate) struct Story {
     pub(crate) marked_after: Option<Duration>,
     /// Requests of clients that were sent to the region after that, while the trouble lasted.
     pub(crate) sent_after_mark: u64,
+    /// How long after the trouble ended the region was given traffic again.
+    pub(crate) back_after: Option<Duration>,
     /// How often a region was marked that had done nothing.
     pub(crate) false_marks: u64,
 }
@@ -38,8 +40,13 @@ pub(crate) async fn play(
         let region = busiest(contender, Time::at(scenario.calm), clock).await?;
         contender.fleet.set_fault(region, scenario.fault.clone())?;
         watch(contender, region, Time::at(scenario.heals()), clock, &mut story).await?;
+        let returns = contender.returns(region);
         contender.fleet.set_fault(region, Fault::None)?;
         bad = Some(region);
+        if story.marked_after.is_some() {
+            let ends = Time::at(scenario.ends());
+            story.back_after = back(contender, (region, returns), ends, clock).await;
+        }
     }
     sleep_until(Time::at(scenario.ends()), clock).await;
     let good = REGIONS.iter().filter(|region| Some(**region) != bad);
@@ -57,6 +64,20 @@ async fn busiest(contender: &Contender, end: Time, clock: Clock) -> anyhow::Resu
     let served = after.iter().zip(before).map(|(after, before)| after.saturating_sub(before));
     let most = REGIONS.into_iter().zip(served).max_by_key(|(_, served)| *served);
     Ok(most.map_or("", |(region, _)| region))
+}
+
+/// How long it takes from now until a region that healed is in use again.
+async fn back(
+    contender: &Contender,
+    (region, returns): (&str, Option<u64>),
+    ends: Time,
+    clock: Clock,
+) -> Option<Duration> {
+    let healed = clock.now();
+    while clock.now() < ends && contender.returns(region) == returns {
+        tokio::time::sleep(POLL).await;
+    }
+    (contender.returns(region) > returns).then(|| clock.now().since(healed))
 }
 
 /// Watches a broken region until it heals.
