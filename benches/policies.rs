@@ -68,7 +68,7 @@ fn document(plan: &Plan) -> String {
          Written by `cargo bench --bench policies`; means over seeds 1 to {}. A synthetic Azure on a virtual clock,\n\
          not a measured one: the model stands in `src/sim/`. Try others with `firstlight simulate`.\n\n\
          Each cell: requests over 4 times the healthy median for their prompt, of those that came during the fault\n\
-         (20 of 90 minutes), and `+` errors in the whole run. **Bold**: the best of those that do not know the truth.\n\
+         (20 of 90 minutes), and `+` errors in the whole run (who left unanswered is both). **Bold**: the best of those that do not know the truth.\n\
          The oracle knows which region is bad, and does not hedge.\n",
         plan.seeds
     );

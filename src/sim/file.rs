@@ -217,9 +217,9 @@ mod tests {
     fn the_example_can_be_read() {
         let scenario = read(include_str!("../../conf/scenario.yaml")).unwrap();
         assert_eq!((scenario.regions.len(), scenario.faults.len()), (3, 7));
-        assert_eq!(scenario.regions[2].tier, 2);
+        assert_eq!(scenario.regions[2].weight, 2);
         assert_eq!(scenario.regions[1].median, Duration::from_millis(1400));
-        assert_eq!(scenario.arrivals.steps, [(Duration::from_mins(40), 14.0)]);
+        assert_eq!(scenario.arrivals.steps, [(Duration::from_mins(40), 12.0)]);
     }
 
     #[test]
