@@ -97,7 +97,8 @@ impl Timeline {
         (at.since(Time::ZERO).as_secs_f64() / self.length.as_secs_f64()).min(1.0)
     }
 
-    /// Seconds from one round of probes to the next: short enough that the way back is seen.
+    /// The longest pause between two probes of a region that is out, in seconds: short enough that the way
+    /// back is seen.
     pub fn probe_seconds(self) -> f64 {
         self.length.as_secs_f64() / 15.0
     }
@@ -114,7 +115,7 @@ impl Timeline {
 
 /// When eastus2 becomes slow: scores have settled by then.
 const BAD_FROM: f64 = 0.15;
-/// When it heals: what is left holds several rounds of probes.
+/// When it heals: what is left holds several probes and the ramp.
 const HEALED_FROM: f64 = 0.75;
 
 #[cfg(test)]

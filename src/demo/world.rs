@@ -43,8 +43,8 @@ mod placeholder {
         ("westus3", "127.0.0.1:9102"),
         ("swedencentral", "127.0.0.1:9103"),
     ];
-    pub(super) const POLICY: &str = "policy: ema";
-    pub(super) const PROBE: &str = "interval_seconds: 4";
+    pub(super) const POLICY: &str = "policy: lookout";
+    pub(super) const PROBE: &str = "probe_backoff_max_seconds: 4";
 }
 
 /// Both fleets draw their times from it.
@@ -149,7 +149,7 @@ fn bind(
     Ok(Firstlight::bind(checked.config, AccessLog::off())?)
 }
 
-/// [`CONFIGURATION`] with the present addresses, policy and probe interval in it.
+/// [`CONFIGURATION`] with the present addresses, policy and pause between probes in it.
 pub fn configuration(
     policy: Policy,
     listen: SocketAddr,
@@ -159,7 +159,7 @@ pub fn configuration(
     let mut text = put(CONFIGURATION, placeholder::LISTEN, &listen.to_string())?;
     text = put(&text, placeholder::ADMIN, &SocketAddr::new(listen.ip(), 0).to_string())?;
     text =
-        put(&text, placeholder::PROBE, &format!("interval_seconds: {}", timeline.probe_seconds()))?;
+        put(&text, placeholder::PROBE, &format!("probe_backoff_max_seconds: {}", timeline.probe_seconds()))?;
     for (name, place) in placeholder::REGIONS {
         let address = regions.iter().find(|(known, _)| known == name).map(|(_, address)| address);
         let address = address.ok_or(DemoError::Placeholder(place))?;
@@ -220,17 +220,17 @@ mod tests {
         let ports = |name: &str| config.backends[name].endpoint.port;
         assert_eq!(["eastus2", "westus3", "swedencentral"].map(ports), [1, 2, 3]);
         assert_eq!((config.listen[0].address.port(), config.admin.unwrap().port()), (0, 0));
-        assert_eq!(config.routing.probe.interval, Duration::from_secs(2));
+        assert_eq!(config.routing.recover.probe_backoff_max, Duration::from_secs(2));
     }
 
     #[test]
-    fn the_sides_differ_in_nothing_but_the_policy() {
+    fn the_sides_differ_in_nothing_but_the_policy_and_its_defaults() {
         let (ours, theirs) = (filled(Policy::Firstlight), filled(Policy::RoundRobin));
         assert_eq!(theirs.routing.policy, checked::Policy::RoundRobin);
         assert_ne!(ours.routing.policy, theirs.routing.policy);
         let mut alike = theirs;
-        alike.routing.policy = ours.routing.policy;
-        alike.models.values_mut().for_each(|m| m.routing.policy = ours.routing.policy);
+        alike.routing = ours.routing.clone();
+        alike.models.clone_from(&ours.models);
         assert_eq!(alike, ours);
     }
 

@@ -43,6 +43,21 @@ fn the_readme_quotes_the_minimal_configuration_and_the_metric_table() {
     check_part("metrics", &format!("| metric | labels | meaning |\n|---|---|---|\n{rows}"));
 }
 
+/// The rows in which `lookout` loses are among them: the second table is there for those.
+#[test]
+fn the_readme_quotes_the_comparison_of_policies() {
+    let written = read("benches/POLICIES.md");
+    let quoted = |heading: &str| {
+        let (_, rest) = written.split_once(heading).unwrap();
+        let (title, rest) = rest.split_once('\n').unwrap();
+        let table = rest.split("\n## ").next().unwrap().trim();
+        format!("{heading}{title}:\n\n{table}\n")
+    };
+    let sized = quoted("Each region sized for two thirds of the load");
+    let tight = quoted("Two regions just carry the load");
+    check_part("policies", &format!("{sized}\n{tight}"));
+}
+
 /// Every field of a real line is explained, and nothing is explained that is not there.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_readme_explains_every_field_of_the_access_log() {
