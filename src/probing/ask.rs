@@ -204,7 +204,7 @@ impl Asked {
             Outcome::Ok => Some(self.marks.first_token.map_or(ProbeOutcome::Answered, |at| {
                 ProbeOutcome::FirstToken(at.since(self.sent))
             })),
-            Outcome::Passed if self.marks.status == 400 => Some(ProbeOutcome::Answered),
+            Outcome::Passed if self.marks.status == 400 => Some(ProbeOutcome::Refused),
             Outcome::TimedOut => Some(ProbeOutcome::TimedOut),
             Outcome::Limited => Some(ProbeOutcome::Limited(self.rest)),
             Outcome::Unauthorised => Some(ProbeOutcome::AuthFailed),

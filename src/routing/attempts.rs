@@ -248,7 +248,8 @@ impl Attempts {
         if self.limits.repeat == Repeat::OnlyUntouched && !how.is_untouched() {
             return Err(Denied::Kind);
         }
-        if self.started >= self.limits.max_attempts || self.limits.only.is_some() {
+        let all = self.started() > self.limits.max_attempts;
+        if self.started >= self.limits.max_attempts || all || self.limits.only.is_some() {
             return Err(Denied::Attempts);
         }
         if !pool.can_pick(&self.used, now) {

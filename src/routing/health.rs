@@ -135,7 +135,7 @@ impl Health {
         self.degraded_for = self.for_errors_alone(settings);
         self.strikes.void();
         (self.ok_run, self.probe_failed, self.tripped_at) = (0, false, Some(now));
-        self.degraded_until = recover.flag_ttl.map_or(Time::from_nanos(u64::MAX), |ttl| now + ttl);
+        self.degraded_until = recover.flag_ttl.map_or(Time::END, |ttl| now + ttl);
         if let Some(first) = recover.probe_backoff {
             self.backoff = (first * 2_u32.pow(self.trips)).min(recover.probe_backoff_max);
             self.next_probe = Some(now + self.jittered(now));
@@ -158,7 +158,11 @@ impl Health {
 
     /// A recovery probe was late or failed.
     pub(super) fn probe_bad(&mut self, settings: &Settings, now: Time) {
-        if self.state != State::Degraded || settings.recover.probe_backoff.is_none() {
+        if self.state != State::Degraded {
+            return;
+        }
+        if settings.recover.probe_backoff.is_none() {
+            self.next_probe = None;
             return;
         }
         self.ok_run = 0;
@@ -217,6 +221,9 @@ impl Health {
 
     /// What time alone changes: a flag or a ramp is over.
     pub(super) fn tick(&mut self, settings: &Settings, now: Time) -> Option<Change> {
+        if self.state == State::Degraded {
+            self.keep_way_back(settings, now);
+        }
         let over = match self.state {
             State::Healthy => false,
             State::Degraded => self.degraded_until <= now,
@@ -231,6 +238,39 @@ impl Health {
         }
         self.enter(State::Healthy, now);
         Some(Change::Recovered)
+    }
+
+    /// A new configuration may lead back in another way than the one it was degraded under.
+    fn keep_way_back(&mut self, settings: &Settings, now: Time) {
+        let recover = &settings.recover;
+        if let Some(ttl) = recover.flag_ttl
+            && self.degraded_until == Time::END
+        {
+            self.degraded_until = self.since + ttl;
+        }
+        match (recover.probe_backoff, self.next_probe) {
+            (Some(first), None) => (self.backoff, self.next_probe) = (first, Some(now)),
+            (None, Some(_)) => self.next_probe = None,
+            (Some(_), Some(_)) | (None, None) => {}
+        }
+    }
+
+    /// A recovery probe was answered by a refusal of its prompt: the front door stands, of the model nothing is
+    /// known. After the flap window real traffic is to decide.
+    pub(super) fn probe_refused(&mut self, settings: &Settings, now: Time) -> Option<Change> {
+        if self.state != State::Degraded {
+            return None;
+        }
+        if now.since(self.since) >= settings.recover.flap_window {
+            return Some(self.recover(settings, now));
+        }
+        self.next_probe = self.next_probe.map(|_| now + self.jittered(now));
+        None
+    }
+
+    /// Whether what was sent then tells of the state that it is in: before a trip it tells of the time before.
+    pub(super) fn is_news(&self, sent: Time) -> bool {
+        self.state != State::Degraded || sent >= self.since
     }
 
     /// Zero if something else than errors of requests was part of it: then it is not taken back.

@@ -15,7 +15,8 @@
 //! *Limited* (429, until a moment) and the [`Block`]s (drained, credential refused, deployment unknown)
 //! stand beside that state. What holds whatever the settings:
 //!
-//! - Only a first content token of a 2xx answer feeds a score. A 429 or a 500 is not a fast answer.
+//! - Only a first content token of a 2xx answer feeds a score, or a wait for one that says it is too low. A 429
+//!   or a 500 is not a fast answer.
 //! - A rate limit is never a strike.
 //! - Degraded targets are still used when there is nothing better; limited and blocked ones never are.
 //!

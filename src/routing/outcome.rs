@@ -2,7 +2,7 @@
 
 use crate::routing::expected::{Basis, Expected};
 use crate::routing::health::{Cause, Change, State};
-use crate::routing::lease::{Slot, Stage};
+use crate::routing::lease::{Slot, Stage, Timing};
 use crate::routing::norm::Lateness;
 use crate::routing::pool::{Pool, Target};
 use crate::routing::settings::Mode;
@@ -91,8 +91,7 @@ impl Pool {
             let learns = usual || long_run || fleet.new_normal;
             let ln_base = self.learn(known, (expected, learns), ttft_ms, now);
             // One that was sent before the trip tells of the time before it.
-            let counts = known.health.state == State::Degraded && slot.sent >= known.health.since;
-            let good = counts && self.is_good_probe(slot, ttft_ms);
+            let good = known.health.is_news(slot.sent) && self.is_good_probe(slot, ttft_ms);
             (if good { self.probe_ok(known, now) } else { None }, ln_base)
         });
         self.learn_norm(slot, (ttft_ms, ln_base), now);
@@ -126,7 +125,7 @@ impl Pool {
             let start = self.fleet().load().base_ms;
             known.speed.learn_base(ttft_ms / expected.shape, start, tau, now);
         }
-        Some(known.speed.ln_base())
+        (known.speed.samples() > 0).then(|| known.speed.ln_base())
     }
 
     /// What all targets of the model share.
@@ -176,7 +175,8 @@ impl Pool {
             Some((score, _)) if degraded && self.settings().recover.flag_ttl.is_none() => score,
             _ => {
                 let unknown = self.fleet().load().unknown_ms(self.settings());
-                score_eff(self.settings(), (raw, known.speed.normal_ms()), unknown, now)
+                let normal = known.speed.normal_after(self.settings().baseline.min_samples);
+                score_eff(self.settings(), (raw, normal), unknown, now)
             }
         }
     }
@@ -250,7 +250,9 @@ impl Pool {
             known.health.strikes.good_outcome();
             known.health.strikes.void_errors();
         });
-        self.shared().with_norm(|norm| norm.learn_total(millis(now.since(slot.sent))));
+        if slot.ask.timing == Timing::Untimed {
+            self.shared().with_norm(|norm| norm.learn_total(millis(now.since(slot.sent))));
+        }
     }
 
     /// A 429 to what was sent at `sent`.

@@ -347,9 +347,21 @@ impl Draw<'_> {
                 return Some(index);
             }
         }
-        // Few are in band: the first of them, in turn over the weights that the operator gave.
-        let in_band = tier.targets.iter().copied().filter(|&index| self.is_in_band(index, rng));
-        in_band.max_by_key(|&index| self.pool.targets().get(index).map_or(0, |t| t.spec.weight))
+        // Few are in band: a draw among those, each taking the place of the one before by its share so far.
+        let weight = |index: usize| {
+            self.pool.targets().get(index).map_or(0, |target| u64::from(target.spec.weight))
+        };
+        let mut sum = 0_u64;
+        let mut chosen = None;
+        for &index in &tier.targets {
+            if !self.is_in_band(index, rng) {
+                continue;
+            }
+            sum += weight(index);
+            let takes = rng.bits() % sum.max(1) < weight(index);
+            chosen = chosen.filter(|_| !takes).or(Some(index));
+        }
+        chosen
     }
 
     fn is_in_band(&self, index: usize, rng: &mut Rng) -> bool {

@@ -6,7 +6,7 @@ use crate::routing::fleet::{Fleet, Member};
 use crate::routing::guard::TripBlocked;
 use crate::routing::health::State;
 use crate::routing::hedge::HedgeBudget;
-use crate::routing::lease::{Ask, Lease, Timing};
+use crate::routing::lease::{Ask, Lease};
 use crate::routing::norm::Norm;
 use crate::routing::outcome::Event;
 use crate::routing::probe::ProbeLease;
@@ -158,9 +158,7 @@ impl Pool {
     /// A client's request came: what its retries and hedges may cost accrues. Once per request.
     pub fn admit(&self, ask: &Ask, now: Time) {
         self.retries.count_request(now);
-        if ask.timing == Timing::FirstToken {
-            self.shared.hedges.accrue(&self.settings.hedge, ask.prompt_tokens, now);
-        }
+        self.shared.hedges.accrue(&self.settings.hedge, ask.prompt_tokens, now);
     }
 
     /// Opens a lease on a target that was picked; `None` if there is no such target.

@@ -34,8 +34,10 @@ pub enum ProbeOutcome {
     TimedOut,
     /// Connect, reset, 5xx or an error event.
     Failed,
-    /// A good answer without a first token, or a refusal of the prompt: it can be reached.
+    /// A good answer without a first token.
     Answered,
+    /// A refusal of the prompt (400, say): it can be reached, and of the model nothing is known.
+    Refused,
     /// A 429 and the rest it asked for.
     Limited(Option<Duration>),
     /// 401 or 403.
@@ -111,7 +113,7 @@ impl ProbeLease {
     pub fn ended(self, outcome: ProbeOutcome, now: Time) -> Option<Event> {
         let Self { pool, state, slot, .. } = &self;
         match outcome {
-            ProbeOutcome::FirstToken(_) | ProbeOutcome::Answered => {
+            ProbeOutcome::FirstToken(_) | ProbeOutcome::Answered | ProbeOutcome::Refused => {
                 state.unblock(Block::AuthFailed);
                 state.unblock(Block::Misconfigured);
             }
@@ -121,7 +123,10 @@ impl ProbeLease {
         }
         match (outcome, pool.settings().detect.mode) {
             (ProbeOutcome::FirstToken(ttft), Mode::Absolute) => {
-                pool.first_token(slot, slot.sent + ttft)
+                let event = pool.first_token(slot, slot.sent + ttft);
+                // If it did not lead back, the next one has its time.
+                state.change(|known| known.health.probe_bad(pool.settings(), now));
+                event
             }
             (ProbeOutcome::FirstToken(ttft), Mode::Relative) => self.judge(ttft, now),
             // All of its answer came in that time, so its first token had done so as well.
@@ -133,15 +138,22 @@ impl ProbeLease {
                 });
                 None
             }
+            (ProbeOutcome::Refused, _) => {
+                let change = state.change(|known| {
+                    known.health.strikes.void_errors();
+                    known.health.probe_refused(pool.settings(), now)
+                });
+                pool.changed(slot.target, change, now)
+            }
             (ProbeOutcome::TimedOut, _) => {
-                state.change(|known| known.health.probe_bad(pool.settings(), now));
+                self.bad(now);
                 match pool.settings().detect.mode {
                     Mode::Absolute => pool.outlasted(slot, Stage::None, now),
                     Mode::Relative => None,
                 }
             }
             (ProbeOutcome::Failed, _) => {
-                state.change(|known| known.health.probe_bad(pool.settings(), now));
+                self.bad(now);
                 pool.failed(slot, now)
             }
             (ProbeOutcome::Limited(asked), _) => {
@@ -149,6 +161,14 @@ impl ProbeLease {
             }
             (ProbeOutcome::AuthFailed | ProbeOutcome::Misconfigured, _) => None,
         }
+    }
+
+    fn bad(&self, now: Time) {
+        self.state.change(|known| {
+            if known.health.is_news(self.slot.sent) {
+                known.health.probe_bad(self.pool.settings(), now);
+            }
+        });
     }
 
     fn judge(&self, ttft: Duration, now: Time) -> Option<Event> {
@@ -160,6 +180,9 @@ impl ProbeLease {
         let change = state.change(|known| {
             known.rest.answered();
             known.health.strikes.good_outcome();
+            if !known.health.is_news(slot.sent) {
+                return None;
+            }
             if !good {
                 known.health.probe_bad(settings, now);
                 return None;

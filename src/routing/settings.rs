@@ -115,7 +115,8 @@ pub struct Baseline {
     pub min_samples: u32,
     /// A base counts as at most this many times the fleet's.
     pub cap_ratio: f64,
-    /// A model, or a prompt size of it, with fewer samples is measured by `trip_ms` and `clear_ms`.
+    /// A model with fewer samples is measured by `trip_ms` and `clear_ms`; a prompt size with fewer by its
+    /// prior factor, and more patiently.
     pub warm_samples: u32,
 }
 

@@ -1,7 +1,7 @@
 //! How fast one target is now, and how fast it is when all is well. Plain values.
 //!
 //! *Score*: `score = alpha x sample + (1 - alpha) x score_eff`. A score that nobody refreshes says less and
-//! less: in relative mode `score_eff = base + (score - base) x exp(-idle / ttl)`, in absolute mode it is the
+//! less: in relative mode `score_eff = normal + (score - normal) x exp(-idle / ttl)`, in absolute mode it is the
 //! default once it is older than its time. A degraded target keeps its score: nothing but a good answer
 //! changes what is known of it.
 //!
@@ -48,6 +48,11 @@ impl Speed {
         self.base_ms().map(|base| base * self.spread)
     }
 
+    /// The same, once there are so many samples.
+    pub(super) fn normal_after(&self, min_samples: u32) -> Option<f64> {
+        self.normal_ms().filter(|_| self.samples >= min_samples)
+    }
+
     pub(super) fn ln_base(&self) -> f64 {
         self.ln_base
     }
@@ -92,9 +97,12 @@ impl Speed {
         } else {
             (idle.as_secs_f64() / tau.as_secs_f64()).min(MAX_ETA)
         };
-        let relative = (ln_sample - self.ln_base).exp().min(MAX_SPREAD);
-        self.spread += eta * (relative - self.spread);
         self.ln_base += eta * (ln_sample - self.ln_base).clamp(-MAX_SURPRISE, MAX_SURPRISE);
+        if self.samples > 1 {
+            // Against the base that has moved: an early outlier must not count twice.
+            let relative = (ln_sample - self.ln_base).exp().min(MAX_SPREAD);
+            self.spread += eta * (relative - self.spread);
+        }
     }
 
     pub(super) fn check_invariants(&self) {

@@ -102,7 +102,7 @@ impl TargetState {
         }
         let at = Time::from_nanos(self.score_at.load(Relaxed));
         let score = (!raw.is_nan()).then_some((raw, at));
-        score_eff(settings, (score, self.normal_ms()), unknown_ms, now)
+        score_eff(settings, (score, self.normal_ms(settings)), unknown_ms, now)
     }
 
     /// Its first token when all is well; `None` before the first sample.
@@ -110,9 +110,11 @@ impl TargetState {
         Some(f64::from_bits(self.base_bits.load(Relaxed))).filter(|base| !base.is_nan())
     }
 
-    /// Its score when all is well.
-    pub(super) fn normal_ms(&self) -> Option<f64> {
-        Some(f64::from_bits(self.normal_bits.load(Relaxed))).filter(|normal| !normal.is_nan())
+    /// Its score when all is well; `None` while it has too few samples: one slow first answer must not keep a
+    /// target out for ever.
+    pub(super) fn normal_ms(&self, settings: &Settings) -> Option<f64> {
+        let normal = f64::from_bits(self.normal_bits.load(Relaxed));
+        (!normal.is_nan() && self.samples() >= settings.baseline.min_samples).then_some(normal)
     }
 
     pub(super) fn samples(&self) -> u32 {
@@ -121,7 +123,7 @@ impl TargetState {
 
     /// Score over base: 1 when all is well, or when nothing is known.
     pub(super) fn ratio(&self, settings: &Settings, now: Time) -> f64 {
-        let Some(normal) = self.normal_ms() else { return 1.0 };
+        let Some(normal) = self.normal_ms(settings) else { return 1.0 };
         self.score_ms(settings, normal, now) / normal
     }
 

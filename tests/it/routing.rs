@@ -2,6 +2,7 @@
 
 mod ema;
 mod lookout;
+mod recovery;
 mod requests;
 mod rules;
 

@@ -215,7 +215,8 @@ pub(in crate::config) const WARM_SAMPLES: Whole = Whole {
     least: 1,
     most: 10_000,
     unit: "answers",
-    about: "A model with fewer, or a prompt size with fewer, is measured by trip_ms and clear_ms.",
+    about: "A model with fewer is measured by trip_ms and clear_ms; a prompt size with fewer by what its length usually\n\
+            means, and more patiently.",
 };
 
 /// The rows of this part.

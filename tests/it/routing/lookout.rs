@@ -2,17 +2,18 @@
 
 use super::{Bench, changed, spec};
 use firstlight::routing::{
-    Block, Cause, Change, Lease, ProbeOutcome, Settings, State, Switch, TripBlocked, Why,
+    Block, Cause, Change, Lease, ProbeOutcome, Settings, Size, State, Switch, Timing, TripBlocked,
+    Why,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Three targets that usually answer after a second, and are known to.
-fn warm() -> Bench {
+pub(super) fn warm() -> Bench {
     warmed(Bench::three(Settings::lookout()))
 }
 
-fn warmed(mut bench: Bench) -> Bench {
+pub(super) fn warmed(mut bench: Bench) -> Bench {
     let targets = bench.pool.len();
     for n in 0..60 * targets {
         bench.answer(n % targets, 1000);
@@ -22,13 +23,13 @@ fn warmed(mut bench: Bench) -> Bench {
 }
 
 /// Passes to the lease's next deadline; what follows from it.
-fn pass_deadline(bench: &mut Bench, lease: &mut Lease) -> firstlight::routing::Overdue {
+pub(super) fn pass_deadline(bench: &mut Bench, lease: &mut Lease) -> firstlight::routing::Overdue {
     bench.now = lease.next_deadline().unwrap();
     lease.overdue(bench.now)
 }
 
 /// Takes `target` out by attempts that stay outstanding.
-fn degrade(bench: &mut Bench, target: usize) {
+pub(super) fn degrade(bench: &mut Bench, target: usize) {
     let mut lease = bench.lease(target);
     let events: Vec<_> =
         std::iter::repeat_with(|| pass_deadline(bench, &mut lease).event).take(3).collect();
@@ -111,7 +112,7 @@ fn a_time_out_before_any_deadline_is_evidence_all_the_same() {
 #[test]
 fn a_long_prompt_has_more_time_and_is_no_evidence() {
     let mut bench = warm();
-    let ask = |bench: &Bench| bench.ask(firstlight::routing::Timing::FirstToken, 40_000);
+    let ask = |bench: &Bench| bench.ask(Timing::FirstToken, 40_000);
     for n in 0..60 {
         let lease = bench.pool.dispatch(n % 3, ask(&bench), bench.now).unwrap();
         bench.pass(5.0);
@@ -185,146 +186,6 @@ fn a_single_target_is_never_taken_out() {
         assert_eq!(bench.fail(0), None);
     }
     assert_eq!(bench.state(0), State::Healthy);
-}
-
-#[test]
-fn probes_lead_back_over_a_ramp() {
-    let mut bench = warm();
-    degrade(&mut bench, 0);
-    assert_eq!(bench.pool.probes_due(bench.now), Vec::<usize>::new());
-    bench.pass(6.1);
-    assert_eq!(bench.pool.probes_due(bench.now), vec![0], "5 s, a fifth more at most");
-    let good = ProbeOutcome::FirstToken(Duration::from_millis(900));
-    assert_eq!(bench.probe(0, good), None, "one is not enough");
-    assert_eq!(bench.pool.probes_due(bench.now), Vec::<usize>::new());
-    bench.pass(1.0);
-    assert_eq!(bench.pool.probes_due(bench.now), vec![0]);
-    assert_eq!(bench.probe(0, good), changed(0, Change::Recovering));
-    let share = |bench: &mut Bench| {
-        let hits = (0..3000).filter(|_| bench.picked().unwrap().0 == 0).count();
-        f64::from(u32::try_from(hits).unwrap()) / 3000.0
-    };
-    let at_once = share(&mut bench);
-    assert!((0.01..0.10).contains(&at_once), "a tenth of a third: {at_once}");
-    bench.pass(29.9);
-    assert_eq!((bench.pool.tick(bench.now), bench.state(0)), (vec![], State::Recovering));
-    bench.pass(0.1);
-    assert_eq!(
-        bench.pool.tick(bench.now),
-        changed(0, Change::Recovered).into_iter().collect::<Vec<_>>()
-    );
-    assert!(share(&mut bench) > 0.25);
-}
-
-#[test]
-fn a_bad_probe_starts_the_count_anew_and_doubles_the_pause() {
-    let mut bench = warm();
-    degrade(&mut bench, 0);
-    bench.pass(6.1);
-    let good = ProbeOutcome::FirstToken(Duration::from_millis(900));
-    bench.probe(0, good);
-    bench.pass(1.0);
-    let mut probe = bench.pool.start_probe(0, bench.now).unwrap();
-    bench.now = probe.next_deadline().unwrap();
-    assert!(probe.overdue(bench.now).give_up, "late is late: no need to wait for it");
-    assert_eq!(probe.ended(ProbeOutcome::TimedOut, bench.now), None);
-    bench.pass(7.9);
-    assert_eq!(bench.pool.probes_due(bench.now), Vec::<usize>::new(), "10 s, a fifth less at most");
-    bench.pass(4.2);
-    assert_eq!(bench.pool.probes_due(bench.now), vec![0]);
-    bench.probe(0, good);
-    assert_eq!(bench.state(0), State::Degraded, "two in a row");
-    bench.probe(0, ProbeOutcome::Failed);
-    bench.probe(0, good);
-    assert_eq!(bench.probe(0, good), changed(0, Change::Recovering));
-}
-
-#[test]
-fn a_probe_over_the_limit_is_bad_though_it_came_before_its_deadline() {
-    let mut bench = warm();
-    degrade(&mut bench, 0);
-    bench.pass(6.1);
-    // The prompt is small: 0.94 s are expected, 1.7 times of which is 1.6 s.
-    bench.probe(0, ProbeOutcome::FirstToken(Duration::from_millis(1700)));
-    bench.probe(0, ProbeOutcome::FirstToken(Duration::from_millis(900)));
-    bench.probe(0, ProbeOutcome::FirstToken(Duration::from_millis(1700)));
-    assert_eq!(bench.probe(0, ProbeOutcome::FirstToken(Duration::from_millis(900))), None);
-    assert_eq!(bench.state(0), State::Degraded);
-}
-
-#[test]
-fn who_comes_back_and_fails_again_waits_longer() {
-    let mut bench = warm();
-    let good = ProbeOutcome::FirstToken(Duration::from_millis(900));
-    degrade(&mut bench, 0);
-    bench.probe(0, ProbeOutcome::Failed);
-    bench.probe(0, good);
-    assert_eq!(bench.probe(0, good), changed(0, Change::Recovering));
-    // In recovery half of the strikes are enough: one request that is late to 2 T.
-    let mut lease = bench.lease(0);
-    let events = [0; 3].map(|_| pass_deadline(&mut bench, &mut lease).event);
-    assert_eq!(events, [None, None, changed(0, Change::Degraded(Cause::Slow))]);
-    bench.probe(0, good);
-    assert_eq!(bench.probe(0, good), None, "a probe had failed in the outage before: three now");
-    assert_eq!(bench.probe(0, good), changed(0, Change::Recovering));
-}
-
-#[test]
-fn evidence_from_before_a_recovery_is_old_news() {
-    let mut bench = warm();
-    let mut stuck: Vec<Lease> = vec![bench.lease(0)];
-    degrade(&mut bench, 0);
-    let good = ProbeOutcome::FirstToken(Duration::from_millis(900));
-    bench.probe(0, good);
-    assert_eq!(bench.probe(0, good), changed(0, Change::Recovering));
-    bench.pass(60.0);
-    for lease in &mut stuck {
-        while lease.next_deadline().is_some() {
-            assert_eq!(lease.overdue(bench.now).event, None);
-        }
-    }
-    for lease in stuck {
-        assert_eq!(lease.failed(bench.now), None);
-    }
-    assert_ne!(bench.state(0), State::Degraded);
-}
-
-#[test]
-fn a_request_that_gets_a_good_answer_from_a_degraded_target_counts_as_a_probe() {
-    let mut bench = warm();
-    let before = bench.lease(0);
-    degrade(&mut bench, 0);
-    before.first_token(bench.now);
-    assert_eq!(bench.answer(0, 900), None, "the one sent before the trip does not count");
-    assert_eq!(bench.answer(0, 900), changed(0, Change::Recovering));
-}
-
-#[test]
-fn confirm_probes_tell_the_target_from_the_request() {
-    let mut bench = warm();
-    let mut lease = bench.lease(0);
-    assert!(pass_deadline(&mut bench, &mut lease).confirm);
-    assert!((bench.view(0).strikes - 0.4).abs() < 1e-9);
-    bench.probe(0, ProbeOutcome::FirstToken(Duration::from_millis(900)));
-    assert!(bench.view(0).strikes.abs() < 1e-9, "a good one takes 0.6 off");
-    let mut again = bench.lease(0);
-    assert!(!pass_deadline(&mut bench, &mut again).confirm, "at most one in ten seconds");
-    // One that is late itself: at T and at 2 T.
-    let mut probe = bench.pool.start_probe(0, bench.now).unwrap();
-    bench.now = probe.next_deadline().unwrap();
-    let at_trip = probe.overdue(bench.now);
-    assert_eq!((at_trip.event, at_trip.give_up), (None, false));
-    bench.now = probe.next_deadline().unwrap();
-    let at_double = probe.overdue(bench.now);
-    assert_eq!(
-        (at_double.event, at_double.give_up),
-        (None, true),
-        "a slow answer and a slow probe"
-    );
-    assert!((bench.view(0).strikes - 1.8).abs() < 1e-9);
-    let then = again.overdue(bench.now);
-    assert_eq!(then.event, changed(0, Change::Degraded(Cause::Slow)), "with anything more");
-    drop((lease, again, probe.ended(ProbeOutcome::TimedOut, bench.now)));
 }
 
 #[test]
@@ -457,4 +318,71 @@ fn an_overload_of_minutes_is_not_a_new_normal() {
     }
     let base = bench.view(0).base_ms.unwrap();
     assert!(base < 1300.0, "{base}");
+}
+
+#[test]
+fn one_slow_first_answer_keeps_no_target_out() {
+    for (others, slow) in [(60, 2300), (1, 6000)] {
+        let mut bench = Bench::three(Settings::lookout());
+        for n in 0..others * 2 {
+            bench.answer(n % 2, 1000);
+            bench.pool.tick(bench.now);
+        }
+        bench.answer(2, slow);
+        bench.pass(600.0);
+        bench.pool.tick(bench.now);
+        assert!(bench.score(2) < 1100.0, "{} after {slow} ms", bench.score(2));
+        let mut picks = 0;
+        for _ in 0..300 {
+            let (target, _) = bench.picked().unwrap();
+            picks += u32::from(target == 2);
+            let ms = 900 + bench.rng.bits() % 200;
+            bench.answer(target, ms);
+            bench.pool.tick(bench.now);
+        }
+        assert!(picks > 50, "{picks} of 300 after {slow} ms");
+    }
+}
+
+#[test]
+fn a_newcomer_without_a_base_teaches_no_shape() {
+    let specs = vec![spec("a", 1, 1), spec("b", 1, 1), spec("c", 2, 1)];
+    let mut bench = Bench::of(Settings::lookout(), specs);
+    for n in 0..120 {
+        bench.answer(n % 2, 1000);
+        bench.pool.tick(bench.now);
+    }
+    let size = Size::of(10_000);
+    let before = bench.pool.expected_ms(0, size).unwrap();
+    for _ in 0..20 {
+        let ask = bench.ask(Timing::FirstToken, 10_000);
+        let lease = bench.pool.dispatch(2, ask, bench.now).unwrap();
+        bench.pass(1.5);
+        lease.first_token(bench.now);
+        bench.pool.tick(bench.now);
+    }
+    let after = bench.pool.expected_ms(0, size).unwrap();
+    assert!(after < before * 1.5, "{before} became {after}");
+}
+
+#[test]
+fn answers_without_a_first_token_say_nothing_of_whole_answers() {
+    let mut bench = warm();
+    let late = |bench: &Bench| {
+        let lease = bench.pool.dispatch(0, bench.ask(Timing::Untimed, 700), bench.now).unwrap();
+        lease.next_deadline().unwrap().since(bench.now).as_secs()
+    };
+    assert_eq!(late(&bench), 120, "nothing is known");
+    for _ in 0..40 {
+        let lease = bench.pool.dispatch(0, bench.ask(Timing::Untimed, 700), bench.now).unwrap();
+        bench.pass(20.0);
+        lease.answered(bench.now);
+    }
+    assert_eq!(late(&bench), 30);
+    for _ in 0..60 {
+        let lease = bench.lease(0);
+        bench.pass(0.5);
+        lease.answered(bench.now);
+    }
+    assert_eq!(late(&bench), 30);
 }

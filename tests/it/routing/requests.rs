@@ -76,6 +76,36 @@ fn a_request_is_hedged_twice_at_most_and_never_where_it_was() {
 }
 
 #[test]
+fn there_are_four_attempts_at_most_whatever_they_are() {
+    let specs = (0..8).map(|n| spec(&n.to_string(), 1, 1)).collect();
+    let mut bench = Bench::of(Settings::lookout(), specs);
+    let mut attempts = request(&bench, LIMITS);
+    let first = next(&mut bench, &mut attempts).unwrap();
+    let hedges = [(); 2].map(|()| hedge(&mut bench, &mut attempts).unwrap());
+    let ends = [first, hedges[0], hedges[1]]
+        .map(|target| attempts.failed(&bench.pool, target, Failed::Error, bench.now).0);
+    assert_eq!(ends, [Next::Wait, Next::Wait, Next::Retry]);
+    let fourth = next(&mut bench, &mut attempts).unwrap();
+    let end = attempts.failed(&bench.pool, fourth, Failed::Error, bench.now).0;
+    assert_eq!(end, Next::GiveUp(Denied::Attempts));
+}
+
+#[test]
+fn answers_that_are_not_streamed_pay_for_hedges_too() {
+    let mut bench = three();
+    let mut hedged = 0;
+    for _ in 0..1000 {
+        let ask = bench.ask(Timing::Untimed, 1000);
+        bench.pool.admit(&ask, bench.now);
+        bench.pass(1.0);
+        let mut attempts = Attempts::new(ask, LIMITS);
+        next(&mut bench, &mut attempts).unwrap();
+        hedged += u32::from(hedge(&mut bench, &mut attempts).is_ok());
+    }
+    assert!((60..=75).contains(&hedged), "the reserve of 20, and one in twenty: {hedged}");
+}
+
+#[test]
 fn there_is_one_attempt_more_with_hedges_than_without() {
     let specs = (0..6).map(|n| spec(&n.to_string(), 1, 1)).collect();
     let mut bench = Bench::of(Settings::lookout(), specs);

@@ -4,16 +4,17 @@
 //! load; the mean of four seeds. Every event must still hurt round robin, or its bar says nothing.
 
 use firstlight::sim::{Figures, Scenario, Summary, balancer, run};
+use std::ops::Range;
 use std::time::Duration;
 
-const NAMES: &[&str] = &["a", "b", "c"];
-const SEEDS: std::ops::Range<u64> = 1..5;
+pub(super) const NAMES: &[&str] = &["a", "b", "c"];
+const SEEDS: Range<u64> = 1..5;
 
 fn sized() -> Scenario {
     Scenario::healthy(NAMES, 10.0, 2.0, Duration::from_mins(90))
 }
 
-fn runs(scenario: &Scenario, policy: &str) -> Summary {
+pub(super) fn runs(scenario: &Scenario, policy: &str, seeds: Range<u64>) -> Summary {
     let one = |seed| {
         let mut balancer = balancer(policy, scenario, seed).unwrap();
         Figures::from(&run(scenario, seed, balancer.as_mut()))
@@ -21,8 +22,13 @@ fn runs(scenario: &Scenario, policy: &str) -> Summary {
     Summary {
         scenario: scenario.name.clone(),
         policy: policy.to_owned(),
-        runs: SEEDS.map(one).collect(),
+        runs: seeds.map(one).collect(),
     }
+}
+
+/// Slow requests; the mean.
+pub(super) fn slow(summary: &Summary) -> f64 {
+    summary.mean(|f| f64::from(f.slow4))
 }
 
 /// Slow requests; or all that got no answer, where those are more.
@@ -33,9 +39,9 @@ fn hurt(summary: &Summary) -> f64 {
 /// Round robin is hurt at least so much, `lookout` at most so much.
 fn check(event: &str, round_robin_least: f64, lookout_most: f64) {
     let scenario = sized().with_event(event).unwrap();
-    let without = hurt(&runs(&scenario, "round_robin"));
+    let without = hurt(&runs(&scenario, "round_robin", SEEDS));
     assert!(without >= round_robin_least, "{event} no longer hurts round robin: {without}");
-    let with = hurt(&runs(&scenario, "lookout"));
+    let with = hurt(&runs(&scenario, "lookout", SEEDS));
     assert!(with <= lookout_most, "{event}: {with} were hurt");
 }
 
@@ -43,12 +49,12 @@ fn check(event: &str, round_robin_least: f64, lookout_most: f64) {
 fn check_retries(event: &str, lookout_most: f64) {
     let scenario = sized().with_event(event).unwrap();
     let extra = |policy| {
-        let summary = runs(&scenario, policy);
+        let summary = runs(&scenario, policy, SEEDS);
         summary.mean(|f| f64::from(f.extra_requests - f.hedges))
     };
     assert!(extra("round_robin") >= 3_500.0, "{event} no longer costs round robin a retry each");
     assert!(extra("lookout") <= lookout_most, "{event}: {} retries and probes", extra("lookout"));
-    let lookout = hurt(&runs(&scenario, "lookout"));
+    let lookout = hurt(&runs(&scenario, "lookout", SEEDS));
     assert!(lookout <= 30.0, "{event}: {lookout} were hurt");
 }
 
@@ -101,7 +107,8 @@ fn errors() {
 #[test]
 fn everything_slow_is_borne() {
     let scenario = sized().with_event("all_slow").unwrap();
-    let (turns, lookout) = (runs(&scenario, "round_robin"), runs(&scenario, "lookout"));
+    let (turns, lookout) =
+        (runs(&scenario, "round_robin", SEEDS), runs(&scenario, "lookout", SEEDS));
     assert!(hurt(&turns) >= 2_000.0, "{}", hurt(&turns));
     assert!(hurt(&lookout) <= hurt(&turns), "{} against {}", hurt(&lookout), hurt(&turns));
     assert!(lookout.runs.iter().all(|figures| figures.false_exclusions == 0));
@@ -109,7 +116,7 @@ fn everything_slow_is_borne() {
 
 #[test]
 fn when_nothing_is_wrong_nothing_is_thrown_out() {
-    let lookout = runs(&sized(), "lookout");
+    let lookout = runs(&sized(), "lookout", SEEDS);
     assert!(lookout.runs.iter().all(|figures| figures.false_exclusions == 0));
     assert!(hurt(&lookout) <= 15.0, "{} of 54,000 were slow", hurt(&lookout));
     assert!(lookout.mean(|f| f.extra_tokens_share) <= 0.05);
@@ -121,7 +128,7 @@ fn when_nothing_is_wrong_nothing_is_thrown_out() {
 fn the_world_has_not_moved() {
     let scenario = sized().with_event("slow10").unwrap();
     let near = |policy, expected: f64, by: f64| {
-        let found = hurt(&runs(&scenario, policy));
+        let found = hurt(&runs(&scenario, policy, SEEDS));
         assert!((found - expected).abs() <= by, "{policy}: {found}, not about {expected}");
     };
     near("round_robin", 3_950.0, 120.0);

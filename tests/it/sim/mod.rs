@@ -2,10 +2,12 @@
 //!
 //! `shadow`: 256 short runs of all kinds of failures, each watched by a model that knows what must hold
 //! whatever happens. `bars`: what each kind of failure may cost at most, and that it still hurts round robin.
-//! `command`: `firstlight simulate`.
+//! `promises`: the same in other worlds,
+//! with many seeds, and that nothing is thrown out when nothing is wrong. `command`: `firstlight simulate`.
 //!
 //! A run that fails says its seed; `FIRSTLIGHT_SIM_SEED=17 cargo test --test it sim::shadow` runs that one alone.
 
 mod bars;
 mod command;
+mod promises;
 mod shadow;
