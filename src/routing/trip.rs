@@ -13,6 +13,8 @@ use std::sync::PoisonError;
 
 /// A degraded target keeps a score of at least so many times its base.
 const DEGRADED_RATIO: f64 = 4.0;
+/// Answers after which a target's base is settled.
+const SETTLED_SAMPLES: u32 = 50;
 
 impl Pool {
     /// A deadline passed.
@@ -30,10 +32,12 @@ impl Pool {
             return overdue;
         }
         let suspect = state.is_suspect();
+        // What is normal for it is not well known yet, nor how widely times spread: half the evidence.
+        let faith = if state.samples() < SETTLED_SAMPLES { 0.5 } else { 1.0 };
         let weight = match stage {
-            Stage::Late if suspect => detect.strike_late,
+            Stage::Late if suspect => faith * detect.strike_late,
             Stage::Late | Stage::None => 0.0,
-            Stage::Trip => detect.strike_trip,
+            Stage::Trip => faith * detect.strike_trip,
             Stage::Double => detect.strike_double,
         };
         overdue.confirm = stage == Stage::Late

@@ -25,6 +25,8 @@ pub struct Figures {
     pub p95: f64,
     /// Time to first token, in the window.
     pub p99: f64,
+    /// How often a region was taken out.
+    pub exclusions: u32,
     /// Exclusions of regions without a fault, in the whole run.
     pub false_exclusions: u32,
     /// From the beginning of the fault until the region was excluded, or got no more traffic.
@@ -56,6 +58,7 @@ impl From<&Run> for Figures {
             p50: quantile(&times, 0.50),
             p95: quantile(&times, 0.95),
             p99: quantile(&times, 0.99),
+            exclusions: tally.exclusions,
             false_exclusions: tally.false_exclusions,
             off_seconds: tally.off_seconds(run.seed),
             back_seconds: tally.back_seconds(run.seed),

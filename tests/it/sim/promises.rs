@@ -81,25 +81,18 @@ fn an_error_in_a_hundred_throws_nothing_out() {
     assert_eq!(summary.mean(|f| f64::from(f.errors)).to_bits(), 0.0_f64.to_bits());
 }
 
-/// Slow requests that the event adds to what the same world has anyway in the same minutes; the mean.
-fn added(healthy: &Scenario, policy: &str, seeds: Range<u64>) -> f64 {
-    let mut calm = healthy.clone();
-    calm.faults = vec![everywhere(Kind::Slow { factor: 1.0, share: 1.0 }, 30..50)];
-    let ill = healthy.with_event("slow10").unwrap();
-    slow(&runs(&ill, policy, seeds.clone())) - slow(&runs(&calm, policy, seeds))
-}
-
-/// The event adds at most so much, though it adds much to those who take turns.
-fn check_added(change: fn(&mut Scenario), [sparse_most, busy_most]: [f64; 2]) {
-    let [mut sparse, mut busy] = [world(1.0, 2.0, 90), world(10.0, 2.0, 90)];
-    change(&mut sparse);
-    change(&mut busy);
-    let (sparse_added, busy_added) =
-        (added(&sparse, "lookout", 1..49), added(&busy, "lookout", 1..9));
-    let turns = added(&sparse, "round_robin", 1..5);
-    assert!(turns >= 200.0, "it no longer hurts round robin: {turns}");
-    assert!(sparse_added <= sparse_most, "1 request/s: {sparse_added}");
-    assert!(busy_added <= busy_most, "10 requests/s: {busy_added}");
+/// In a world with a tail of its own slow answers cannot be told from the event's. So the measure is the
+/// oracle, which avoids the bad region from its first second to its last, and does not hedge: at most a tenth
+/// more slow requests than it, and half a request at 1 request a second, 20 at 10.
+fn check_against_the_oracle(change: fn(&mut Scenario)) {
+    for (rps, seeds, more) in [(1.0, 1..65, 0.5), (10.0, 1..13, 20.0)] {
+        let mut scenario = world(rps, 2.0, 90).with_event("slow10").unwrap();
+        change(&mut scenario);
+        let of = |policy| slow(&runs(&scenario, policy, seeds.clone()));
+        let (turns, lookout, oracle) = (of("round_robin"), of("lookout"), of("oracle"));
+        assert!(turns >= 200.0 * rps, "it no longer hurts round robin: {turns}");
+        assert!(lookout <= 1.1 * oracle + more, "{rps} requests/s: {lookout}, oracle {oracle}");
+    }
 }
 
 #[test]
@@ -109,7 +102,7 @@ fn with_cache_hits() {
             region.cached = CACHED;
         }
     };
-    check_added(change, [0.5, 20.0]);
+    check_against_the_oracle(change);
 }
 
 #[test]
@@ -119,7 +112,7 @@ fn with_times_that_wander() {
             region.wander = WANDER;
         }
     };
-    check_added(change, [0.5, 20.0]);
+    check_against_the_oracle(change);
 }
 
 #[test]
@@ -129,7 +122,7 @@ fn with_heavy_tails() {
             (region.sigma, region.tail) = (0.7, Tail::HEAVY);
         }
     };
-    check_added(change, [0.5, 20.0]);
+    check_against_the_oracle(change);
 }
 
 /// Rushes of two and a half times the load, where there is room for them.
@@ -141,7 +134,7 @@ fn with_rushes() {
             region.capacity_rps *= 2.5;
         }
     };
-    check_added(change, [0.5, 20.0]);
+    check_against_the_oracle(change);
 }
 
 /// So that the figures are looked at where nothing is wrong, too.
