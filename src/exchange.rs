@@ -32,6 +32,8 @@ use std::time::Duration;
 const HOLD_BYTES: usize = 1 << 20;
 /// The most that is read of an error answer, to learn its code and to keep the connection.
 const ERROR_BODY_BYTES: usize = 64 << 10;
+/// How long the body of an error is waited for whose status says it all.
+const ERROR_BODY_WAIT: Duration = Duration::from_secs(1);
 /// A kept connection that breaks within this time of its use was closed by the other side before.
 const STALE_WITHIN: Duration = Duration::from_secs(1);
 /// How long an answer is waited for when the upstream stopped taking the request.
@@ -370,12 +372,19 @@ impl Opening {
 }
 
 /// What an answer that is not 2xx means for this attempt.
+///
+/// Where the status says it all, its body is read only to keep the connection, and only for a moment: one that
+/// stalls or breaks off changes nothing. Any other is the client's, and half of it is no answer: a broken body
+/// is a broken connection.
 async fn judge_error(
     mut answer: Answer,
     status: u16,
     clock: &Clock,
 ) -> std::result::Result<Answer, Failure> {
-    if read_error_body(&mut answer).await.is_err() {
+    if judge(status, None).is_final() {
+        // Incomplete, it closes its connection when it is released.
+        drop(tokio::time::timeout(ERROR_BODY_WAIT, read_error_body(&mut answer)).await);
+    } else if read_error_body(&mut answer).await.is_err() {
         return Err(Failure::bare(Outcome::Reset));
     }
     let rest = rest_asked(&answer, clock);

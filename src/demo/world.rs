@@ -158,8 +158,11 @@ pub fn configuration(
 ) -> Result<String, DemoError> {
     let mut text = put(CONFIGURATION, placeholder::LISTEN, &listen.to_string())?;
     text = put(&text, placeholder::ADMIN, &SocketAddr::new(listen.ip(), 0).to_string())?;
-    text =
-        put(&text, placeholder::PROBE, &format!("probe_backoff_max_seconds: {}", timeline.probe_seconds()))?;
+    text = put(
+        &text,
+        placeholder::PROBE,
+        &format!("probe_backoff_max_seconds: {}", timeline.probe_seconds()),
+    )?;
     for (name, place) in placeholder::REGIONS {
         let address = regions.iter().find(|(known, _)| known == name).map(|(_, address)| address);
         let address = address.ok_or(DemoError::Placeholder(place))?;
