@@ -38,7 +38,7 @@ const ERROR_BODY_WAIT: Duration = Duration::from_secs(1);
 const STALE_WITHIN: Duration = Duration::from_secs(1);
 /// How long an answer is waited for when the upstream stopped taking the request.
 const EARLY_ANSWER: Duration = Duration::from_secs(1);
-/// A group of connections that none is kept in at first: asking there makes a new one.
+/// A group of connections that none is kept in: asking there makes a new one.
 const FRESH_GROUP: u64 = 2;
 
 /// What is sent.
@@ -221,12 +221,14 @@ pub(crate) async fn begin(
     clock: &Clock,
     marks: &mut Marks,
 ) -> std::result::Result<Begun, Failure> {
-    let (session, peer, took_all) = send(http, sending, clock).await?;
+    let (session, took_all) = send(http, sending, clock).await?;
     marks.header = Some(clock.now());
     let header = session.response_header();
     marks.status = header.map_or(0, |h| h.status.as_u16());
     let event_stream = header.is_some_and(|h| is_event_stream(&h.headers));
     let kind = AnswerKind::Good;
+    // Not the peer of a second try: what is kept is kept where the next request looks for it.
+    let peer = sending.peer.clone();
     let mut answer = Answer { session, peer, held: None, ended: false, took_all, kind };
     if !(200..300).contains(&marks.status) {
         return judge_error(answer, marks.status, clock).await.map(Begun::Ready);
@@ -243,12 +245,12 @@ pub(crate) async fn begin(
 }
 
 /// Sends the request and waits for the response header. A kept connection that turns out to be dead at once
-/// is replaced by a fresh one. Also tells where it went, and whether the upstream took the whole request.
+/// is replaced by a fresh one. Also tells whether the upstream took the whole request.
 async fn send(
     http: &HttpConnector,
     sending: &Sending,
     clock: &Clock,
-) -> std::result::Result<(HttpSession, HttpPeer, bool), Failure> {
+) -> std::result::Result<(HttpSession, bool), Failure> {
     let mut peer = sending.peer.clone();
     loop {
         // Boxed: its state is large, and of no use while the answer is waited for.
@@ -256,7 +258,7 @@ async fn send(
         let (mut session, reused) = connected.map_err(|_| Failure::bare(Outcome::Connect))?;
         let begun = clock.now();
         match write_and_wait(&mut session, sending).await {
-            Ok(took_all) => return Ok((session, peer, took_all)),
+            Ok(took_all) => return Ok((session, took_all)),
             // The other side closed it while it was idle. One that breaks later was worked on: a failure.
             Err(_)
                 if reused
