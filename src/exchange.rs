@@ -426,14 +426,20 @@ async fn read_more(answer: &mut Answer) -> Result<Option<Bytes>> {
     answer.ended = answer.session.response_done();
     answer.held = Some(match answer.held.take() {
         None => chunk.clone(),
-        Some(before) => {
-            let mut joined = BytesMut::with_capacity(before.len() + chunk.len());
-            joined.extend_from_slice(&before);
-            joined.extend_from_slice(&chunk);
-            joined.freeze()
-        }
+        Some(before) => joined(before, &chunk),
     });
     Ok(Some(chunk))
+}
+
+/// Nobody else holds what was joined before, so it grows in place.
+fn joined(before: Bytes, chunk: &[u8]) -> Bytes {
+    let mut joined = before.try_into_mut().unwrap_or_else(|before| {
+        let mut copy = BytesMut::with_capacity(before.len() + chunk.len());
+        copy.extend_from_slice(&before);
+        copy
+    });
+    joined.extend_from_slice(chunk);
+    joined.freeze()
 }
 
 fn rest_asked(answer: &Answer, clock: &Clock) -> Option<Duration> {
