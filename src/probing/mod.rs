@@ -96,7 +96,8 @@ impl Prober {
     /// Lets time pass for the routing core, and asks what is due.
     fn tick(&self) -> Vec<(Arc<LiveModel>, usize)> {
         let now = self.live.clock().now();
-        for model in self.live.snapshot().models() {
+        let snapshot = self.live.snapshot();
+        for model in snapshot.models().chain([&snapshot.any_backend]) {
             for event in model.pool.tick(now) {
                 self.telemetry.target_changed(model, event, now);
             }
