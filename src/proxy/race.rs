@@ -115,19 +115,27 @@ impl Race {
         }
     }
 
-    /// Races what is late, if that is allowed.
+    /// Races what is late, if that is allowed, with a backend whose name was resolved.
     fn hedge(&mut self, now: Time) {
-        let (model, rng) = (self.request.model(), &mut self.request.services.live.rng());
-        let hedges = &self.request.services.telemetry.metrics.hedges;
-        match self.attempts.hedge(&model.pool, now, rng) {
-            Ok(picked) => {
+        let request = Arc::clone(&self.request);
+        let (model, rng) = (request.model(), &mut request.services.live.rng());
+        let hedges = &request.services.telemetry.metrics.hedges;
+        loop {
+            let picked = match self.attempts.hedge(&model.pool, now, rng) {
+                Ok(picked) => picked,
+                Err(no) => {
+                    let denied = format!("denied_{}", no.as_str());
+                    hedges.with_label_values(&[&*model.name, denied.as_str()]).inc();
+                    return;
+                }
+            };
+            if forward::is_addressed(&request, picked) {
                 hedges.with_label_values(&[&*model.name, "sent"]).inc();
-                self.open(picked);
+                return self.open(picked);
             }
-            Err(no) => {
-                let denied = format!("denied_{}", no.as_str());
-                hedges.with_label_values(&[&*model.name, denied.as_str()]).inc();
-            }
+            // Told as `sent` it would have to be told as `lost`, too. It keeps its place among the hedges of
+            // this request: how many there may be bounds this loop.
+            self.attempts.closed();
         }
     }
 
