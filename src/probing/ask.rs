@@ -4,7 +4,7 @@ use crate::azure::route::Operation;
 use crate::config::checked::ProbeKind;
 use crate::exchange::{Answer, AnswerKind, Failure, Marks, Outcome, Sending, exchange};
 use crate::live::LiveModel;
-use crate::probing::Prober;
+use crate::probing::{Fruitless, Prober, REFUSALS, place};
 use crate::routing::{ProbeLease, ProbeOutcome};
 use crate::time::Time;
 use bytes::Bytes;
@@ -26,11 +26,27 @@ impl Prober {
             self.note_refusal(model);
             learned = Box::pin(self.ask(model, target)).await;
         }
-        if learned == Learned::Nothing {
-            let place = (Arc::clone(&model.name), target);
-            let mut fruitless = self.fruitless.lock().unwrap_or_else(PoisonError::into_inner);
-            fruitless.insert(place, self.live.clock().now());
+        let Some(place) = place(model, target) else { return };
+        let at = self.live.clock().now();
+        let mut fruitless = self.fruitless.lock().unwrap_or_else(PoisonError::into_inner);
+        if learned == Learned::Something {
+            fruitless.remove(&place);
+            return;
         }
+        let last = fruitless.entry(place).or_insert(Fruitless { at, refusals: 0 });
+        last.at = at;
+        if learned == Learned::Refused {
+            last.refusals = (last.refusals + 1) % REFUSALS;
+        }
+    }
+
+    /// Whether a refusal now counts as an answer.
+    fn refusal_counts(&self, model: &LiveModel, target: usize, now: Time) -> bool {
+        let Some(place) = place(model, target) else { return false };
+        let fruitless = self.fruitless.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = fruitless.get(&place).map_or(0, |last| last.refusals);
+        let blocked = model.pool.view(target, now).is_some_and(|view| view.blocked);
+        blocked || before + 1 >= REFUSALS
     }
 
     /// One exchange with one target, and what it tells.
@@ -51,15 +67,18 @@ impl Prober {
             return Learned::OtherName;
         }
         self.count(model, target, &asked);
-        let found = asked.found();
-        if let Some(found) = found {
-            let now = clock.now();
-            if let Some(event) = lease.ended(found, now) {
-                self.telemetry.target_changed(model, event, now);
-            }
+        let (found, now) = (asked.found(), clock.now());
+        let counts = asked.is_refused() && self.refusal_counts(model, target, now);
+        let found = found.or_else(|| counts.then_some(ProbeOutcome::Answered));
+        if let Some(event) = found.and_then(|found| lease.ended(found, now)) {
+            self.telemetry.target_changed(model, event, now);
         }
         self.put_away(result, limit).await;
-        if found.is_some() { Learned::Something } else { Learned::Nothing }
+        match found {
+            _ if asked.is_refused() => Learned::Refused,
+            Some(_) => Learned::Something,
+            None => Learned::Nothing,
+        }
     }
 
     /// Waits for the exchange, minding the deadlines meanwhile.
@@ -164,6 +183,8 @@ enum Learned {
     Something,
     /// It could not be sent, or its answer tells nothing.
     Nothing,
+    /// The prompt was refused.
+    Refused,
     /// The model refuses `max_tokens`: it must be asked by the other name.
     OtherName,
 }
@@ -197,6 +218,11 @@ impl Asked {
         self.marks.first_token.unwrap_or(self.ended).since(self.sent)
     }
 
+    /// Whether it is an answer about our prompt, by whoever looks at prompts first.
+    fn is_refused(&self) -> bool {
+        matches!(self.outcome, Outcome::Passed | Outcome::Conflict)
+    }
+
     /// What it tells about the target, if anything.
     fn found(&self) -> Option<ProbeOutcome> {
         match self.outcome {
@@ -204,7 +230,6 @@ impl Asked {
             Outcome::Ok => Some(self.marks.first_token.map_or(ProbeOutcome::Answered, |at| {
                 ProbeOutcome::FirstToken(at.since(self.sent))
             })),
-            Outcome::Passed if self.marks.status == 400 => Some(ProbeOutcome::Answered),
             Outcome::TimedOut => Some(ProbeOutcome::TimedOut),
             Outcome::Limited => Some(ProbeOutcome::Limited(self.rest)),
             Outcome::Unauthorised => Some(ProbeOutcome::AuthFailed),
@@ -220,5 +245,32 @@ impl Asked {
             | Outcome::ClientAbort
             | Outcome::Lost => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(status: u16, outcome: Outcome) -> Asked {
+        let marks = Marks { status, ..Marks::default() };
+        let (sent, ended) = (Time::ZERO, Time::at(Duration::from_millis(3)));
+        Asked { sent, ended, marks, outcome, rest: None, refused_max_tokens: false }
+    }
+
+    #[test]
+    fn a_quick_refusal_is_no_answer_of_the_model() {
+        for status in [400, 404, 405, 413, 415, 422] {
+            let refused = asked(status, Outcome::Passed);
+            assert!(refused.is_refused() && refused.found().is_none(), "{status}");
+        }
+        assert!(asked(409, Outcome::Conflict).is_refused());
+        let missing = asked(404, Outcome::DeploymentMissing);
+        assert!(!missing.is_refused());
+        assert_eq!(missing.found(), Some(ProbeOutcome::Misconfigured));
+        let good = asked(200, Outcome::Ok);
+        assert!(!good.is_refused());
+        assert_eq!(good.found(), Some(ProbeOutcome::Answered));
+        assert_eq!(asked(500, Outcome::ServerError).found(), Some(ProbeOutcome::Failed));
     }
 }
