@@ -32,11 +32,13 @@ use std::time::Duration;
 const HOLD_BYTES: usize = 1 << 20;
 /// The most that is read of an error answer, to learn its code and to keep the connection.
 const ERROR_BODY_BYTES: usize = 64 << 10;
+/// How long the body of an error is waited for whose status says it all.
+const ERROR_BODY_WAIT: Duration = Duration::from_secs(1);
 /// A kept connection that breaks within this time of its use was closed by the other side before.
 const STALE_WITHIN: Duration = Duration::from_secs(1);
 /// How long an answer is waited for when the upstream stopped taking the request.
 const EARLY_ANSWER: Duration = Duration::from_secs(1);
-/// A group of connections that none is kept in at first: asking there makes a new one.
+/// A group of connections that none is kept in: asking there makes a new one.
 const FRESH_GROUP: u64 = 2;
 
 /// What is sent.
@@ -219,12 +221,14 @@ pub(crate) async fn begin(
     clock: &Clock,
     marks: &mut Marks,
 ) -> std::result::Result<Begun, Failure> {
-    let (session, peer, took_all) = send(http, sending, clock).await?;
+    let (session, took_all) = send(http, sending, clock).await?;
     marks.header = Some(clock.now());
     let header = session.response_header();
     marks.status = header.map_or(0, |h| h.status.as_u16());
     let event_stream = header.is_some_and(|h| is_event_stream(&h.headers));
     let kind = AnswerKind::Good;
+    // Not the peer of a second try: what is kept is kept where the next request looks for it.
+    let peer = sending.peer.clone();
     let mut answer = Answer { session, peer, held: None, ended: false, took_all, kind };
     if !(200..300).contains(&marks.status) {
         return judge_error(answer, marks.status, clock).await.map(Begun::Ready);
@@ -241,12 +245,12 @@ pub(crate) async fn begin(
 }
 
 /// Sends the request and waits for the response header. A kept connection that turns out to be dead at once
-/// is replaced by a fresh one. Also tells where it went, and whether the upstream took the whole request.
+/// is replaced by a fresh one. Also tells whether the upstream took the whole request.
 async fn send(
     http: &HttpConnector,
     sending: &Sending,
     clock: &Clock,
-) -> std::result::Result<(HttpSession, HttpPeer, bool), Failure> {
+) -> std::result::Result<(HttpSession, bool), Failure> {
     let mut peer = sending.peer.clone();
     loop {
         // Boxed: its state is large, and of no use while the answer is waited for.
@@ -254,7 +258,7 @@ async fn send(
         let (mut session, reused) = connected.map_err(|_| Failure::bare(Outcome::Connect))?;
         let begun = clock.now();
         match write_and_wait(&mut session, sending).await {
-            Ok(took_all) => return Ok((session, peer, took_all)),
+            Ok(took_all) => return Ok((session, took_all)),
             // The other side closed it while it was idle. One that breaks later was worked on: a failure.
             Err(_)
                 if reused
@@ -370,12 +374,19 @@ impl Opening {
 }
 
 /// What an answer that is not 2xx means for this attempt.
+///
+/// Where the status says it all, its body is read only to keep the connection, and only for a moment: one that
+/// stalls or breaks off changes nothing. Any other is the client's, and half of it is no answer: a broken body
+/// is a broken connection.
 async fn judge_error(
     mut answer: Answer,
     status: u16,
     clock: &Clock,
 ) -> std::result::Result<Answer, Failure> {
-    if read_error_body(&mut answer).await.is_err() {
+    if judge(status, None).is_final() {
+        // Incomplete, it closes its connection when it is released.
+        drop(tokio::time::timeout(ERROR_BODY_WAIT, read_error_body(&mut answer)).await);
+    } else if read_error_body(&mut answer).await.is_err() {
         return Err(Failure::bare(Outcome::Reset));
     }
     let rest = rest_asked(&answer, clock);
@@ -415,14 +426,20 @@ async fn read_more(answer: &mut Answer) -> Result<Option<Bytes>> {
     answer.ended = answer.session.response_done();
     answer.held = Some(match answer.held.take() {
         None => chunk.clone(),
-        Some(before) => {
-            let mut joined = BytesMut::with_capacity(before.len() + chunk.len());
-            joined.extend_from_slice(&before);
-            joined.extend_from_slice(&chunk);
-            joined.freeze()
-        }
+        Some(before) => joined(before, &chunk),
     });
     Ok(Some(chunk))
+}
+
+/// Nobody else holds what was joined before, so it grows in place.
+fn joined(before: Bytes, chunk: &[u8]) -> Bytes {
+    let mut joined = before.try_into_mut().unwrap_or_else(|before| {
+        let mut copy = BytesMut::with_capacity(before.len() + chunk.len());
+        copy.extend_from_slice(&before);
+        copy
+    });
+    joined.extend_from_slice(chunk);
+    joined.freeze()
 }
 
 fn rest_asked(answer: &Answer, clock: &Clock) -> Option<Duration> {

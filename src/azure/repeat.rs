@@ -19,7 +19,6 @@
 
 use crate::azure::peek::Peek;
 use crate::azure::route::Operation;
-use crate::azure::status::Verdict;
 
 /// When an operation keeps its answer on the resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,17 +60,6 @@ pub enum Repeat {
     OnlyUntouched,
 }
 
-/// How an attempt failed, as far as it tells whether anything was done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Failure {
-    /// Nothing was sent: no address, no connection, no TLS.
-    NotConnected,
-    /// The headers of the answer were judged so.
-    Answered(Verdict),
-    /// It broke off, ran out of time, or failed inside a stream: a limit told there comes after the work began.
-    Unknown,
-}
-
 impl Repeat {
     /// What a request allows, from what its operation keeps and what its body says.
     ///
@@ -95,30 +83,6 @@ impl Repeat {
             }
         };
         if kept || asked.background == Some(true) { Self::OnlyUntouched } else { Self::Anytime }
-    }
-
-    /// Whether a copy may be sent while the first one may still be answered.
-    pub fn allows_hedge(self) -> bool {
-        self == Self::Anytime
-    }
-
-    /// Whether it may be sent again after this failure; whether that makes sense is another question.
-    pub fn allows_retry_after(self, failure: Failure) -> bool {
-        self == Self::Anytime || failure.left_nothing()
-    }
-}
-
-impl Failure {
-    /// Whether nothing can have been done.
-    fn left_nothing(self) -> bool {
-        match self {
-            Self::NotConnected => true,
-            Self::Answered(verdict) => match verdict {
-                Verdict::Unauthorised | Verdict::Limited | Verdict::NotDeployed => true,
-                Verdict::Success | Verdict::Serve | Verdict::Failed | Verdict::Conflict => false,
-            },
-            Self::Unknown => false,
-        }
     }
 }
 
@@ -161,24 +125,5 @@ mod tests {
             let background = r#"{"store":false,"background":true}"#;
             check(keeping, background, [OnlyUntouched, OnlyUntouched]);
         }
-    }
-
-    #[test]
-    fn only_what_is_untouched_is_always_tried_again() {
-        let check = |failure: Failure, expected: bool| {
-            let found = Repeat::OnlyUntouched.allows_retry_after(failure);
-            assert_eq!(found, expected, "{failure:?}");
-            assert!(Repeat::Anytime.allows_retry_after(failure));
-        };
-        check(Failure::NotConnected, true);
-        check(Failure::Answered(Verdict::Unauthorised), true);
-        check(Failure::Answered(Verdict::Limited), true);
-        check(Failure::Answered(Verdict::NotDeployed), true);
-        check(Failure::Answered(Verdict::Failed), false);
-        check(Failure::Answered(Verdict::Conflict), false);
-        check(Failure::Answered(Verdict::Serve), false);
-        check(Failure::Answered(Verdict::Success), false);
-        check(Failure::Unknown, false);
-        assert!(Repeat::Anytime.allows_hedge() && !Repeat::OnlyUntouched.allows_hedge());
     }
 }

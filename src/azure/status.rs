@@ -41,9 +41,9 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// Whether a probe should look at the target behind the request.
-    pub fn asks_for_probe(self) -> bool {
-        matches!(self, Self::NotDeployed | Self::Unauthorised)
+    /// Whether it holds without the body, and without another header than those of a limit.
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Unauthorised | Self::Failed | Self::Limited)
     }
 }
 
@@ -101,6 +101,8 @@ mod tests {
         for (statuses, code, expected) in rows {
             for status in statuses {
                 assert_eq!(judge(status, code), expected, "{status} {code:?}");
+                let bare = judge(status, None);
+                assert!(!bare.is_final() || bare == expected, "no code changes {status}");
             }
         }
     }

@@ -36,6 +36,7 @@ pub use crate::config::dump::dump;
 pub use crate::config::fields::{Fields, read_fields};
 pub use crate::config::problem::Problem;
 pub use crate::config::reference::reference;
+pub(crate) use crate::config::routing::unprobed;
 
 use crate::config::at::At;
 use crate::config::checked::Config;

@@ -38,11 +38,17 @@ pub(super) fn of_model(
     let mut routing = read(layers, &recover, problems);
     let probed = probe != ProbeKind::Off;
     if !probed && !recover.has(keys::FLAG_TTL.path) {
-        // Without probes nothing else would bring a target back.
-        let seconds = keys::FLAG_TTL.default.under(Policy::Ema);
-        routing.recover.flag_ttl = Some(to_duration(seconds));
+        routing = unprobed(&routing);
     }
     returns(layers, &recover, (&routing, spot.filter(|_| !probed)), problems);
+    routing
+}
+
+/// The same for targets that nobody probes: without probes nothing but time brings one back.
+pub(crate) fn unprobed(routing: &Routing) -> Routing {
+    let mut routing = routing.clone();
+    let some_time = || to_duration(keys::FLAG_TTL.default.under(Policy::Ema));
+    routing.recover.flag_ttl.get_or_insert_with(some_time);
     routing
 }
 

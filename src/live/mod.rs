@@ -13,6 +13,7 @@ use crate::config::checked::Config;
 use crate::config::checked::Model;
 use crate::config::checked::ProbeKind;
 use crate::config::checked::Routing;
+use crate::config::unprobed;
 use crate::rng::Rng;
 use crate::routing::Pool;
 use crate::routing::RetryBudget;
@@ -126,7 +127,7 @@ impl Snapshot {
             backends: config.backends.keys().map(|b| (b.clone(), String::new())).collect(),
             probe: ProbeKind::Off,
             first_token: config.timeouts.answer,
-            routing: config.routing.clone(),
+            routing: unprobed(&config.routing),
         };
         let old = previous.map(|p| &p.any_backend);
         let any_backend = Arc::new(LiveModel::build("any", &everywhere, &config, &backends, old));

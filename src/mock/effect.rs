@@ -2,7 +2,7 @@
 
 use crate::mock::behaviour::Pace;
 use crate::mock::connection::Sabotage;
-use crate::mock::fault::{Fault, Limit, RetryAfter};
+use crate::mock::fault::{Fault, HalfBody, Limit, RetryAfter};
 use crate::mock::refusal::Refusal;
 use crate::mock::script::{Ending, Mishap, Stage};
 use std::time::Duration;
@@ -14,6 +14,8 @@ pub(super) enum Effect {
     Answer(Pace, Ending),
     /// It is refused at once.
     Refuse(Box<Refusal>),
+    /// It is refused at once, with a body that does not come whole.
+    HalfRefuse(Box<Refusal>, HalfBody),
     /// It is never answered.
     Hang,
     /// Its connection is destroyed.
@@ -45,6 +47,13 @@ pub(super) fn effect(fault: &Fault, age: Duration, unix: Duration) -> Effect {
             refuse(Refusal::rate_limited(retry_after, limit, unix))
         }
         Fault::Status5xx { status } => refuse(Refusal::failed(status)),
+        Fault::HalfError { status, body } => {
+            let refusal = match status {
+                429 => Refusal::rate_limited(RetryAfter::None, Limit::TokenRate, unix),
+                _ => Refusal::failed(status),
+            };
+            Effect::HalfRefuse(Box::new(refusal), body)
+        }
         Fault::WrongKey => refuse(Refusal::wrong_key()),
         Fault::Forbidden => refuse(Refusal::forbidden()),
         Fault::UnknownDeployment => refuse(Refusal::unknown_deployment()),

@@ -67,6 +67,13 @@ pub enum Fault {
         /// The status code.
         status: u16,
     },
+    /// A 429 or an error of the service, whose body does not come whole.
+    HalfError {
+        /// The status code.
+        status: u16,
+        /// What becomes of the body.
+        body: HalfBody,
+    },
     /// The connection is reset before any byte of an answer.
     Reset,
     /// The port does not accept connections; a request on a connection that is already open is reset.
@@ -92,6 +99,16 @@ pub enum Fault {
     UnknownDeployment,
     /// Bytes that are not HTTP.
     Garbage,
+}
+
+/// What becomes of a body that does not come whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HalfBody {
+    /// It breaks off, and its connection with it.
+    BreaksOff,
+    /// It never comes.
+    Stalls,
 }
 
 /// How a 429 says when to come back.
@@ -177,6 +194,9 @@ impl Injection {
             Fault::Status5xx { status } if !STATUSES.contains(&status) => {
                 Err(format!("status is {status}; it must be one of {STATUSES:?}"))
             }
+            Fault::HalfError { status, .. } if status != 429 && !STATUSES.contains(&status) => {
+                Err(format!("status is {status}; it must be 429 or one of {STATUSES:?}"))
+            }
             Fault::None
             | Fault::FreezeBeforeHeaders
             | Fault::FreezeAfterHeaders
@@ -184,6 +204,7 @@ impl Injection {
             | Fault::FreezeAfterRole
             | Fault::Status429 { .. }
             | Fault::Status5xx { .. }
+            | Fault::HalfError { .. }
             | Fault::Reset
             | Fault::Refuse
             | Fault::Truncate { .. }

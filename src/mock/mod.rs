@@ -33,7 +33,7 @@ mod spec;
 
 pub use crate::mock::behaviour::{Behaviour, Headers};
 pub use crate::mock::control::{BackendStatus, HELP};
-pub use crate::mock::fault::{Fault, Injection, Limit, RetryAfter};
+pub use crate::mock::fault::{Fault, HalfBody, Injection, Limit, RetryAfter};
 pub use crate::mock::ledger::{Counters, Outcome, Recorded};
 pub use crate::mock::spec::BackendSpec;
 

@@ -5,10 +5,11 @@
 
 use crate::mock::backend::Backend;
 use crate::mock::body::AnswerBody;
+use crate::mock::fault::HalfBody;
 use crate::mock::ledger::Outcome;
 use crate::mock::receive::Received;
 use crate::mock::refusal::Refusal;
-use crate::mock::script::{Script, whole};
+use crate::mock::script::{Script, broken, hang, whole};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::Value;
@@ -57,6 +58,15 @@ impl Reply {
         reply.outcome = Outcome::Rejected;
         reply.headers.extend(refusal.headers.iter().cloned());
         reply
+    }
+
+    /// The same refusal, whose body does not come whole.
+    pub(super) fn half(self, refusal: &Refusal, body: HalfBody) -> Self {
+        let script = match body {
+            HalfBody::BreaksOff => broken(Duration::ZERO, &Bytes::from(refusal.body.to_string())),
+            HalfBody::Stalls => hang(),
+        };
+        Self { script, ..self }
     }
 
     /// The same, ending otherwise.

@@ -75,6 +75,10 @@ pub(super) async fn answer(
         Effect::Refuse(refusal) => {
             Ok(exchange.finish(Reply::refusal(&refusal).ending(Outcome::Faulted), visit))
         }
+        Effect::HalfRefuse(refusal, body) => {
+            let reply = Reply::refusal(&refusal).ending(Outcome::Faulted);
+            Ok(exchange.finish(reply.half(&refusal, body), visit))
+        }
         Effect::Answer(pace, ending) => Ok(exchange.answered(pace, ending, visit).await),
     }
 }

@@ -4,7 +4,7 @@ use crate::azure::route::Operation;
 use crate::config::checked::ProbeKind;
 use crate::exchange::{Answer, AnswerKind, Failure, Marks, Outcome, Sending, exchange};
 use crate::live::LiveModel;
-use crate::probing::Prober;
+use crate::probing::{Prober, place};
 use crate::routing::{ProbeLease, ProbeOutcome};
 use crate::time::Time;
 use bytes::Bytes;
@@ -26,8 +26,9 @@ impl Prober {
             self.note_refusal(model);
             learned = Box::pin(self.ask(model, target)).await;
         }
-        if learned == Learned::Nothing {
-            let place = (Arc::clone(&model.name), target);
+        if learned == Learned::Nothing
+            && let Some(place) = place(model, target)
+        {
             let mut fruitless = self.fruitless.lock().unwrap_or_else(PoisonError::into_inner);
             fruitless.insert(place, self.live.clock().now());
         }
@@ -51,12 +52,9 @@ impl Prober {
             return Learned::OtherName;
         }
         self.count(model, target, &asked);
-        let found = asked.found();
-        if let Some(found) = found {
-            let now = clock.now();
-            if let Some(event) = lease.ended(found, now) {
-                self.telemetry.target_changed(model, event, now);
-            }
+        let (found, now) = (asked.found(), clock.now());
+        if let Some(event) = found.and_then(|found| lease.ended(found, now)) {
+            self.telemetry.target_changed(model, event, now);
         }
         self.put_away(result, limit).await;
         if found.is_some() { Learned::Something } else { Learned::Nothing }
@@ -204,7 +202,8 @@ impl Asked {
             Outcome::Ok => Some(self.marks.first_token.map_or(ProbeOutcome::Answered, |at| {
                 ProbeOutcome::FirstToken(at.since(self.sent))
             })),
-            Outcome::Passed if self.marks.status == 400 => Some(ProbeOutcome::Refused),
+            // Of the model that says nothing, however fast it was: the routing core knows what to make of it.
+            Outcome::Passed | Outcome::Conflict => Some(ProbeOutcome::Refused),
             Outcome::TimedOut => Some(ProbeOutcome::TimedOut),
             Outcome::Limited => Some(ProbeOutcome::Limited(self.rest)),
             Outcome::Unauthorised => Some(ProbeOutcome::AuthFailed),
@@ -214,11 +213,31 @@ impl Asked {
             | Outcome::ServerError
             | Outcome::ErrorEvent
             | Outcome::EmptyStream => Some(ProbeOutcome::Failed),
-            Outcome::Passed
-            | Outcome::Conflict
-            | Outcome::BrokenOff
-            | Outcome::ClientAbort
-            | Outcome::Lost => None,
+            Outcome::BrokenOff | Outcome::ClientAbort | Outcome::Lost => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(status: u16, outcome: Outcome) -> Asked {
+        let marks = Marks { status, ..Marks::default() };
+        let (sent, ended) = (Time::ZERO, Time::at(Duration::from_millis(3)));
+        Asked { sent, ended, marks, outcome, rest: None, refused_max_tokens: false }
+    }
+
+    #[test]
+    fn a_quick_refusal_is_no_answer_of_the_model() {
+        for status in [400, 404, 405, 413, 415, 422] {
+            let found = asked(status, Outcome::Passed).found();
+            assert_eq!(found, Some(ProbeOutcome::Refused), "{status}");
+        }
+        assert_eq!(asked(409, Outcome::Conflict).found(), Some(ProbeOutcome::Refused));
+        let missing = asked(404, Outcome::DeploymentMissing);
+        assert_eq!(missing.found(), Some(ProbeOutcome::Misconfigured));
+        assert_eq!(asked(200, Outcome::Ok).found(), Some(ProbeOutcome::Answered));
+        assert_eq!(asked(500, Outcome::ServerError).found(), Some(ProbeOutcome::Failed));
     }
 }

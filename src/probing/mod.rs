@@ -7,6 +7,10 @@
 //! 404 for single operations. With an interval set, every target gets a round of probes besides, so that a
 //! region without traffic is known all the same.
 //!
+//! A target that refuses our prompt (any 4xx but 401, 403, 429 and a missing deployment) has a front door that
+//! answers; of its model that says nothing, however fast it is. It leads a degraded target back only after the
+//! flap window, when real traffic is to decide. A blocked one is unblocked: it took our credential.
+//!
 //! Each target has at most one probe at a time, and none waits for another's. The same service lets time pass
 //! for the routing core: ramps, flags, the look at each pool as a whole.
 
@@ -41,8 +45,13 @@ const BLOCKED_INTERVAL: Duration = Duration::from_mins(1);
 /// How often the routing core is asked what is due.
 const TICK: Duration = Duration::from_millis(500);
 
-/// A target: its model and its position in the model's pool.
-type Place = (Arc<str>, usize);
+/// A target: its model and its backend, whose position changes with the configuration.
+type Place = (Arc<str>, Arc<str>);
+
+fn place(model: &LiveModel, target: usize) -> Option<Place> {
+    let backend = model.backends.get(target)?;
+    Some((Arc::clone(&model.name), Arc::clone(&backend.name)))
+}
 
 /// The background service.
 pub struct Prober {
@@ -55,7 +64,7 @@ pub struct Prober {
     completion_tokens: Mutex<BTreeSet<Arc<str>>>,
     /// Targets that are being probed.
     busy: Mutex<BTreeSet<Place>>,
-    /// Targets whose last probe taught nothing, and when that was.
+    /// Targets whose last probe taught nothing.
     fruitless: Mutex<BTreeMap<Place, Time>>,
 }
 
@@ -96,7 +105,8 @@ impl Prober {
     /// Lets time pass for the routing core, and asks what is due.
     fn tick(&self) -> Vec<(Arc<LiveModel>, usize)> {
         let now = self.live.clock().now();
-        for model in self.live.snapshot().models() {
+        let snapshot = self.live.snapshot();
+        for model in snapshot.models().chain([&snapshot.any_backend]) {
             for event in model.pool.tick(now) {
                 self.telemetry.target_changed(model, event, now);
             }
@@ -105,7 +115,9 @@ impl Prober {
         fruitless.retain(|_, at| now.since(*at) < BLOCKED_INTERVAL);
         self.all(|model| {
             let mut due = model.pool.probes_due(now);
-            due.retain(|target| !fruitless.contains_key(&(Arc::clone(&model.name), *target)));
+            due.retain(|target| {
+                place(model, *target).is_some_and(|place| !fruitless.contains_key(&place))
+            });
             due
         })
     }
@@ -119,15 +131,16 @@ impl Prober {
         targets.collect()
     }
 
-    /// The model of a wish, if it still may be probed.
-    fn model_of(&self, wish: &ProbeRequest) -> Option<Arc<LiveModel>> {
+    /// The target of a wish, if it still may be probed.
+    fn target_of(&self, wish: &ProbeRequest) -> Option<(Arc<LiveModel>, usize)> {
         let snapshot = self.live.snapshot();
-        snapshot.model(&wish.model).filter(|m| m.probe != ProbeKind::Off).cloned()
+        let model = snapshot.model(&wish.model).filter(|m| m.probe != ProbeKind::Off)?;
+        Some((Arc::clone(model), model.pool.position(&wish.backend)?))
     }
 
     /// The right to probe a target; nobody else has it meanwhile.
     fn turn(&self, model: &LiveModel, target: usize) -> Option<Turn<'_>> {
-        let place = (Arc::clone(&model.name), target);
+        let place = place(model, target)?;
         let free = self.busy.lock().unwrap_or_else(PoisonError::into_inner).insert(place.clone());
         free.then_some(Turn { busy: &self.busy, place })
     }
@@ -152,9 +165,8 @@ impl Prober {
                     let now = self.live.clock().now();
                     granted.retain(|_, at| now.since(*at) < STRANGE_INTERVAL);
                     let often = granted.insert(wish.clone(), now).is_some();
-                    let model = self.model_of(&wish);
-                    let model = model.filter(|_| !often || wish.why == ProbeWish::Confirm);
-                    model.map(|model| (model, wish.target)).into_iter().collect()
+                    let found = self.target_of(&wish);
+                    found.filter(|_| !often || wish.why == ProbeWish::Confirm).into_iter().collect()
                 }
                 Some(()) = running.next(), if !running.is_empty() => Vec::new(),
             };

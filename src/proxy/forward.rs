@@ -77,6 +77,16 @@ pub(super) fn reach(
     }
 }
 
+/// Whether the backend of an attempt can be addressed; one that cannot is noted as a failed connect.
+pub(super) fn is_addressed(request: &Request, picked: Picked) -> bool {
+    let Some(backend) = request.model().backends.get(picked.target) else { return false };
+    let resolved = !backend.addresses().is_empty();
+    if !resolved {
+        request.progress.unreachable(&backend.name, picked.why.as_str());
+    }
+    resolved
+}
+
 /// Opens the lease of an attempt.
 pub(super) fn dispatch(request: &Request, picked: Picked) -> Option<Lease> {
     let model = request.model();

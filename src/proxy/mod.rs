@@ -51,8 +51,8 @@ use tokio::sync::mpsc;
 pub struct ProbeRequest {
     /// The model's name.
     pub model: Arc<str>,
-    /// Position in its pool.
-    pub target: usize,
+    /// The backend's name: positions change with the configuration.
+    pub backend: Arc<str>,
     /// Why.
     pub why: ProbeWish,
 }

@@ -94,9 +94,7 @@ impl Passing {
     fn fail(&mut self, outcome: Outcome) {
         let how = self.watch.fail(&Failure::bare(outcome));
         let (model, target) = (self.request.model(), self.watch.target());
-        // There is no retry: asked for what a request teaches that failed everywhere.
-        let (_, forgiven) = self.attempts.failed(&model.pool, target, how, self.request.now());
-        for event in forgiven {
+        for event in self.attempts.gave_up(&model.pool, target, how, self.request.now()) {
             self.request.tell(Some(event));
         }
     }

@@ -5,7 +5,7 @@
 //! its first content wins, or with an answer that is the client's own mistake; the others are dropped there
 //! and then, which closes their connections.
 //!
-//! [`Race::run`] may be left at any await and called again: what it knows is in the struct.
+//! [`Race::run`] may be left at its one await and called again: what it knows is in the struct.
 
 use crate::azure::error::ClientError;
 use crate::azure::route::Operation;
@@ -54,7 +54,8 @@ pub(super) enum Step {
 /// The answer that is passed on.
 pub(super) struct Winner {
     pub(super) answer: Answer,
-    pub(super) aftermath: Aftermath,
+    /// Who is told how it ends; nobody, if it was judged before.
+    pub(super) aftermath: Option<Aftermath>,
     /// Where its first content is still to come.
     pub(super) passing: Option<Passing>,
 }
@@ -98,7 +99,7 @@ impl Race {
             tokio::select! {
                 biased;
                 (index, said) = first_to_speak(&mut self.legs) => {
-                    if let Some(step) = self.hear(index, said).await {
+                    if let Some(step) = self.hear(index, said) {
                         return step;
                     }
                 }
@@ -115,19 +116,27 @@ impl Race {
         }
     }
 
-    /// Races what is late, if that is allowed.
+    /// Races what is late, if that is allowed, with a backend whose name was resolved.
     fn hedge(&mut self, now: Time) {
-        let (model, rng) = (self.request.model(), &mut self.request.services.live.rng());
-        let hedges = &self.request.services.telemetry.metrics.hedges;
-        match self.attempts.hedge(&model.pool, now, rng) {
-            Ok(picked) => {
+        let request = Arc::clone(&self.request);
+        let (model, rng) = (request.model(), &mut request.services.live.rng());
+        let hedges = &request.services.telemetry.metrics.hedges;
+        loop {
+            let picked = match self.attempts.hedge(&model.pool, now, rng) {
+                Ok(picked) => picked,
+                Err(no) => {
+                    let denied = format!("denied_{}", no.as_str());
+                    hedges.with_label_values(&[&*model.name, denied.as_str()]).inc();
+                    return;
+                }
+            };
+            if forward::is_addressed(&request, picked) {
                 hedges.with_label_values(&[&*model.name, "sent"]).inc();
-                self.open(picked);
+                return self.open(picked);
             }
-            Err(no) => {
-                let denied = format!("denied_{}", no.as_str());
-                hedges.with_label_values(&[&*model.name, denied.as_str()]).inc();
-            }
+            // Told as `sent` it would have to be told as `lost`, too. The target stays used, which bounds this
+            // loop.
+            self.attempts.hedge_not_sent(&model.pool);
         }
     }
 
@@ -150,7 +159,7 @@ impl Race {
     }
 
     /// A step of an attempt ended.
-    async fn hear(&mut self, index: usize, said: Result<Begun, Failure>) -> Option<Step> {
+    fn hear(&mut self, index: usize, said: Result<Begun, Failure>) -> Option<Step> {
         match said {
             Ok(Begun::Ready(answer)) => Some(self.win(index, answer)),
             Ok(Begun::Stream(answer)) => {
@@ -163,7 +172,7 @@ impl Race {
                 }
                 None
             }
-            Err(failure) => self.fail(index, failure).await,
+            Err(failure) => self.fail(index, failure),
         }
     }
 
@@ -196,13 +205,13 @@ impl Race {
         let leg = self.legs.swap_remove(index);
         let due = leg.due();
         leg.watch.answers();
-        let aftermath = leg.watch.aftermath();
+        let aftermath = Some(leg.watch.aftermath());
         let attempts = std::mem::replace(&mut self.attempts, self.request.attempts());
         let passing = Passing::new(Arc::clone(&self.request), leg.watch, attempts, due);
         Step::Won(Box::new(Winner { answer, aftermath, passing: Some(passing) }))
     }
 
-    async fn fail(&mut self, index: usize, mut failure: Failure) -> Option<Step> {
+    fn fail(&mut self, index: usize, mut failure: Failure) -> Option<Step> {
         let mut watch = self.legs.swap_remove(index).watch;
         let how = watch.fail(&failure);
         let request = Arc::clone(&self.request);
@@ -218,9 +227,9 @@ impl Race {
         let spare = failure.answer.take();
         match (next, spare) {
             (Next::GiveUp(_), Some(answer)) if failure.is_spare => {
-                return Some(won(&watch, answer));
+                return Some(spared(&watch, answer));
             }
-            (_, Some(answer)) => answer.release(&self.http).await,
+            (_, Some(answer)) => self.put_away(answer),
             (_, None) => {}
         }
         match next {
@@ -237,6 +246,12 @@ impl Race {
         }
     }
 
+    /// Gives a connection back beside the race: nothing that was decided waits for it, or is lost with it.
+    fn put_away(&self, answer: Answer) {
+        let http = Arc::clone(&self.http);
+        tokio::spawn(async move { answer.release(&http).await });
+    }
+
     /// Another attempt follows.
     fn retry(&mut self) -> Option<Step> {
         match forward::reach(&self.request, &mut self.attempts) {
@@ -251,5 +266,12 @@ impl Race {
 
 fn won(watch: &Watch, answer: Answer) -> Step {
     watch.answers();
-    Step::Won(Box::new(Winner { answer, aftermath: watch.aftermath(), passing: None }))
+    let aftermath = Some(watch.aftermath());
+    Step::Won(Box::new(Winner { answer, aftermath, passing: None }))
+}
+
+/// Its attempt failed, for want of a better one it is passed on: how it ends is told to nobody.
+fn spared(watch: &Watch, answer: Answer) -> Step {
+    watch.answers();
+    Step::Won(Box::new(Winner { answer, aftermath: None, passing: None }))
 }

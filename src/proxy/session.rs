@@ -170,7 +170,7 @@ impl LlmSession {
         let Winner { mut answer, aftermath, passing } = winner;
         // Before the first content there is another time-out.
         answer.session.set_read_timeout(self.idle.filter(|_| passing.is_none()));
-        (self.answer, self.aftermath, self.passing) = (Some(answer), Some(aftermath), passing);
+        (self.answer, self.aftermath, self.passing) = (Some(answer), aftermath, passing);
     }
 
     /// Whether there is no answer of a backend, now or any more.
@@ -188,7 +188,7 @@ impl LlmSession {
             }
             Said::Last(event, winner) => {
                 if let Some(winner) = winner {
-                    winner.aftermath.completed();
+                    winner.aftermath.inspect(Aftermath::completed);
                     winner.answer.release(&self.http).await;
                 }
                 Some(event)

@@ -136,13 +136,10 @@ impl Watch {
     }
 
     fn wish(&self, why: ProbeWish) {
+        let Some(backend) = self.backend().map(|b| Arc::clone(&b.name)) else { return };
         let model = Arc::clone(&self.request.model().name);
         // Full: enough probes are wanted already.
-        drop(self.request.services.probes.try_send(ProbeRequest {
-            model,
-            target: self.target,
-            why,
-        }));
+        drop(self.request.services.probes.try_send(ProbeRequest { model, backend, why }));
     }
 
     /// Completes the record. Called once: by whoever took the lease.

@@ -244,6 +244,23 @@ impl Attempts {
         self.open = self.open.saturating_sub(1);
     }
 
+    /// A hedge could not be sent: its target had no address. It costs nothing, and the target stays used.
+    pub fn hedge_not_sent(&mut self, pool: &Pool) {
+        self.closed();
+        self.hedges = self.hedges.saturating_sub(1);
+        pool.shared().hedges.give_back(self.ask.prompt_tokens);
+    }
+
+    /// The one open attempt failed on `target` when its answer was on its way to the client already: there is no
+    /// other. Gives what changed for targets that are forgiven.
+    pub fn gave_up(&mut self, pool: &Pool, target: usize, how: Failed, now: Time) -> Vec<Event> {
+        self.closed();
+        if how.is_error() {
+            let _room = self.failed_on.add(target);
+        }
+        self.forgive(pool, now)
+    }
+
     fn may_retry(&self, pool: &Pool, target: usize, how: Failed, now: Time) -> Result<(), Denied> {
         if self.limits.repeat == Repeat::OnlyUntouched && !how.is_untouched() {
             return Err(Denied::Kind);

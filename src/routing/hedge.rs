@@ -57,6 +57,15 @@ impl HedgeBudget {
         })
     }
 
+    /// Gives back what one hedge took that was not sent.
+    pub(super) fn give_back(&self, prompt_tokens: u64) {
+        let cost = tokens(prompt_tokens);
+        self.with(|bucket| {
+            bucket.tokens += cost;
+            bucket.spent = (bucket.spent - cost).max(0.0);
+        });
+    }
+
     /// Tokens left, and tokens spent since the start.
     pub(super) fn left_and_spent(&self) -> (f64, f64) {
         self.with(|bucket| (bucket.tokens, bucket.spent))

@@ -9,6 +9,7 @@ use prometheus::{
     CounterVec, Encoder, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge,
     IntGaugeVec, Opts, Registry, TextEncoder,
 };
+use std::sync::{Mutex, PoisonError};
 
 /// Reasoning models think for minutes before their first token: the usual 10 s of a web server do not do.
 const SECONDS: &[f64] = &[
@@ -22,6 +23,8 @@ macro_rules! families {
         #[expect(missing_docs, reason = "each field is the metric of the same name in the table")]
         pub struct Metrics {
             registry: Registry,
+            /// Held while readings are taken: a counter is brought up to date by what it lacks.
+            reading: Mutex<()>,
             $(pub $field: $kind,)*
         }
 
@@ -29,7 +32,8 @@ macro_rules! families {
             /// Registers everything.
             pub fn new() -> Result<Self, prometheus::Error> {
                 let registry = Registry::new();
-                let metrics = Self { $($field: Family::build(&tables::$row)?,)* registry };
+                let reading = Mutex::default();
+                let metrics = Self { $($field: Family::build(&tables::$row)?,)* registry, reading };
                 $(metrics.registry.register(Box::new(metrics.$field.clone()))?;)*
                 metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
                 Ok(metrics)
@@ -90,7 +94,9 @@ families! {
 impl Metrics {
     /// The scrape, in Prometheus's text format. Readings of the targets are taken now.
     pub fn scrape(&self, snapshot: &Snapshot, now: Time) -> Result<Vec<u8>, prometheus::Error> {
+        let reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
         self.read(snapshot, now);
+        drop(reading);
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(text)

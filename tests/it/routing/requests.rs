@@ -181,6 +181,38 @@ fn hedges_stop_when_their_tokens_are_spent_and_come_back_with_traffic() {
 }
 
 #[test]
+fn a_hedge_that_was_not_sent_costs_nothing_and_is_not_tried_again() {
+    let mut bench = three();
+    let mut attempts = request(&bench, LIMITS);
+    let first = next(&mut bench, &mut attempts).unwrap();
+    let before = bench.pool.overview(bench.now).hedge_tokens;
+    let unknown = hedge(&mut bench, &mut attempts).unwrap();
+    attempts.hedge_not_sent(&bench.pool);
+    assert_eq!(bench.pool.overview(bench.now).hedge_tokens, before);
+    let other = hedge(&mut bench, &mut attempts).unwrap();
+    assert!(![first, unknown].contains(&other));
+    assert_eq!(hedge(&mut bench, &mut attempts), Err(NoHedge::Target));
+}
+
+#[test]
+fn who_gives_up_alone_forgives_only_if_others_failed_too() {
+    for (how_many, strikes) in [(1, 1.0), (2, 0.0)] {
+        let mut bench = Bench::three(Settings::ema());
+        let mut attempts = request(&bench, LIMITS);
+        let mut last = 0;
+        for n in 0..how_many {
+            last = next(&mut bench, &mut attempts).unwrap();
+            bench.pool.dispatch(last, attempts.ask(), bench.now).unwrap().failed(bench.now);
+            if n + 1 < how_many {
+                attempts.failed(&bench.pool, last, Failed::Error, bench.now);
+            }
+        }
+        attempts.gave_up(&bench.pool, last, Failed::Error, bench.now);
+        assert!((bench.view(last).strikes - strikes * 0.67).abs() < 1e-9, "{how_many}");
+    }
+}
+
+#[test]
 fn a_prompt_that_is_too_long_or_a_pool_that_is_slow_is_not_hedged() {
     let mut bench = three();
     let ask = bench.ask(Timing::FirstToken, 32_001);

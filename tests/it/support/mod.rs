@@ -33,6 +33,8 @@ pub(crate) struct Setup {
     pub(crate) regions: Vec<&'static str>,
     pub(crate) first_preferred: bool,
     pub(crate) behaviour: Behaviour,
+    /// The name of a further backend, which no resolver knows.
+    pub(crate) nowhere: Option<&'static str>,
     /// Further top-level YAML.
     pub(crate) more: &'static str,
     /// YAML below `models:`; by default `gpt-4o: {}` and what the tests need beside it.
@@ -47,6 +49,7 @@ impl Default for Setup {
             regions: vec!["a", "b", "c"],
             first_preferred: true,
             behaviour: Behaviour::instant(),
+            nowhere: None,
             more: "",
             models: "  gpt-4o: {}\n  other: {}\n  text-embedding-3-large: {}\n",
             tls: None,
@@ -168,6 +171,13 @@ fn yaml(setup: &Setup, mock: &Mock, key_file: &str) -> String {
         writeln!(
             text,
             "  {region}: {{ endpoint: \"http://{address}\", tier: {tier}, auth: {{ api_key: {{ file: \"{key_file}\" }} }} }}"
+        )
+        .unwrap();
+    }
+    if let Some(name) = setup.nowhere {
+        writeln!(
+            text,
+            "  {name}: {{ endpoint: \"https://{name}.invalid\", tier: 1, auth: {{ api_key: {{ file: \"{key_file}\" }} }} }}"
         )
         .unwrap();
     }

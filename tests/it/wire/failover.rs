@@ -1,7 +1,7 @@
 //! What each failure of a backend comes to. The first region is ill, so it is always met first.
 
 use crate::support::{Setup, V1_CHAT, World, chat, streamed_chat};
-use firstlight::mock::{Fault, Limit, RetryAfter};
+use firstlight::mock::{Fault, HalfBody, Limit, RetryAfter};
 
 /// A fault on the first region, and how the attempt there is told in the log.
 async fn check_rescued(fault: Fault, outcome: &str) {
@@ -47,6 +47,28 @@ async fn whatever_fails_before_the_first_content_goes_elsewhere() {
         (Fault::UnknownDeployment, "deployment_missing"),
     ] {
         check_rescued(fault, outcome).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_is_judged_by_its_status_whatever_becomes_of_its_body() {
+    for body in [HalfBody::BreaksOff, HalfBody::Stalls] {
+        for (status, outcome) in [(429, "limited"), (503, "server_error")] {
+            let world = World::plain().await;
+            world.fault("a", Fault::HalfError { status, body });
+            let answer = world.chat().await;
+            answer.assert_whole_stream();
+            let line = world.log_line(answer.request_id()).await;
+            let attempt = &line["attempts"][0];
+            assert_eq!((&attempt["backend"], &attempt["outcome"]), (&"a".into(), &outcome.into()));
+            assert_eq!(attempt["status"], status);
+            let ms = attempt["ms"].as_f64().unwrap();
+            assert!(ms < 5_000.0, "{ms} ms, of the minutes that a first token may take");
+            let live = world.proxy.live();
+            let model = live.snapshot().model("gpt-4o").cloned().unwrap();
+            let view = model.pool.view(0, live.clock().now()).unwrap();
+            assert_eq!(view.limited.is_zero(), status != 429, "only a limit asks for rest");
+        }
     }
 }
 

@@ -280,3 +280,19 @@ async fn a_whole_answer_is_not_timed_by_its_first_token() {
     let answer = world.post(V1_CHAT, &chat()).await;
     assert_eq!((answer.status, answer.attempts(), answer.backend()), (200, Some(1), Some("a")));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backend_without_an_address_is_not_raced() {
+    let world = World::of(Setup { regions: vec!["a"], nowhere: Some("n"), ..setup("") }).await;
+    world.fault("a", Fault::Slow { factor: 1.0, add_ms: 300.0 });
+    let answer = world.chat().await;
+    answer.assert_whole_stream();
+    assert_eq!(answer.backend(), Some("a"));
+    for result in ["sent", "won", "lost"] {
+        assert_eq!(hedges(&world, result).await, "0", "{result}");
+    }
+    let line = world.log_line(answer.request_id()).await;
+    assert_eq!(line["attempts"][0]["outcome"], "ok", "{line}");
+    assert_eq!(line["attempts"][1]["backend"], "n", "{line}");
+    assert_eq!(line["attempts"][1]["outcome"], "connect", "{line}");
+}

@@ -2,7 +2,9 @@
 
 use crate::support::{Answer, Setup, Streamed, V1_CHAT, World, chat, content_of, streamed_chat};
 use firstlight::mock::{Behaviour, Fault};
+use firstlight::routing::State;
 use serde_json::json;
+use std::sync::Arc;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_arrives_whole_with_our_headers() {
@@ -177,4 +179,24 @@ async fn tool_calls_and_empty_answers_are_answers() {
         .await;
     assert_eq!((answer.status, answer.error_code().as_str()), (400, "content_filter"));
     assert_eq!(answer.attempts(), Some(1), "the client's own mistake is not tried elsewhere");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_region_that_could_not_list_its_models_is_asked_again_in_time() {
+    let world = World::plain().await;
+    let unset = world.proxy.live().snapshot().any_backend.routing.recover.flag_ttl;
+    assert!(unset.is_some(), "nobody probes it");
+    let more = "routing: { recover: { flag_ttl_seconds: 1 } }";
+    let world = World::of(Setup { more, ..Setup::default() }).await;
+    let live = world.proxy.live();
+    let (any, clock) = (Arc::clone(&live.snapshot().any_backend), *live.clock());
+    let state = || any.pool.view(0, clock.now()).unwrap().state;
+    world.fault("a", Fault::Status5xx { status: 500 });
+    while state() != State::Degraded {
+        let models =
+            world.client.get(world.url("/openai/v1/models")).header("api-key", crate::support::KEY);
+        assert_eq!(models.send().await.unwrap().status(), 200);
+    }
+    world.fault("a", Fault::None);
+    crate::support::wait_until("its time is over", || state() != State::Degraded).await;
 }
