@@ -113,14 +113,15 @@ def configuration(backends, keys):
             "gpt-35-turbo-instruct": {},
             "text-embedding-3-small": {},
             "impatient": {**fresh, "first_token_seconds": 1},
+            "hedged": {**fresh, "routing": {"policy": "lookout", "detect": {"trip_ms": 300, "clear_ms": 200}}},
             **{f"fresh-{number}": fresh for number in range(FRESH_MODELS)},
         },
         "apps": {
             "everything": {"api_keys": [hashed(keys["FIRSTLIGHT_KEY"])]},
             "restricted": {"api_keys": [hashed(keys["FIRSTLIGHT_RESTRICTED_KEY"])], "models": ["gpt-4o"]},
         },
-        # Probes would be counted among the requests of the tests.
-        "routing": {"probe": {"interval_seconds": 0}},
+        # `ema`, since it says where the next request goes. Probes would be counted among the requests of the tests.
+        "routing": {"policy": "ema", "probe": {"interval_seconds": 0}},
         "drain_seconds": 1,
     }
 

@@ -59,6 +59,14 @@ def test_another_region_answers_when_one_is_frozen(client, mock, fault):
     ask_past(fault, client, mock, "impatient")
 
 
+@pytest.mark.parametrize("fault", ["freeze_before_headers", "freeze_after_filter", "freeze_after_role"])
+def test_a_request_that_is_stuck_is_rescued(client, mock, fault):
+    # No time-out comes to help: the first token may take four minutes here.
+    for region in REGIONS:
+        with mock.fault(fault, [region]):
+            assert text_of(client.chat.completions.create(**ask_for("hedged"), stream=True)) == WHOLE_ANSWER
+
+
 def test_every_region_is_rate_limited(form, mock, model):
     limited = {"status_429": {"retry_after": {"seconds": 5}}}
     with form.client() as client, mock.fault(limited), pytest.raises(openai.RateLimitError) as error:
