@@ -1,6 +1,7 @@
 //! `firstlight config`: the configuration, printed.
 
 use crate::cli::Exit;
+use crate::cli::say;
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
@@ -27,9 +28,9 @@ pub(super) fn main(options: &Options) -> anyhow::Result<Exit> {
     match &options.what {
         What::Dump { file } => {
             let Some(checked) = crate::cli::load(file)? else { return Ok(Exit::Problems) };
-            print!("{}", crate::config::dump(&checked.config));
+            say(crate::config::dump(&checked.config).trim_end())?;
         }
-        What::Reference => print!("{}", crate::config::reference()),
+        What::Reference => say(crate::config::reference().trim_end())?,
     }
     Ok(Exit::Done)
 }

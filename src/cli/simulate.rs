@@ -1,6 +1,7 @@
 //! `firstlight simulate`: what a policy makes of a failure, on a virtual clock.
 
 use crate::cli::Exit;
+use crate::cli::say;
 use crate::config::checked::Config;
 use crate::sim::{
     Balancer, EVENTS, Engine, Figures, POLICIES, Region, Scenario, Summary, Tuning, balancer,
@@ -89,9 +90,9 @@ pub(super) fn main(options: &Options) -> anyhow::Result<Exit> {
     let mut all = Vec::new();
     for scenario in &scenarios {
         if !options.json {
-            println!("{}", introduction(scenario, &seeds));
+            say(introduction(scenario, &seeds))?;
             for line in heading() {
-                println!("{line}");
+                say(line)?;
             }
         }
         for policy in &policies {
@@ -99,14 +100,14 @@ pub(super) fn main(options: &Options) -> anyhow::Result<Exit> {
             if options.json {
                 all.push(summary);
             } else {
-                println!("{}", row(&summary));
+                say(row(&summary))?;
             }
         }
     }
     if options.json {
-        println!("{}", serde_json::to_string_pretty(&serde_json::json!({ "results": all }))?);
+        say(serde_json::to_string_pretty(&serde_json::json!({ "results": all }))?)?;
     } else {
-        println!("{}", explanation());
+        say(explanation())?;
     }
     Ok(Exit::Done)
 }

@@ -49,7 +49,7 @@ fn zero_means_none_or_all() {
 }
 
 #[test]
-fn the_time_to_the_first_token_is_the_models_or_that_of_all_or_the_policys() {
+fn the_time_to_the_first_token_is_the_models_or_that_of_all_or_of_the_policy() {
     const MODELS: &str = "
 models:
   plain: {}

@@ -1,7 +1,7 @@
 //! `firstlight simulate`, as its user meets it.
 
 use serde_json::Value;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 fn simulate(arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_firstlight"));
@@ -98,4 +98,16 @@ fn a_scenario_of_ones_own_and_every_problem_in_it() {
     check(&["--scenario", &path, "--rps", "3"], 2, &["cannot be used with"]);
     check(&["--scenario", "/no/such/file"], 3, &["cannot read the scenario"]);
     check(&["--event", "nonsense"], 2, &["slow10"]);
+}
+
+/// `firstlight simulate | head -1`: who has seen enough closes the pipe.
+#[test]
+fn a_reader_that_leaves_is_no_failure() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_firstlight"));
+    command.args(["simulate", "--event", "all"]).args(SHORT);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
 }
