@@ -101,6 +101,8 @@ def configuration(backends, keys):
     auth = {"api_key": {"env": "MOCK_KEY"}}
     # Some faults make Firstlight probe at once, whatever the interval.
     fresh = {"backends": ["eastus2", "westus3"], "probe": "off"}
+    # Late after 0.3 s, and then raced.
+    hedged = {**fresh, "routing": {"policy": "lookout", "detect": {"trip_ms": 300, "clear_ms": 200}}}
     return {
         "listen": [{"address": "127.0.0.1:0"}],
         "admin": {"address": "127.0.0.1:0"},
@@ -113,7 +115,7 @@ def configuration(backends, keys):
             "gpt-35-turbo-instruct": {},
             "text-embedding-3-small": {},
             "impatient": {**fresh, "first_token_seconds": 1},
-            "hedged": {**fresh, "routing": {"policy": "lookout", "detect": {"trip_ms": 300, "clear_ms": 200}}},
+            **{f"hedged-{number}": hedged for number in range(3)},
             **{f"fresh-{number}": fresh for number in range(FRESH_MODELS)},
         },
         "apps": {
