@@ -27,6 +27,7 @@ REGIONS = ["eastus2", "westus3", "swedencentral"]
 # What a fault teaches Firstlight about a model's targets must not be felt by other tests: each test that
 # switches one takes a model of its own.
 FRESH_MODELS = 64
+HEDGED_MODELS = 12
 
 # Quick answers of a dozen tokens, in the order and framing of Azure.
 BEHAVIOUR = "ttft_median_ms=20,header_ms=5,gap_ms=2,tokens=12"
@@ -115,7 +116,7 @@ def configuration(backends, keys):
             "gpt-35-turbo-instruct": {},
             "text-embedding-3-small": {},
             "impatient": {**fresh, "first_token_seconds": 1},
-            **{f"hedged-{number}": hedged for number in range(3)},
+            **{f"hedged-{number}": hedged for number in range(HEDGED_MODELS)},
             **{f"fresh-{number}": fresh for number in range(FRESH_MODELS)},
         },
         "apps": {
