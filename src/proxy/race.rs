@@ -181,7 +181,8 @@ impl Race {
         self.beat_the_others(&watch);
         watch.succeed(answer.kind);
         self.attempts.closed();
-        won(&watch, answer)
+        let aftermath = watch.aftermath();
+        won(&watch, answer, Some(aftermath))
     }
 
     /// The others are dropped: their connections close, what they waited is a lower bound.
@@ -227,7 +228,8 @@ impl Race {
         let spare = failure.answer.take();
         match (next, spare) {
             (Next::GiveUp(_), Some(answer)) if failure.is_spare => {
-                return Some(spared(&watch, answer));
+                // It failed, and is passed on for want of a better one: how it ends is told to nobody.
+                return Some(won(&watch, answer, None));
             }
             (_, Some(answer)) => self.put_away(answer),
             (_, None) => {}
@@ -264,14 +266,7 @@ impl Race {
     }
 }
 
-fn won(watch: &Watch, answer: Answer) -> Step {
+fn won(watch: &Watch, answer: Answer, aftermath: Option<Aftermath>) -> Step {
     watch.answers();
-    let aftermath = Some(watch.aftermath());
     Step::Won(Box::new(Winner { answer, aftermath, passing: None }))
-}
-
-/// Its attempt failed, for want of a better one it is passed on: how it ends is told to nobody.
-fn spared(watch: &Watch, answer: Answer) -> Step {
-    watch.answers();
-    Step::Won(Box::new(Winner { answer, aftermath: None, passing: None }))
 }

@@ -72,17 +72,16 @@ impl Fleet {
 
     /// Takes the pool down as it is now.
     pub(super) fn look(&self, settings: &Settings, members: &[Member<'_>], now: Time) -> Self {
-        let known = || {
-            let there = members.iter().filter(|m| !m.state.is_drained());
-            there.filter_map(|m| m.state.base_ms().map(|base| (m.state, base)))
-        };
-        let mut bases: Vec<f64> = known().map(|(_, base)| base).collect();
-        let mut ratios: Vec<f64> = known().map(|(state, _)| state.ratio(settings, now)).collect();
+        let there = members.iter().filter(|m| !m.state.is_drained());
+        let known: Vec<(f64, f64)> = there
+            .filter_map(|m| m.state.base_ms().map(|base| (base, m.state.ratio(settings, now))))
+            .collect();
+        let mut bases: Vec<f64> = known.iter().map(|(base, _)| *base).collect();
+        let mut ratios: Vec<f64> = known.iter().map(|(_, ratio)| *ratio).collect();
         // In the measure of the bases: a middle, not an average.
-        let score = |(state, base): (&TargetState, f64)| base * state.ratio(settings, now);
-        let mut scores: Vec<f64> = known().map(score).collect();
+        let mut scores: Vec<f64> = known.iter().map(|(base, ratio)| base * ratio).collect();
         let ratio = lower_median(&mut ratios).unwrap_or(1.0);
-        let usable = |m: &&Member<'_>| m.state.is_open(now) && !m.state.is_degraded(now);
+        let usable = |m: &&Member<'_>| m.state.is_usable(now);
         let mut in_use = members.iter().filter(usable).peekable();
         let some_in_use = in_use.peek().is_some();
         let best = members.iter().filter(usable).map(|m| m.state.ratio(settings, now));
@@ -112,8 +111,7 @@ fn tiers(members: &[Member<'_>], now: Time) -> Vec<Tier> {
     numbers.sort_unstable();
     numbers.dedup();
     let tier = |number: u32| {
-        let usable =
-            |m: &Member<'_>| m.tier == number && m.state.is_open(now) && !m.state.is_degraded(now);
+        let usable = |m: &Member<'_>| m.tier == number && m.state.is_usable(now);
         let targets = positions(members, usable);
         let weighted = members.iter().any(|m| m.tier == number && m.weight != 1);
         let weight_of = |&index: &usize| members.get(index).map_or(0, |m| u64::from(m.weight));

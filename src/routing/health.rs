@@ -191,10 +191,9 @@ impl Health {
     /// Back into use: over the ramp if there is one.
     pub(super) fn recover(&mut self, settings: &Settings, now: Time) -> Change {
         self.strikes.void();
-        (self.degraded_for, self.next_probe, self.renewed_at) = (0.0, None, now);
+        let healthy = self.renew(now);
         if settings.recover.ramp.is_zero() {
-            self.enter(State::Healthy, now);
-            return Change::Recovered;
+            return healthy;
         }
         self.enter(State::Recovering, now);
         Change::Recovering
@@ -214,9 +213,7 @@ impl Health {
         if self.degraded_for >= detect.strikes_to_trip {
             return None;
         }
-        (self.degraded_for, self.next_probe, self.renewed_at) = (0.0, None, now);
-        self.enter(State::Healthy, now);
-        Some(Change::Recovered)
+        Some(self.renew(now))
     }
 
     /// What time alone changes: a flag or a ramp is over.
@@ -233,8 +230,7 @@ impl Health {
             return None;
         }
         if self.state == State::Degraded {
-            self.renewed_at = now;
-            self.next_probe = None;
+            return Some(self.renew(now));
         }
         self.enter(State::Healthy, now);
         Some(Change::Recovered)
@@ -277,6 +273,13 @@ impl Health {
     fn for_errors_alone(&self, settings: &Settings) -> f64 {
         let errors = self.strikes.of_errors();
         if errors >= settings.detect.strikes_to_trip { errors } else { 0.0 }
+    }
+
+    /// The end of a degradation: what was sent before it is old news.
+    fn renew(&mut self, now: Time) -> Change {
+        (self.degraded_for, self.next_probe, self.renewed_at) = (0.0, None, now);
+        self.enter(State::Healthy, now);
+        Change::Recovered
     }
 
     fn enter(&mut self, state: State, now: Time) {

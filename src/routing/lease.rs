@@ -6,7 +6,7 @@
 //! Until then it has deadlines: D (late), T and 2 T. They are data: whoever runs the attempt arms a timer for
 //! [`Lease::next_deadline`] and calls [`Lease::overdue`] then. Nothing scans.
 
-use crate::routing::expected::{Basis, Expected};
+use crate::routing::expected::Expected;
 use crate::routing::outcome::Event;
 use crate::routing::pool::Pool;
 use crate::routing::settings::Mode;
@@ -105,13 +105,6 @@ impl Lease {
     /// When the attempt was sent.
     pub fn sent(&self) -> Time {
         self.slot.sent
-    }
-
-    /// How long its first token is expected to take; `None` while too little is known.
-    pub fn expected(&self) -> Option<Duration> {
-        let expected = &self.slot.expected;
-        let known = expected.basis != Basis::Cold && self.slot.ask.timing == Timing::FirstToken;
-        known.then(|| Duration::try_from_secs_f64(expected.ms / 1000.0).unwrap_or(Duration::MAX))
     }
 
     /// When to call [`Lease::overdue`]; `None`: never again.

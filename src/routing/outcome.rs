@@ -6,7 +6,6 @@ use crate::routing::lease::{Slot, Stage, Timing};
 use crate::routing::norm::Lateness;
 use crate::routing::pool::{Pool, Target};
 use crate::routing::settings::Mode;
-use crate::routing::speed::score_eff;
 use crate::routing::strikes::Strike;
 use crate::routing::target::Known;
 use crate::time::Time;
@@ -145,7 +144,8 @@ impl Pool {
         });
     }
 
-    fn is_good_probe(&self, slot: &Slot, ttft_ms: f64) -> bool {
+    /// Whether a first token after so long is good for a target that is to come back.
+    pub(super) fn is_good_probe(&self, slot: &Slot, ttft_ms: f64) -> bool {
         let settings = self.settings();
         slot.expected.is_good(ttft_ms, settings.recover.clear_ratio, settings.detect.clear_ms)
     }
@@ -169,16 +169,9 @@ impl Pool {
     }
 
     pub(super) fn known_score(&self, known: &Known, now: Time) -> f64 {
-        let raw = known.speed.raw_score();
-        let degraded = known.health.state == State::Degraded;
-        match raw {
-            Some((score, _)) if degraded && self.settings().recover.flag_ttl.is_none() => score,
-            _ => {
-                let unknown = self.fleet().load().unknown_ms(self.settings());
-                let normal = known.speed.normal_after(self.settings().baseline.min_samples);
-                score_eff(self.settings(), (raw, normal), unknown, now)
-            }
-        }
+        let settings = self.settings();
+        let unknown = self.fleet().load().unknown_ms(settings);
+        known.reading(settings).score_ms(settings, unknown, now)
     }
 
     /// When an answer that is not streamed is late: at D, or at half more than they usually take.
@@ -207,7 +200,7 @@ impl Pool {
                     Stage::Double => detect.strike_double,
                     Stage::None => 0.0,
                 };
-                self.strike(slot, Strike::Slow, weight, now)
+                self.strike((slot.target, slot.sent), Strike::Slow, weight, now)
             }
         }
     }
@@ -237,8 +230,9 @@ impl Pool {
 
     /// An error before any content: a strike, never a latency.
     pub(super) fn failed(&self, slot: &Slot, now: Time) -> Option<Event> {
-        let strike = Strike::Error(slot.ask.request);
-        self.strike(slot, strike, self.settings().detect.strike_error, now)
+        let (strike, weight) =
+            (Strike::Error(slot.ask.request), self.settings().detect.strike_error);
+        self.strike((slot.target, slot.sent), strike, weight, now)
     }
 
     /// A good answer whose speed says nothing.
@@ -275,12 +269,9 @@ impl Pool {
 
     /// A streamed answer to that request broke off after its first content, whose lease had ended well.
     pub fn broke_off(&self, target: usize, request: u64, now: Time) -> Option<Event> {
-        let settings = self.settings();
-        let state = &self.targets().get(target)?.state;
-        let strike = Strike::BrokenOff(request);
-        let weight = settings.detect.strike_error;
-        let due = state.change(|known| known.health.strike(settings, strike, weight, now));
-        due.then(|| self.try_trip(target, Cause::Errors, now)).flatten()
+        // It happened now, whenever the request was sent.
+        let weight = self.settings().detect.strike_error;
+        self.strike((target, now), Strike::BrokenOff(request), weight, now)
     }
 
     /// A streamed answer came to its end: the strikes for those that broke off are forgiven.

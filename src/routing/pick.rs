@@ -162,9 +162,8 @@ impl Pool {
     /// Whether `target` is out of use as degraded while a healthy one is left that this request has not used.
     /// To go there adds no load that the degradation has not moved there anyway.
     pub fn is_rescue(&self, target: usize, used: &Used, now: Time) -> bool {
-        let left = |(index, other): (usize, &Target)| {
-            !used.contains(index) && other.state.is_open(now) && !other.state.is_degraded(now)
-        };
+        let left =
+            |(index, other): (usize, &Target)| !used.contains(index) && other.state.is_usable(now);
         self.targets().get(target).is_some_and(|t| t.state.is_degraded(now))
             && self.targets().iter().enumerate().any(left)
     }
@@ -253,8 +252,7 @@ impl Draw<'_> {
             let target = self.pool.targets().get(index)?;
             (target.spec.tier == tier.number).then_some(index)
         };
-        let all = Draw { ..*self }.all(of_tier, rng);
-        all.or(drawn)
+        self.all(of_tier, rng).or(drawn)
     }
 
     /// The cheapest of `candidates` out of a list of `len`, or of all when there are no more.

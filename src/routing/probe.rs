@@ -105,7 +105,7 @@ impl ProbeLease {
             return ProbeOverdue { event: None, give_up: true };
         }
         let weight = if stage == Stage::Trip { CONFIRM_TRIP } else { CONFIRM_DOUBLE };
-        let event = self.pool.strike(&self.slot, Strike::Slow, weight, now);
+        let event = self.pool.strike((self.slot.target, self.slot.sent), Strike::Slow, weight, now);
         ProbeOverdue { event, give_up: stage == Stage::Double }
     }
 
@@ -174,8 +174,7 @@ impl ProbeLease {
     fn judge(&self, ttft: Duration, now: Time) -> Option<Event> {
         let Self { pool, state, slot, .. } = self;
         let settings = pool.settings();
-        let (ratio, clear_ms) = (settings.recover.clear_ratio, settings.detect.clear_ms);
-        let good = slot.expected.is_good(millis(ttft), ratio, clear_ms);
+        let good = pool.is_good_probe(slot, millis(ttft));
         state.answered(now);
         let change = state.change(|known| {
             known.rest.answered();

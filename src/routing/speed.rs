@@ -48,11 +48,6 @@ impl Speed {
         self.base_ms().map(|base| base * self.spread)
     }
 
-    /// The same, once there are so many samples.
-    pub(super) fn normal_after(&self, min_samples: u32) -> Option<f64> {
-        self.normal_ms().filter(|_| self.samples >= min_samples)
-    }
-
     pub(super) fn ln_base(&self) -> f64 {
         self.ln_base
     }
@@ -111,22 +106,34 @@ impl Speed {
     }
 }
 
-/// The score that counts now. `unknown_ms` stands for what was never learned.
-pub(super) fn score_eff(
-    settings: &Settings,
-    (score, base_ms): (Option<(f64, Time)>, Option<f64>),
-    unknown_ms: f64,
-    now: Time,
-) -> f64 {
-    let Some((score_ms, at)) = score else { return base_ms.unwrap_or(unknown_ms) };
-    let idle = now.since(at);
-    match settings.detect.mode {
-        Mode::Absolute if idle >= settings.score_ttl => settings.default_score_ms,
-        Mode::Absolute => score_ms,
-        Mode::Relative => {
-            let base = base_ms.unwrap_or(unknown_ms);
-            let left = (-idle.as_secs_f64() / settings.score_ttl.as_secs_f64()).exp();
-            base + (score_ms - base) * left
+/// What the score that counts is made of, read from the truth or from its mirrors.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reading {
+    /// `None`: nothing was ever learned.
+    pub(super) score: Option<(f64, Time)>,
+    /// The score when all is well; `None` while there are too few samples: one slow first answer must not keep a
+    /// target out for ever.
+    pub(super) normal_ms: Option<f64>,
+    pub(super) degraded: bool,
+}
+
+impl Reading {
+    /// The score that counts now. `unknown_ms` stands for what was never learned.
+    pub(super) fn score_ms(&self, settings: &Settings, unknown_ms: f64, now: Time) -> f64 {
+        let normal_ms = self.normal_ms.unwrap_or(unknown_ms);
+        let Some((score_ms, at)) = self.score else { return normal_ms };
+        if self.degraded && settings.recover.flag_ttl.is_none() {
+            // Nothing but its probes and a good answer changes what is known of it.
+            return score_ms;
+        }
+        let idle = now.since(at);
+        match settings.detect.mode {
+            Mode::Absolute if idle >= settings.score_ttl => settings.default_score_ms,
+            Mode::Absolute => score_ms,
+            Mode::Relative => {
+                let left = (-idle.as_secs_f64() / settings.score_ttl.as_secs_f64()).exp();
+                normal_ms + (score_ms - normal_ms) * left
+            }
         }
     }
 }
@@ -143,9 +150,10 @@ mod tests {
 
     #[test]
     fn a_score_decays_to_the_base_or_steps_to_the_default() {
-        let known = (Some((5000.0, at(100))), Some(1000.0));
+        let known =
+            Reading { score: Some((5000.0, at(100))), normal_ms: Some(1000.0), degraded: false };
         let lookout = Settings::lookout();
-        let eff = |settings: &Settings, now| score_eff(settings, known, 1.0, at(now));
+        let eff = |settings: &Settings, now| known.score_ms(settings, 1.0, at(now));
         assert!((eff(&lookout, 100) - 5000.0).abs() < 1e-9);
         assert!((eff(&lookout, 160) - (1000.0 + 4000.0 / std::f64::consts::E)).abs() < 1e-6);
         assert!((eff(&lookout, 10_000) - 1000.0).abs() < 1e-6);

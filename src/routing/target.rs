@@ -7,7 +7,7 @@
 use crate::routing::health::{Health, State};
 use crate::routing::rest::Rest;
 use crate::routing::settings::Settings;
-use crate::routing::speed::{Speed, score_eff};
+use crate::routing::speed::{Reading, Speed};
 use crate::time::Time;
 use std::sync::atomic::AtomicU8;
 use std::sync::atomic::AtomicU32;
@@ -45,6 +45,18 @@ pub(super) struct Known {
     pub(super) rest: Rest,
     /// Answers over T in a row.
     pub(super) over_run: u32,
+}
+
+impl Known {
+    /// For the score that counts.
+    pub(super) fn reading(&self, settings: &Settings) -> Reading {
+        let enough = self.speed.samples() >= settings.baseline.min_samples;
+        Reading {
+            score: self.speed.raw_score(),
+            normal_ms: self.speed.normal_ms().filter(|_| enough),
+            degraded: self.health.state == State::Degraded,
+        }
+    }
 }
 
 /// One target. Shared between the pools of successive configurations.
@@ -95,36 +107,32 @@ impl TargetState {
 
     /// What its first token costs now, in milliseconds. `unknown_ms` stands for what was never learned.
     pub(super) fn score_ms(&self, settings: &Settings, unknown_ms: f64, now: Time) -> f64 {
-        let raw = f64::from_bits(self.score_bits.load(Relaxed));
-        if !raw.is_nan() && self.is_degraded(now) && settings.recover.flag_ttl.is_none() {
-            // Nothing but its probes and a good answer changes what is known of it.
-            return raw;
-        }
+        self.reading(settings, now).score_ms(settings, unknown_ms, now)
+    }
+
+    fn reading(&self, settings: &Settings, now: Time) -> Reading {
         let at = Time::from_nanos(self.score_at.load(Relaxed));
-        let score = (!raw.is_nan()).then_some((raw, at));
-        score_eff(settings, (score, self.normal_ms(settings)), unknown_ms, now)
+        let enough = self.samples() >= settings.baseline.min_samples;
+        Reading {
+            score: known(&self.score_bits).map(|score| (score, at)),
+            normal_ms: known(&self.normal_bits).filter(|_| enough),
+            degraded: self.is_degraded(now),
+        }
     }
 
     /// Its first token when all is well; `None` before the first sample.
     pub(super) fn base_ms(&self) -> Option<f64> {
-        Some(f64::from_bits(self.base_bits.load(Relaxed))).filter(|base| !base.is_nan())
-    }
-
-    /// Its score when all is well; `None` while it has too few samples: one slow first answer must not keep a
-    /// target out for ever.
-    pub(super) fn normal_ms(&self, settings: &Settings) -> Option<f64> {
-        let normal = f64::from_bits(self.normal_bits.load(Relaxed));
-        (!normal.is_nan() && self.samples() >= settings.baseline.min_samples).then_some(normal)
+        known(&self.base_bits)
     }
 
     pub(super) fn samples(&self) -> u32 {
         self.samples.load(Relaxed)
     }
 
-    /// Score over base: 1 when all is well, or when nothing is known.
+    /// Score over what it is when all is well: 1 then, or when too little is known.
     pub(super) fn ratio(&self, settings: &Settings, now: Time) -> f64 {
-        let Some(normal) = self.normal_ms(settings) else { return 1.0 };
-        self.score_ms(settings, normal, now) / normal
+        let reading = self.reading(settings, now);
+        reading.normal_ms.map_or(1.0, |normal| reading.score_ms(settings, normal, now) / normal)
     }
 
     pub(super) fn state(&self, now: Time) -> State {
@@ -162,6 +170,11 @@ impl TargetState {
     /// Whether a request may go there at all: the rest is a matter of choice.
     pub(super) fn is_open(&self, now: Time) -> bool {
         !self.is_blocked() && self.limited(now).is_zero()
+    }
+
+    /// Whether it is open, and not degraded.
+    pub(super) fn is_usable(&self, now: Time) -> bool {
+        self.is_open(now) && !self.is_degraded(now)
     }
 
     /// Whether it is out of use, or was limited until just now: what the guard of trips counts.
@@ -265,4 +278,9 @@ impl TargetState {
         self.degraded_until.store(degraded, Relaxed);
         self.recovering_since.store(recovering, Relaxed);
     }
+}
+
+/// A mirrored float; NaN stands for none.
+fn known(bits: &AtomicU64) -> Option<f64> {
+    Some(f64::from_bits(bits.load(Relaxed))).filter(|value| !value.is_nan())
 }

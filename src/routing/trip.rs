@@ -43,30 +43,29 @@ impl Pool {
         overdue.confirm = stage == Stage::Late
             && suspect
             && state.change(|known| known.health.take_confirm(self.settings(), now));
-        overdue.event = self.strike(slot, Strike::Slow, weight, now);
+        overdue.event = self.strike((slot.target, slot.sent), Strike::Slow, weight, now);
         overdue
     }
 
-    /// Adds a strike, and trips the target if that is enough and the guards hold.
+    /// Adds a strike for what was sent then, and trips the target if that is enough and the guards hold.
     pub(super) fn strike(
         &self,
-        slot: &Slot,
+        (target, sent): (usize, Time),
         strike: Strike,
         weight: f64,
         now: Time,
     ) -> Option<Event> {
         let settings = self.settings();
-        let state = &self.targets().get(slot.target)?.state;
+        let state = &self.targets().get(target)?.state;
         let due = state.change(|known| {
             // What was sent before the recovery tells of the time before it.
-            slot.sent >= known.health.renewed_at
-                && known.health.strike(settings, strike, weight, now)
+            sent >= known.health.renewed_at && known.health.strike(settings, strike, weight, now)
         });
         let cause = match strike {
             Strike::Slow => Cause::Slow,
             Strike::Error(_) | Strike::BrokenOff(_) => Cause::Errors,
         };
-        due.then(|| self.try_trip(slot.target, cause, now)).flatten()
+        due.then(|| self.try_trip(target, cause, now)).flatten()
     }
 
     /// Takes a target out if its strikes are enough and the others allow it.
@@ -106,7 +105,7 @@ impl Pool {
     /// All targets but one, as the guards see them.
     fn others(&self, target: usize, now: Time) -> Vec<Seen> {
         let seen = |(_, t): (usize, &Target)| Seen {
-            usable: t.state.is_open(now) && !t.state.is_degraded(now),
+            usable: t.state.is_usable(now),
             suspect: t.state.is_suspect(),
             out: t.state.is_out(self.settings(), now),
             drained: t.state.is_drained(),

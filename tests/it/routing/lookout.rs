@@ -133,7 +133,7 @@ fn while_little_is_known_fixed_times_count() {
     let bench = Bench::three(Settings::lookout());
     let lease = bench.lease(0);
     assert_eq!(lease.next_deadline(), Some(bench.now + Duration::from_secs(4)));
-    assert_eq!(lease.expected(), None);
+    assert_eq!(bench.pool.expected_ms(0, Size::REFERENCE), None);
     drop(lease);
     let mut settings = Settings::lookout();
     settings.detect.trip_ms = 300.0;
