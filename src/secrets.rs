@@ -55,20 +55,34 @@ pub enum SecretError {
     Unprintable(String),
 }
 
-/// Reads one secret.
-pub fn resolve(source: &SecretSource) -> Result<Secret, SecretError> {
-    let (name, text) = match source {
+/// What a source is called in messages.
+pub fn name(source: &SecretSource) -> String {
+    match source {
+        SecretSource::Env(name) | SecretSource::Credential(name) => name.clone(),
+        SecretSource::File(path) => path.display().to_string(),
+    }
+}
+
+/// Reads a secret text as it stands, line breaks and all: a PEM file.
+pub fn read_text(source: &SecretSource) -> Result<Secret, SecretError> {
+    let text = match source {
         SecretSource::Env(name) => {
-            (name.clone(), variable(name).ok_or_else(|| SecretError::NotSet(name.clone()))?)
+            variable(name).ok_or_else(|| SecretError::NotSet(name.clone()))?
         }
-        SecretSource::File(path) => (path.display().to_string(), read(path)?),
+        SecretSource::File(path) => read(path)?,
         SecretSource::Credential(name) => {
             let directory = variable("CREDENTIALS_DIRECTORY")
                 .ok_or_else(|| SecretError::NoCredentials(name.clone()))?;
-            (name.clone(), read(&Path::new(&directory).join(name))?)
+            read(&Path::new(&directory).join(name))?
         }
     };
-    let text = text.trim();
+    Ok(Secret(text))
+}
+
+/// Reads one secret that is sent as a header: surrounding white space is removed.
+pub fn resolve(source: &SecretSource) -> Result<Secret, SecretError> {
+    let (name, text) = (name(source), read_text(source)?);
+    let text = text.expose().trim();
     if text.is_empty() {
         return Err(SecretError::Empty(name));
     }

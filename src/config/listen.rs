@@ -3,6 +3,7 @@
 use crate::config::at::At;
 use crate::config::checked::Listener;
 use crate::config::checked::ListenerTls;
+use crate::config::checked::SecretSource;
 use crate::config::keys;
 use crate::config::loopback::Exposure;
 use crate::config::problem::Problems;
@@ -53,14 +54,14 @@ fn listener(
             "add `tls`, or listen on loopback",
         );
     }
-    Some(Listener { address, tls: tls.flatten() })
+    Some(Listener { address, tls: tls.flatten().into_iter().collect(), apps: None })
 }
 
 fn tls(at: &At<'_>, problems: &mut Problems) -> Option<ListenerTls> {
     let section = at.section("listen.*.tls", problems);
     let mut file = |name: &str, shown: &str| {
         let at = section.require(name, shown, problems)?;
-        secrets::path(at, "the path of a PEM file", problems)
+        secrets::path(at, "the path of a PEM file", problems).map(SecretSource::File)
     };
     let certificate = file("certificate", "/etc/firstlight/tls.crt");
     let key = file("key", "/etc/firstlight/tls.key");

@@ -5,6 +5,7 @@ use crate::config::checked::Backend;
 use crate::config::checked::BackendAuth;
 use crate::config::checked::Endpoint;
 use crate::config::checked::Timeouts;
+use crate::live::CertificateError;
 use crate::secrets;
 use crate::secrets::SecretError;
 use arc_swap::ArcSwap;
@@ -50,6 +51,14 @@ pub enum BuildError {
         path: PathBuf,
         /// What is wrong with it.
         wrong: String,
+    },
+    /// A listener's certificate cannot be used.
+    #[error("listen: {listener}: {source}")]
+    Certificate {
+        /// Which listener.
+        listener: SocketAddr,
+        /// What is wrong with it.
+        source: CertificateError,
     },
 }
 

@@ -4,6 +4,7 @@
 //! the next snapshot carries over what was learned about every target that is still there.
 
 mod backend;
+mod certificates;
 mod settings;
 
 use crate::auth::keys::KeyRing;
@@ -20,10 +21,13 @@ use crate::routing::RetryBudget;
 use crate::routing::TargetSpec;
 use arc_swap::ArcSwap;
 pub use backend::{BuildError, LiveBackend};
+pub use certificates::{Certificate, CertificateError, Certificates, ServerNames};
 pub(crate) use settings::settings;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -36,6 +40,12 @@ pub struct Live {
     seeds: AtomicU64,
     /// KiB of request bodies that may still be kept.
     memory: Arc<Semaphore>,
+    /// KiB that are to be taken from it after its limit was lowered.
+    owed: AtomicUsize,
+}
+
+fn kibibytes(config: &Config) -> usize {
+    (config.limits.buffered_bytes / 1024).min(Semaphore::MAX_PERMITS)
 }
 
 /// Everything a request needs to know, consistent in itself.
@@ -52,6 +62,8 @@ pub struct Snapshot {
     backends: BTreeMap<String, Arc<LiveBackend>>,
     /// Every backend, for requests that name no model.
     pub any_backend: Arc<LiveModel>,
+    /// Of the listeners with TLS, by their address in the configuration.
+    certificates: BTreeMap<SocketAddr, Certificates>,
 }
 
 /// One model with its pool.
@@ -75,19 +87,47 @@ impl Live {
     pub fn new(config: Config, clock: Clock) -> Result<Self, BuildError> {
         let snapshot = Snapshot::build(config, None)?;
         let seed = u64::try_from(clock.unix().as_nanos()).unwrap_or(0);
-        let kibibytes = snapshot.config.limits.buffered_bytes / 1024;
-        let memory = Arc::new(Semaphore::new(kibibytes.min(Semaphore::MAX_PERMITS)));
+        let memory = Arc::new(Semaphore::new(kibibytes(&snapshot.config)));
         Ok(Self {
             snapshot: ArcSwap::from_pointee(snapshot),
             clock,
             seeds: AtomicU64::new(seed),
             memory,
+            owed: AtomicUsize::new(0),
         })
     }
 
     /// The present snapshot.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.snapshot.load_full()
+    }
+
+    /// Builds the next snapshot from a configuration, without making it live. What was learned stays with
+    /// each target that is still there.
+    pub fn next(&self, config: Config) -> Result<Snapshot, BuildError> {
+        Snapshot::build(config, Some(&self.snapshot()))
+    }
+
+    /// Makes a snapshot live. Requests that are under way end on the one they began with.
+    pub fn swap(&self, next: Snapshot) {
+        let before = self.snapshot.swap(Arc::new(next));
+        let now = self.snapshot();
+        let kibibytes = |snapshot: &Snapshot| kibibytes(&snapshot.config);
+        let (old, new) = (kibibytes(&before), kibibytes(&now));
+        if new > old {
+            self.memory.add_permits(new - old);
+        } else {
+            self.owed.fetch_add(old - new, Relaxed);
+        }
+        self.settle_memory();
+    }
+
+    /// Takes back what a smaller limit owes, as far as requests have let go of it.
+    pub fn settle_memory(&self) {
+        let owed = self.owed.load(Relaxed);
+        if owed > 0 {
+            self.owed.fetch_sub(self.memory.forget_permits(owed), Relaxed);
+        }
     }
 
     /// The process's clock.
@@ -131,6 +171,13 @@ impl Snapshot {
         };
         let old = previous.map(|p| &p.any_backend);
         let any_backend = Arc::new(LiveModel::build("any", &everywhere, &config, &backends, old));
+        let mut certificates = BTreeMap::new();
+        for listener in config.listen.iter().filter(|l| !l.tls.is_empty()) {
+            let loaded = Certificates::load(&listener.tls).map_err(|source| {
+                BuildError::Certificate { listener: listener.address, source }
+            })?;
+            certificates.insert(listener.address, loaded);
+        }
         let keys = config.apps.iter().flat_map(|(app, settings)| {
             settings
                 .api_keys
@@ -148,6 +195,7 @@ impl Snapshot {
             models,
             backends,
             any_backend,
+            certificates,
             config: Arc::new(config),
         })
     }
@@ -165,6 +213,17 @@ impl Snapshot {
     /// All backends, by name.
     pub fn backends(&self) -> impl Iterator<Item = &Arc<LiveBackend>> {
         self.backends.values()
+    }
+
+    /// The certificates of a listener, by its address in the configuration; `None` without TLS.
+    pub fn certificates(&self, listener: SocketAddr) -> Option<&Certificates> {
+        self.certificates.get(&listener)
+    }
+
+    /// All certificates, by listener.
+    pub fn all_certificates(&self) -> impl Iterator<Item = (SocketAddr, &Certificate)> {
+        let listeners = self.certificates.iter();
+        listeners.flat_map(|(at, certificates)| certificates.all().iter().map(|c| (*at, c)))
     }
 
     /// Whether a backend of that name is configured.

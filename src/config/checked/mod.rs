@@ -58,17 +58,20 @@ pub struct Config {
 pub struct Listener {
     /// The address to bind; port 0 lets the system choose and the log tells which.
     pub address: SocketAddr,
-    /// Certificate and key; `None` is plain HTTP/1.1 and h2 with prior knowledge.
-    pub tls: Option<ListenerTls>,
+    /// Certificates with their keys, the first for clients that ask for no name of another; none: plain
+    /// HTTP/1.1, and h2 with prior knowledge.
+    pub tls: Vec<ListenerTls>,
+    /// Apps that may use this listener; `None` means all of them.
+    pub apps: Option<Vec<String>>,
 }
 
 /// The certificate of a listener.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ListenerTls {
-    /// PEM file with the certificate chain, leaf first.
-    pub certificate: PathBuf,
-    /// PEM file with the private key.
-    pub key: PathBuf,
+    /// PEM with the certificate chain, leaf first.
+    pub certificate: SecretSource,
+    /// PEM with the private key.
+    pub key: SecretSource,
 }
 
 /// One Azure OpenAI resource in one region.

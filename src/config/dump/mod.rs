@@ -48,8 +48,8 @@ pub fn dump(config: &Config) -> String {
 }
 
 fn listener(listener: &Listener) -> Value {
-    let tls = listener.tls.as_ref().map(|tls| {
-        let files = map([("certificate", path(&tls.certificate)), ("key", path(&tls.key))]);
+    let tls = listener.tls.first().map(|tls| {
+        let files = map([("certificate", secret(&tls.certificate)), ("key", secret(&tls.key))]);
         ("tls", files)
     });
     map([("address", text(&listener.address))].into_iter().chain(tls))
