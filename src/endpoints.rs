@@ -10,6 +10,7 @@
 
 use crate::live::Live;
 use crate::live::LiveBackend;
+use crate::live::Snapshot;
 use crate::telemetry::Telemetry;
 use async_trait::async_trait;
 use futures_util::future::join_all;
@@ -34,6 +35,23 @@ impl Endpoints {
     /// A service over the backends of what is live.
     pub fn new(live: Arc<Live>, telemetry: Arc<Telemetry>) -> Self {
         Self { live, telemetry }
+    }
+
+    /// Looks up the backends of a snapshot that have no address yet, so that it can be made live with them.
+    /// What is not found within `limit` is found later, in the background.
+    pub async fn resolve_new(snapshot: &Snapshot, limit: Duration) {
+        let new = snapshot.backends().filter(|backend| backend.addresses().is_empty());
+        let looks = new.map(|backend| async {
+            match Watched::new(backend).refresh().await {
+                Ok(addresses) => backend.publish(addresses),
+                Err(error) => {
+                    let (host, name) = (&backend.authority.0, &*backend.name);
+                    tracing::warn!(backend = name, host, %error, "host name not resolved yet");
+                }
+            }
+        });
+        // What came too late is looked up again by the service.
+        drop(tokio::time::timeout(limit, join_all(looks)).await);
     }
 
     async fn round(&self, watched: &mut BTreeMap<Arc<str>, Watched>) {

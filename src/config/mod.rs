@@ -11,6 +11,7 @@
 
 pub mod checked;
 
+mod adopt;
 mod apps;
 mod at;
 mod backends;
@@ -32,6 +33,7 @@ mod section;
 mod settings;
 mod tree;
 
+pub use crate::config::adopt::adopt;
 pub use crate::config::dump::dump;
 pub use crate::config::fields::{Fields, read_fields};
 pub use crate::config::problem::Problem;

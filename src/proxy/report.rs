@@ -67,6 +67,10 @@ pub(super) fn finish(
     if let (Some(model), Some(backend)) = (&ctx.note.model, backend) {
         pace(&ctx.relayed.pace, [model, backend], telemetry);
     }
+    if let (Some(model), Some(attempt)) = (&ctx.note.model, answered) {
+        let tokens = usage.prompt.unwrap_or(0) + usage.completion.unwrap_or(0);
+        telemetry.add_tokens((model, &attempt.backend), tokens);
+    }
     if let (Some(app), Some(model), Some(backend)) = (&ctx.note.app, &ctx.note.model, backend) {
         let counts = [
             ("prompt", usage.prompt),

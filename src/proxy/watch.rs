@@ -155,6 +155,8 @@ impl Watch {
             metrics.first_byte.with_label_values(&[model, backend]).observe(first_byte);
         }
         if let Some(ttft) = ttft {
+            let target = (&self.request.model().name, &backend.name);
+            self.request.services.telemetry.first_token(target, ttft);
             let size = Size::of(self.request.admitted.prompt_tokens).as_str();
             let ttft = ttft.as_secs_f64();
             metrics.ttft.with_label_values(&[model, backend, size]).observe(ttft);

@@ -35,6 +35,7 @@ macro_rules! families {
                 let reading = Mutex::default();
                 let metrics = Self { $($field: Family::build(&tables::$row)?,)* registry, reading };
                 $(metrics.registry.register(Box::new(metrics.$field.clone()))?;)*
+                metrics.config_last_reload_successful.set(1);
                 metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
                 Ok(metrics)
             }
@@ -88,10 +89,43 @@ families! {
     resolve_failures: IntCounterVec = RESOLVE_FAILURES;
     access_log_dropped: IntGauge = ACCESS_LOG_DROPPED;
     config_generation: IntGauge = CONFIG_GENERATION;
+    config_reloads: IntCounterVec = CONFIG_RELOADS;
+    config_last_reload_successful: IntGauge = CONFIG_LAST_RELOAD_SUCCESSFUL;
+    config_loaded: IntGauge = CONFIG_LOADED;
+    certificate_expires: IntGaugeVec = CERTIFICATE_EXPIRES;
     build_info: IntGaugeVec = BUILD_INFO;
 }
 
 impl Metrics {
+    /// Forgets what is read anew at each scrape, so that nothing stays of what is gone.
+    pub(super) fn forget_readings(&self) {
+        let readings: [&GaugeVec; 11] = [
+            &self.target_score,
+            &self.target_base,
+            &self.target_expected,
+            &self.target_strikes,
+            &self.target_limited,
+            &self.pool_late_mult,
+            &self.pool_now,
+            &self.pool_base,
+            &self.pool_ratio,
+            &self.pool_overflow,
+            &self.hedge_tokens_left,
+        ];
+        readings.iter().for_each(|gauges| gauges.reset());
+        let readings: [&IntGaugeVec; 8] = [
+            &self.target_degraded,
+            &self.target_state,
+            &self.target_blocked,
+            &self.target_in_flight,
+            &self.target_late,
+            &self.suspect_models,
+            &self.pool_all_slow,
+            &self.certificate_expires,
+        ];
+        readings.iter().for_each(|gauges| gauges.reset());
+    }
+
     /// The scrape, in Prometheus's text format. Readings of the targets are taken now.
     pub fn scrape(&self, snapshot: &Snapshot, now: Time) -> Result<Vec<u8>, prometheus::Error> {
         let reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);

@@ -15,6 +15,10 @@ impl Metrics {
     /// Brings everything up to date that is read and not counted.
     pub(super) fn read(&self, snapshot: &Snapshot, now: Time) {
         self.config_generation.set(i64::try_from(snapshot.generation).unwrap_or(i64::MAX));
+        for (listener, certificate) in snapshot.all_certificates() {
+            let labels = [&*listener.to_string(), certificate.name()];
+            self.certificate_expires.with_label_values(&labels).set(certificate.expires);
+        }
         let mut suspects: BTreeMap<&str, i64> = BTreeMap::new();
         for model in snapshot.models() {
             self.read_pool(&model.name, &model.pool.overview(now));

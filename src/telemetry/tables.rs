@@ -110,6 +110,14 @@ rows! {
         "Access-log lines dropped because the reader was too slow.";
     CONFIG_GENERATION = "firstlight_config_generation" []
         "Which configuration of this process is live, from 1.";
+    CONFIG_RELOADS = "firstlight_config_reloads_total" ["result"]
+        "Reloads of the configuration: applied or refused.";
+    CONFIG_LAST_RELOAD_SUCCESSFUL = "firstlight_config_last_reload_successful" []
+        "1 if the last reload was applied, or there was none; 0 if it was refused and an older configuration serves.";
+    CONFIG_LOADED = "firstlight_config_loaded_timestamp_seconds" []
+        "When the live configuration was loaded, in seconds since 1970.";
+    CERTIFICATE_EXPIRES = "firstlight_certificate_expires_timestamp_seconds" ["listener", "name"]
+        "When a listener's certificate ends, in seconds since 1970.";
     BUILD_INFO = "firstlight_build_info" ["version"]
         "Always 1; the label tells the version.";
 }

@@ -1,0 +1,156 @@
+//! Reloading the configuration: read, check, build all of it, swap once. On any problem what runs goes on.
+
+use crate::config;
+use crate::config::Problem;
+use crate::config::checked::Config;
+use crate::endpoints::Endpoints;
+use crate::live::{BuildError, Live, Snapshot};
+use crate::telemetry::Telemetry;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Mutex;
+
+/// How long a reload waits for the addresses of new backends. Later they are found in the background.
+const RESOLVE: Duration = Duration::from_secs(5);
+
+/// Why a configuration was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// The file cannot be read.
+    #[error("cannot read {path}: {source}", path = path.display())]
+    Unreadable {
+        /// Which file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The file has problems.
+    #[error("{}", lines(path, problems))]
+    Problems {
+        /// Which file.
+        path: PathBuf,
+        /// All of them.
+        problems: Vec<Problem>,
+    },
+    /// What the file points at cannot be used.
+    #[error("{path}: {source}", path = path.display())]
+    Build {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong.
+        source: BuildError,
+    },
+    /// The work itself broke down: a mistake of ours.
+    #[error("the check of {path} broke down: {why}; what runs goes on", path = path.display())]
+    Broken {
+        /// Which file.
+        path: PathBuf,
+        /// How.
+        why: String,
+    },
+}
+
+fn lines(path: &Path, problems: &[Problem]) -> String {
+    let one = |problem: &Problem| format!("{}:{problem}", path.display());
+    problems.iter().map(one).collect::<Vec<_>>().join("\n")
+}
+
+/// What a reload did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reloaded {
+    /// Which configuration of this process is live now, from 1.
+    pub generation: u64,
+    /// What is different from before.
+    pub changed: Vec<String>,
+    /// What is in the file, and has to wait for `firstlight upgrade` or a restart.
+    pub waiting: Vec<String>,
+    /// What the file's author may want to know.
+    pub warnings: Vec<String>,
+}
+
+/// Reloads one file, one reload at a time.
+pub struct Reloader {
+    live: Arc<Live>,
+    telemetry: Arc<Telemetry>,
+    file: PathBuf,
+    turn: Mutex<()>,
+}
+
+impl Reloader {
+    /// For the file that the process was started with.
+    pub fn new(live: Arc<Live>, telemetry: Arc<Telemetry>, file: PathBuf) -> Self {
+        Self { live, telemetry, file, turn: Mutex::default() }
+    }
+
+    /// Reads, checks and builds the file, and makes it live.
+    pub async fn reload(&self) -> Result<Reloaded, Refused> {
+        let _turn = self.turn.lock().await;
+        let result = self.prepare().await;
+        self.telemetry.metrics.config_reloads.with_label_values(&[word(&result)]).inc();
+        self.telemetry.metrics.config_last_reload_successful.set(i64::from(result.is_ok()));
+        match result {
+            Ok((next, mut reloaded)) => {
+                self.live.swap(next);
+                reloaded.generation = self.live.snapshot().generation;
+                self.telemetry.config_loaded(&self.live);
+                let (generation, changed) = (reloaded.generation, reloaded.changed.join("; "));
+                let waiting = reloaded.waiting.join("; ");
+                tracing::info!(generation, changed, waiting, "configuration reloaded");
+                Ok(reloaded)
+            }
+            Err(refused) => {
+                let generation = self.live.snapshot().generation;
+                tracing::error!(generation, why = %refused, "configuration refused, the old one keeps serving");
+                Err(refused)
+            }
+        }
+    }
+
+    /// What the file says that is not live, line by line.
+    pub async fn diff(&self) -> Result<Vec<String>, Refused> {
+        let running = Arc::clone(&self.live.snapshot().config);
+        let (checked, _) = self.read().await?;
+        Ok(config::diff(&running, &checked).iter().map(ToString::to_string).collect())
+    }
+
+    async fn prepare(&self) -> Result<(Snapshot, Reloaded), Refused> {
+        let running = Arc::clone(&self.live.snapshot().config);
+        let (file, warnings) = self.read().await?;
+        let next = config::adopt(&running, file.clone());
+        let changed = config::diff(&running, &next).iter().map(ToString::to_string).collect();
+        let waiting = config::diff(&next, &file).iter().map(ToString::to_string).collect();
+        let live = Arc::clone(&self.live);
+        // Reads secrets, authorities and certificates from the disk.
+        let built = self.apart(move || live.next(next)).await?;
+        let next = built.map_err(|source| Refused::Build { path: self.file.clone(), source })?;
+        Endpoints::resolve_new(&next, RESOLVE).await;
+        Ok((next, Reloaded { generation: 0, changed, waiting, warnings }))
+    }
+
+    async fn read(&self) -> Result<(Config, Vec<String>), Refused> {
+        let path = self.file.clone();
+        let text = self.apart(move || std::fs::read_to_string(path)).await?;
+        let text =
+            text.map_err(|source| Refused::Unreadable { path: self.file.clone(), source })?;
+        let checked = self.apart(move || config::check(&text)).await?;
+        let checked = checked
+            .map_err(|problems| Refused::Problems { path: self.file.clone(), problems })?;
+        let warning = |warning: &Problem| format!("{}:{warning}", self.file.display());
+        Ok((checked.config, checked.warnings.iter().map(warning).collect()))
+    }
+
+    /// Files and large texts are no work for the threads that relay streams.
+    async fn apart<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Refused> {
+        let done = tokio::task::spawn_blocking(work).await;
+        done.map_err(|e| Refused::Broken { path: self.file.clone(), why: e.to_string() })
+    }
+}
+
+fn word<T>(result: &Result<T, Refused>) -> &'static str {
+    if result.is_ok() { "applied" } else { "refused" }
+}
