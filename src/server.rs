@@ -8,6 +8,7 @@ use crate::admin::Admin;
 use crate::clock::Clock;
 use crate::config::checked::Config;
 use crate::config::checked::Listener;
+use crate::config::checked::SecretSource;
 use crate::endpoints::Endpoints;
 use crate::live::BuildError;
 use crate::live::Live;
@@ -36,7 +37,6 @@ use pingora_proxy::ProxyServiceBuilder;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::IntoRawFd;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
@@ -264,7 +264,7 @@ fn add_listener(
     listener: &Listener,
     address: SocketAddr,
 ) -> Result<(), StartError> {
-    let Some(tls) = &listener.tls else {
+    let Some(tls) = listener.tls.first() else {
         front.add_tcp(&address.to_string());
         return Ok(());
     };
@@ -303,6 +303,9 @@ fn check_certificate(certificate: &str, key: &str) -> Result<(), String> {
         .map_err(|e| e.to_string())
 }
 
-fn text(path: &Path) -> String {
-    path.to_string_lossy().into_owned()
+fn text(source: &SecretSource) -> String {
+    match source {
+        SecretSource::File(path) => path.to_string_lossy().into_owned(),
+        SecretSource::Credential(name) | SecretSource::Env(name) => name.clone(),
+    }
 }
