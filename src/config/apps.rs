@@ -18,6 +18,13 @@ use std::collections::BTreeMap;
 /// Enough to change keys without a gap, few enough to compare with each request's.
 const KEYS_MAX: usize = 8;
 
+/// The apps that could be read, and the names of all that are written.
+#[derive(Debug, Default)]
+pub(super) struct Apps<'a> {
+    pub(super) all: BTreeMap<String, App>,
+    pub(super) names: Vec<&'a str>,
+}
+
 /// What one app must know of the others.
 #[derive(Debug, Default)]
 struct Others {
@@ -27,22 +34,25 @@ struct Others {
 }
 
 /// Reads `apps`.
-pub(super) fn read(
-    file: &Section<'_>,
+pub(super) fn read<'a>(
+    file: &Section<'a>,
     models: &Models<'_>,
     exposure: &mut Exposure,
     problems: &mut Problems,
-) -> BTreeMap<String, App> {
+) -> Apps<'a> {
     const WHAT: &str = "{ NAME: { api_keys: [{ sha256: HASH, name: NAME }] } }";
-    let mut apps = BTreeMap::new();
+    let mut apps = Apps::default();
     let mut others = Others::default();
     let written = file.require("apps", WHAT, problems).map(|at| at.named(WHAT, problems));
     for (name, at) in written.unwrap_or_default() {
+        apps.names.push(name);
         let name = names::check(name, &at.key_spot(), problems);
         let section = at.section("apps.*", problems);
         let app = App {
             api_keys: api_keys(&section, &mut others, problems),
-            models: section.get("models").map(|at| allowed_models(at, models, problems)),
+            models: section.get("models").map(|at| {
+                names::known(at, &names::Known { one: "model", names: &models.names }, problems)
+            }),
             probe: section.flag(&keys::APP_PROBE, problems),
             anonymous: anonymous(&section, &mut others, exposure, problems),
         };
@@ -53,7 +63,7 @@ pub(super) fn read(
                 "write `api_keys: [{ sha256: HASH, name: NAME }]`",
             );
         }
-        apps.extend(name.map(|name| (name, app)));
+        apps.all.extend(name.map(|name| (name, app)));
     }
     apps
 }
@@ -118,23 +128,4 @@ fn api_key(at: &At<'_>, others: &mut Others, problems: &mut Problems) -> Option<
         names::check(name, &at.spot, problems)
     });
     Some(ApiKey { sha256: hash?, name: name? })
-}
-
-fn allowed_models(at: &At<'_>, models: &Models<'_>, problems: &mut Problems) -> Vec<String> {
-    let mut allowed: Vec<String> = Vec::new();
-    for item in at.items("models, or leave it out to allow all of them", problems) {
-        let Some(name) = item.text("the name of a model", problems) else { continue };
-        if !models.names.contains(&name) {
-            problems.refuse(
-                &item.spot,
-                "no model has this name",
-                names::did_you_mean(name, &models.names),
-            );
-        }
-        if allowed.iter().any(|other| other == name) {
-            problems.refuse(&item.spot, "this model stands twice in the list", "keep one of them");
-        }
-        allowed.push(name.to_owned());
-    }
-    allowed
 }

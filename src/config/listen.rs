@@ -1,15 +1,18 @@
 //! Addresses that Firstlight itself binds: the clients' listeners and the operator's.
 
+use crate::config::apps::Apps;
 use crate::config::at::At;
 use crate::config::checked::Listener;
 use crate::config::checked::ListenerTls;
-use crate::config::checked::SecretSource;
 use crate::config::keys;
 use crate::config::loopback::Exposure;
+use crate::config::names;
+use crate::config::names::Known;
 use crate::config::problem::Problems;
 use crate::config::problem::Spot;
 use crate::config::secrets;
 use crate::config::section::Section;
+use crate::config::tree::Value;
 use std::net::IpAddr;
 use std::net::SocketAddr;
 
@@ -18,6 +21,7 @@ const FORM: &str = "an address and a port, such as 0.0.0.0:8443 or [::1]:8443";
 /// Reads `listen` and `admin`.
 pub(super) fn read(
     file: &Section<'_>,
+    apps: &Apps<'_>,
     exposure: &mut Exposure,
     problems: &mut Problems,
 ) -> (Vec<Listener>, Option<SocketAddr>) {
@@ -27,25 +31,37 @@ pub(super) fn read(
     for at in
         all.map(|at| at.items("at least one `- address: HOST:PORT`", problems)).unwrap_or_default()
     {
-        listeners.extend(listener(&at, &mut bound, exposure, problems));
+        let section = at.section("listen.*", problems);
+        let address = address(&section, &mut bound, exposure, problems);
+        listeners.extend(listener(&section, address, apps, problems));
     }
     (listeners, admin(file, &mut bound, problems))
 }
 
-fn listener(
-    at: &At<'_>,
+fn address(
+    section: &Section<'_>,
     bound: &mut Vec<(SocketAddr, String)>,
     exposure: &mut Exposure,
     problems: &mut Problems,
+) -> Option<SocketAddr> {
+    let at = section.require("address", "0.0.0.0:8443", problems)?;
+    let address = socket(at, problems)?;
+    bind(address, &at.spot, bound, problems);
+    exposure.listener(address, &at.spot);
+    Some(address)
+}
+
+fn listener(
+    section: &Section<'_>,
+    address: Option<SocketAddr>,
+    apps: &Apps<'_>,
+    problems: &mut Problems,
 ) -> Option<Listener> {
-    let section = at.section("listen.*", problems);
-    let address = section.require("address", "0.0.0.0:8443", problems).and_then(|at| {
-        let address = socket(at, problems)?;
-        bind(address, &at.spot, bound, problems);
-        exposure.listener(address, &at.spot);
-        Some(address)
-    });
-    let tls = section.get("tls").map(|at| tls(at, problems));
+    let tls = section.get("tls").map(|at| certificates(at, problems));
+    let known = Known { one: "app", names: &apps.names };
+    let apps = section
+        .get(keys::name(keys::LISTENER_APPS.path))
+        .map(|at| names::known(at, &known, problems));
     let address = address?;
     if tls.is_none() && !address.ip().is_loopback() {
         problems.warn(
@@ -54,17 +70,26 @@ fn listener(
             "add `tls`, or listen on loopback",
         );
     }
-    Some(Listener { address, tls: tls.flatten().into_iter().collect(), apps: None })
+    Some(Listener { address, tls: tls.unwrap_or_default(), apps })
 }
 
-fn tls(at: &At<'_>, problems: &mut Problems) -> Option<ListenerTls> {
+/// One map, or a list of them.
+fn certificates(at: &At<'_>, problems: &mut Problems) -> Vec<ListenerTls> {
+    if !matches!(at.value(), Value::List(_)) {
+        return certificate(at, problems).into_iter().collect();
+    }
+    let items = at.items("at least one `- { certificate: PATH, key: PATH }`", problems);
+    items.iter().filter_map(|at| certificate(at, problems)).collect()
+}
+
+fn certificate(at: &At<'_>, problems: &mut Problems) -> Option<ListenerTls> {
     let section = at.section("listen.*.tls", problems);
-    let mut file = |name: &str, shown: &str| {
+    let mut pem = |name: &str, shown: &str| {
         let at = section.require(name, shown, problems)?;
-        secrets::path(at, "the path of a PEM file", problems).map(SecretSource::File)
+        secrets::pem(at, problems)
     };
-    let certificate = file("certificate", "/etc/firstlight/tls.crt");
-    let key = file("key", "/etc/firstlight/tls.key");
+    let certificate = pem("certificate", "/etc/firstlight/tls.crt");
+    let key = pem("key", "/etc/firstlight/tls.key");
     Some(ListenerTls { certificate: certificate?, key: key? })
 }
 

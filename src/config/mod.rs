@@ -2,7 +2,7 @@
 //! environment and no clock.
 //!
 //! There are two stages. `tree` reads the file into nodes that know their places. The readers (`listen`,
-//! `backends`, `models`, `apps`, `routing`, `settings`) walk the nodes, note each problem with its place and what to
+//! `backends`, `models`, `apps`, `routing`, `settings`, `places`) walk the nodes, note each problem with its place and what to
 //! write instead, and go on; `loopback` asks what no single part can know. Only a file without a problem
 //! becomes a [`Config`], in which nothing is left to check.
 //!
@@ -25,6 +25,7 @@ mod listen;
 mod loopback;
 mod models;
 mod names;
+mod places;
 mod problem;
 mod reference;
 mod routing;
@@ -77,11 +78,11 @@ fn read(file: &Section<'_>, problems: &mut Problems) -> Config {
     let layers = Layers::of_file(file, problems);
     let routing = routing::of_file(&layers, problems);
 
-    let (listen, admin) = listen::read(file, &mut exposure, problems);
     let backends = backends::read(file, &mut exposure, problems);
     let common = Common { routing: &layers, timeouts: &timeouts };
     let models = models::read(file, &backends, &common, problems);
     let apps = apps::read(file, &models, &mut exposure, problems);
+    let (listen, admin) = listen::read(file, &apps, &mut exposure, problems);
     exposure.check(problems);
 
     if models.all.values().all(|model| routing::ignores_weights(&model.routing)) {
@@ -90,10 +91,11 @@ fn read(file: &Section<'_>, problems: &mut Problems) -> Config {
     Config {
         listen,
         admin,
+        admin_socket: places::admin_socket(file, problems),
         threads: usize::try_from(file.whole(&keys::THREADS, problems)).unwrap_or_default(),
         backends: backends.all,
         models: models.all,
-        apps,
+        apps: apps.all,
         routing,
         retry: settings::retry(file, problems),
         timeouts: settings::timeouts(&timeouts, problems),
@@ -101,5 +103,6 @@ fn read(file: &Section<'_>, problems: &mut Problems) -> Config {
         log: settings::log(file, problems),
         dns_refresh: file.inner("dns", problems).seconds(&keys::DNS_REFRESH, problems),
         drain: file.seconds(&keys::DRAIN, problems),
+        state_directory: places::state_directory(file, problems),
     }
 }

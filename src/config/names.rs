@@ -3,6 +3,7 @@
 //! Names of backends, models and apps become header values, metric labels and parts of key paths, so they
 //! are plain words. Deployment names are Azure's and have Azure's characters.
 
+use crate::config::at::At;
 use crate::config::problem::Problems;
 use crate::config::problem::Spot;
 use crate::config::problem::shown;
@@ -45,6 +46,32 @@ pub(super) fn is_credential(name: &str) -> bool {
 
 fn is_word_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')
+}
+
+/// What a list may name.
+pub(super) struct Known<'a> {
+    /// What one of them is called.
+    pub(super) one: &'static str,
+    pub(super) names: &'a [&'a str],
+}
+
+/// Reads a list of those that may, by names that stand elsewhere in the file; each once.
+pub(super) fn known(at: &At<'_>, known: &Known<'_>, problems: &mut Problems) -> Vec<String> {
+    let Known { one, names } = known;
+    let mut allowed: Vec<String> = Vec::new();
+    for item in at.items(&format!("{one}s, or leave it out to allow all of them"), problems) {
+        let Some(name) = item.text(&format!("the name of a {one}"), problems) else { continue };
+        if !names.contains(&name) {
+            let wrong = format!("no {one} has this name");
+            problems.refuse(&item.spot, wrong, did_you_mean(name, names));
+        }
+        if allowed.iter().any(|other| other == name) {
+            let wrong = format!("this {one} stands twice in the list");
+            problems.refuse(&item.spot, wrong, "keep one of them");
+        }
+        allowed.push(name.to_owned());
+    }
+    allowed
 }
 
 /// The name among `known` that was probably meant, or else all of them.

@@ -24,13 +24,30 @@ pub(super) fn source(at: &At<'_>, problems: &mut Problems) -> Option<SecretSourc
     }
     let entries = at.entries(FORMS, problems).unwrap_or_default();
     if let [(form @ ("env" | "file" | "credential"), value)] = entries.as_slice() {
-        return read(form, value, problems);
+        return read(form, value, "the path of a file that holds the key", problems);
     }
     problems.refuse(&at.spot, "not exactly one source of a secret", format!("write {FORMS}"));
     None
 }
 
-fn read(form: &str, at: &At<'_>, problems: &mut Problems) -> Option<SecretSource> {
+/// Reads the place of a PEM text: a path as such, or a map that says where. Not the environment, which is no
+/// place for many lines.
+pub(super) fn pem(at: &At<'_>, problems: &mut Problems) -> Option<SecretSource> {
+    const FILE: &str = "the path of a PEM file";
+    const FORMS: &str = "the path of a PEM file, or { credential: NAME }";
+    if !matches!(at.value(), Value::Map(_)) {
+        return path(at, FORMS, problems).map(SecretSource::File);
+    }
+    let entries = at.entries(FORMS, problems).unwrap_or_default();
+    if let [(form @ ("file" | "credential"), value)] = entries.as_slice() {
+        return read(form, value, FILE, problems);
+    }
+    problems.refuse(&at.spot, "not exactly one source of a PEM text", format!("write {FORMS}"));
+    None
+}
+
+/// `file` says what the file holds.
+fn read(form: &str, at: &At<'_>, file: &str, problems: &mut Problems) -> Option<SecretSource> {
     match form {
         "env" => {
             let name = at.text("the name of an environment variable", problems)?;
@@ -44,8 +61,7 @@ fn read(form: &str, at: &At<'_>, problems: &mut Problems) -> Option<SecretSource
             );
         }
         "file" => {
-            return path(at, "the path of a file that holds the key", problems)
-                .map(SecretSource::File);
+            return path(at, file, problems).map(SecretSource::File);
         }
         _ => {
             let name = at.text("the name of a systemd credential", problems)?;

@@ -1,5 +1,6 @@
 //! The configuration: good files, wrong files, the reference and the dump.
 
+mod listeners;
 mod routing;
 mod wrong_files;
 
@@ -150,7 +151,9 @@ apps: { chat-ui: { api_keys: [{ sha256: 090d1548c9d65f413a1a2c828a0bee3a7ae02d21
 /// Optional keys are comments in the reference: with the sign taken away they must be good too.
 #[test]
 fn what_the_reference_shows_as_a_comment_can_be_used() {
-    for optional in ["ca: /", "models: [", "routing: {"] {
+    for optional in
+        ["ca: /", "models: [", "routing: {", "apps: [", "socket: /", "state_directory: /"]
+    {
         let text = reference().replace(&format!("# {optional}"), optional);
         assert_ne!(text, reference());
         assert_eq!(problems(&text), Vec::<String>::new());

@@ -19,6 +19,7 @@ pub use self::routing::Routing;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -29,6 +30,8 @@ pub struct Config {
     pub listen: Vec<Listener>,
     /// Where metrics and health are served; `None` switches the admin listener off.
     pub admin: Option<SocketAddr>,
+    /// The unix socket on which an operator gives orders.
+    pub admin_socket: Place,
     /// Worker threads of the proxy; 0 in the file means one per core and stays 0 here.
     pub threads: usize,
     /// Azure OpenAI resources by name; at least one.
@@ -51,6 +54,30 @@ pub struct Config {
     pub dns_refresh: Duration,
     /// How long a stopping process lets streams finish.
     pub drain: Duration,
+    /// What is kept from one process to the next.
+    pub state_directory: Place,
+}
+
+/// A path of Firstlight's own on this machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Place {
+    /// The default: used where its directory exists, done without elsewhere.
+    Usual(PathBuf),
+    /// Named by the operator, absolute: it must work.
+    Named(PathBuf),
+    /// Switched off.
+    Off,
+}
+
+impl Place {
+    /// Where it is, unless it is switched off.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Usual(path) | Self::Named(path) => Some(path),
+            Self::Off => None,
+        }
+    }
 }
 
 /// One address that clients connect to.
@@ -58,19 +85,19 @@ pub struct Config {
 pub struct Listener {
     /// The address to bind; port 0 lets the system choose and the log tells which.
     pub address: SocketAddr,
-    /// Certificates with their keys, the first for clients that ask for no name of another; none: plain
+    /// Certificates, chosen by the name that a client asks for; the first where none matches. Empty: plain
     /// HTTP/1.1, and h2 with prior knowledge.
     pub tls: Vec<ListenerTls>,
-    /// Apps that may use this listener; `None` means all of them.
+    /// The apps that may use it; `None` means all of them.
     pub apps: Option<Vec<String>>,
 }
 
-/// The certificate of a listener.
+/// A certificate of a listener. Neither part comes from the environment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ListenerTls {
-    /// PEM with the certificate chain, leaf first.
+    /// PEM text with the certificate chain, leaf first.
     pub certificate: SecretSource,
-    /// PEM with the private key.
+    /// PEM text with the private key.
     pub key: SecretSource,
 }
 

@@ -1,6 +1,7 @@
 //! A configuration written as a file: `check(dump(c))` gives `c` again.
 //!
-//! Everything is written, defaults too, in the file's shape and units. `timeouts.first_token_seconds` is
+//! Everything is written, defaults too, in the file's shape and units; but not a path that is the default, which
+//! means less than the same path written. `timeouts.first_token_seconds` is
 //! the one key that is not: it is the default of a model's own time, and each model is written with its. A model has a `routing` of its own
 //! only where it differs.
 
@@ -12,7 +13,9 @@ use crate::config::checked::Backend;
 use crate::config::checked::BackendAuth;
 use crate::config::checked::Config;
 use crate::config::checked::Listener;
+use crate::config::checked::ListenerTls;
 use crate::config::checked::Model;
+use crate::config::checked::Place;
 use crate::config::checked::ProbeKind;
 use crate::config::checked::SecretSource;
 use crate::config::endpoint;
@@ -28,9 +31,15 @@ type Entry = (&'static str, Value);
 
 /// Writes a configuration as a file.
 pub fn dump(config: &Config) -> String {
-    let file = map([
+    // Plain maps, text and numbers can always be written.
+    serde_yaml::to_string(&written(config)).unwrap_or_default()
+}
+
+/// The file as a tree.
+pub(super) fn written(config: &Config) -> Value {
+    let file = [
         ("listen", config.listen.iter().map(listener).collect()),
-        ("admin", map([("address", config.admin.map_or_else(|| "none".into(), |at| text(&at)))])),
+        ("admin", admin(config)),
         whole(keys::THREADS.path, config.threads),
         ("backends", named(&config.backends, backend)),
         ("models", named(&config.models, |one| model(one, config))),
@@ -42,17 +51,45 @@ pub fn dump(config: &Config) -> String {
         ("log", map([flag(keys::LOG_ACCESS.path, config.log.access)])),
         ("dns", map([seconds(keys::DNS_REFRESH.path, config.dns_refresh)])),
         seconds(keys::DRAIN.path, config.drain),
-    ]);
-    // Plain maps, text and numbers can always be written.
-    serde_yaml::to_string(&file).unwrap_or_default()
+    ];
+    map(file.into_iter().chain(place(keys::STATE_DIRECTORY.path, &config.state_directory)))
+}
+
+fn admin(config: &Config) -> Value {
+    let address = ("address", config.admin.map_or_else(|| "none".into(), |at| text(&at)));
+    map([address].into_iter().chain(place(keys::ADMIN_SOCKET.path, &config.admin_socket)))
+}
+
+/// Where the default stands nothing is written: a path that is written must work.
+fn place(key: &'static str, place: &Place) -> Option<Entry> {
+    let value = match place {
+        Place::Usual(_) => return None,
+        Place::Named(named) => path(named),
+        Place::Off => "none".into(),
+    };
+    Some((keys::name(key), value))
 }
 
 fn listener(listener: &Listener) -> Value {
-    let tls = listener.tls.first().map(|tls| {
-        let files = map([("certificate", secret(&tls.certificate)), ("key", secret(&tls.key))]);
-        ("tls", files)
-    });
-    map([("address", text(&listener.address))].into_iter().chain(tls))
+    let tls = match listener.tls.as_slice() {
+        [] => None,
+        [one] => Some(("tls", certificate(one))),
+        several => Some(("tls", several.iter().map(certificate).collect())),
+    };
+    let apps =
+        listener.apps.as_ref().map(|apps| (keys::name(keys::LISTENER_APPS.path), list(apps)));
+    map([("address", text(&listener.address))].into_iter().chain(tls).chain(apps))
+}
+
+fn certificate(tls: &ListenerTls) -> Value {
+    map([("certificate", pem(&tls.certificate)), ("key", pem(&tls.key))])
+}
+
+fn pem(source: &SecretSource) -> Value {
+    match source {
+        SecretSource::File(file) => path(file),
+        SecretSource::Credential(_) | SecretSource::Env(_) => secret(source),
+    }
 }
 
 fn backend(backend: &Backend) -> Value {
@@ -101,10 +138,7 @@ fn app(app: &App) -> Value {
     // An empty list would be a mistake in a file.
     let api_keys =
         (!app.api_keys.is_empty()).then(|| ("api_keys", app.api_keys.iter().map(key).collect()));
-    let models = app
-        .models
-        .as_ref()
-        .map(|models| ("models", models.iter().map(|m| Value::from(m.as_str())).collect()));
+    let models = app.models.as_ref().map(|models| ("models", list(models)));
     let flags = [flag(keys::APP_PROBE.path, app.probe), flag(keys::ANONYMOUS.path, app.anonymous)];
     map(api_keys.into_iter().chain(models).chain(flags))
 }
@@ -138,6 +172,10 @@ fn map(entries: impl IntoIterator<Item = Entry>) -> Value {
 fn named<T>(all: &BTreeMap<String, T>, write: impl Fn(&T) -> Value) -> Value {
     let entries = all.iter().map(|(name, one)| (Value::from(name.as_str()), write(one)));
     Value::Mapping(entries.collect::<Mapping>())
+}
+
+fn list(names: &[String]) -> Value {
+    names.iter().map(|name| Value::from(name.as_str())).collect()
 }
 
 fn text(value: &impl ToString) -> Value {

@@ -17,6 +17,21 @@ pub(in crate::config) const ADMIN_ADDRESS: Text = Text {
     about: "Metrics and health, without authentication: keep it on loopback. `none` switches it off.",
 };
 
+pub(in crate::config) const ADMIN_SOCKET: Text = Text {
+    path: "admin.socket",
+    shown: "/run/firstlight/admin.sock",
+    need: Need::Optional,
+    about: "The unix socket for `firstlight reload` and the other orders. The default is this path, used where its\n\
+            directory exists; a path that is written must work. `none` switches it off.",
+};
+
+pub(in crate::config) const LISTENER_APPS: Text = Text {
+    path: "listen.*.apps",
+    shown: "[chat-ui]",
+    need: Need::Optional,
+    about: "The apps that may use this listener. The default is all of them.",
+};
+
 pub(in crate::config) const THREADS: Whole = Whole {
     path: "threads",
     default: Usual::of(0),
@@ -90,22 +105,26 @@ pub(super) const ENTRIES: &[Key] = &[
     Key::Group(&Group {
         path: "listen.*.tls",
         sample: "",
-        about: "Leave it out for plain HTTP, on loopback behind something that ends TLS.",
+        about: "Leave it out for plain HTTP, on loopback behind something that ends TLS. A list of several is chosen\n\
+                from by the host name that the client asks for; the first one serves where no name matches.",
     }),
     Key::Text(&Text {
         path: "listen.*.tls.certificate",
         shown: "/etc/firstlight/tls.crt",
         need: Need::Required,
-        about: "PEM file with the certificate chain, leaf first.",
+        about: "PEM file with the certificate chain, leaf first: a path, { file: PATH } or { credential: NAME },\n\
+                which is a systemd credential.",
     }),
     Key::Text(&Text {
         path: "listen.*.tls.key",
         shown: "/etc/firstlight/tls.key",
         need: Need::Required,
-        about: "PEM file with the private key.",
+        about: "PEM file with the private key, in the same forms.",
     }),
+    Key::Text(&LISTENER_APPS),
     Key::Group(&Group { path: "admin", sample: "", about: "The operator's own listener." }),
     Key::Text(&ADMIN_ADDRESS),
+    Key::Text(&ADMIN_SOCKET),
     Key::Whole(&THREADS),
     Key::Group(&Group {
         path: "backends",

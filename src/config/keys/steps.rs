@@ -3,7 +3,9 @@
 use crate::config::keys::Flag;
 use crate::config::keys::Group;
 use crate::config::keys::Key;
+use crate::config::keys::Need;
 use crate::config::keys::Real;
+use crate::config::keys::Text;
 use crate::config::keys::Usual;
 use crate::config::keys::Whole;
 
@@ -143,6 +145,14 @@ pub(in crate::config) const DRAIN: Real = Real {
     about: "How long a stopping process lets streams finish. Longer than the longest usual answer.",
 };
 
+pub(in crate::config) const STATE_DIRECTORY: Text = Text {
+    path: "state_directory",
+    shown: "/var/lib/firstlight",
+    need: Need::Optional,
+    about: "Where a process leaves what the next one should know. The default is this path, used where it exists;\n\
+            a path that is written must work. `none` switches it off.",
+};
+
 /// The rows of this part.
 pub(super) const STEPS: &[Key] = &[
     Key::Group(&Group {
@@ -173,4 +183,5 @@ pub(super) const STEPS: &[Key] = &[
     Key::Group(&Group { path: "dns", sample: "", about: "How host names are resolved." }),
     Key::Real(&DNS_REFRESH),
     Key::Real(&DRAIN),
+    Key::Text(&STATE_DIRECTORY),
 ];
