@@ -22,6 +22,7 @@ pub mod endpoints;
 mod exchange;
 pub mod live;
 pub mod mock;
+pub mod notify;
 pub mod probing;
 pub mod proxy;
 pub mod reload;

@@ -4,6 +4,7 @@
 //! line was not understood; 3 Firstlight could not start, or a file could not be read or written.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command speaks to people")]
 
+mod ask;
 mod check;
 mod config;
 mod demo;
@@ -11,8 +12,10 @@ mod mock;
 mod run;
 mod simulate;
 
+use crate::control::protocol::Command as Ask;
 use clap::{Parser, Subcommand};
-use std::path::PathBuf;
+use crate::config::Checked;
+use std::path::Path;
 use std::process::ExitCode;
 
 /// A load balancer for Azure OpenAI that times the first token of every answer.
@@ -33,6 +36,21 @@ enum Command {
     Run(run::Options),
     /// Check a configuration file and print every problem in it.
     Check(check::Options),
+    /// Make the configuration file live; refused, the old one keeps serving.
+    Reload(ask::Reload),
+    /// What the file says that is not live.
+    Diff(ask::Options),
+    /// How every target is, and why.
+    Status(ask::Options),
+    /// Take a backend out of use, or put it back.
+    Backend(ask::Backend),
+    /// Start the binary anew and hand over to it, without losing a request.
+    Upgrade(ask::Options),
+    #[command(name = crate::upgrade::LAUNCHER, hide = true)]
+    LaunchSuccessor {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<std::ffi::OsString>,
+    },
     /// Print configuration: what a file comes to, or every key there is.
     Config(config::Options),
     /// Watch a region go bad in silence, through Firstlight and beside it through round robin.
@@ -58,6 +76,12 @@ pub fn main() -> ExitCode {
     let result = match arguments.command {
         Command::Run(options) => run::main(&options),
         Command::Check(options) => check::main(&options),
+        Command::Reload(options) => ask::reload(&options),
+        Command::Diff(options) => ask::ask(&options, &Ask::Diff),
+        Command::Status(options) => ask::ask(&options, &Ask::Status),
+        Command::Backend(options) => ask::backend(&options),
+        Command::Upgrade(options) => ask::ask(&options, &Ask::Upgrade),
+        Command::LaunchSuccessor { command } => launch_successor(&command),
         Command::Config(options) => config::main(&options),
         Command::Demo(options) => demo::main(&options),
         Command::Simulate(options) => simulate::main(&options),
@@ -86,20 +110,27 @@ fn say(text: impl std::fmt::Display) -> anyhow::Result<()> {
     Ok(writeln!(std::io::stdout().lock(), "{text}")?)
 }
 
-/// Reads and checks a file; tells all its problems on standard error.
-fn load(path: &PathBuf) -> anyhow::Result<Option<crate::config::Checked>> {
+fn launch_successor(command: &[std::ffi::OsString]) -> anyhow::Result<Exit> {
+    crate::upgrade::launcher(command)?;
+    Ok(Exit::Done)
+}
+
+/// Reads and checks a file; its problems with their places.
+fn read(path: &Path) -> anyhow::Result<Result<Checked, Vec<String>>> {
     use anyhow::Context as _;
     let text = std::fs::read_to_string(path)
         .with_context(|| format!("cannot read the configuration {}", path.display()))?;
-    match crate::config::check(&text) {
-        Ok(checked) => Ok(Some(checked)),
-        Err(problems) => {
-            for problem in &problems {
-                eprintln!("{}:{problem}", path.display());
-            }
-            Ok(None)
-        }
+    let line = |problem: &crate::config::Problem| format!("{}:{problem}", path.display());
+    Ok(crate::config::check(&text).map_err(|problems| problems.iter().map(line).collect()))
+}
+
+/// Reads and checks a file; tells all its problems on standard error.
+fn load(path: &Path) -> anyhow::Result<Option<Checked>> {
+    let read = read(path)?;
+    if let Err(problems) = &read {
+        problems.iter().for_each(|problem| eprintln!("{problem}"));
     }
+    Ok(read.ok())
 }
 
 /// A tokio runtime with as many workers as asked for; 0: one for each core.

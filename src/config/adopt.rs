@@ -17,6 +17,8 @@ pub fn adopt(running: &Config, file: Config) -> Config {
     Config {
         listen: listen.collect(),
         admin: running.admin,
+        admin_socket: running.admin_socket.clone(),
+        state_directory: running.state_directory.clone(),
         threads: running.threads,
         log: running.log.clone(),
         ..file

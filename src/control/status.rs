@@ -69,6 +69,68 @@ pub struct TargetStatus {
     pub last_event_seconds_ago: Option<f64>,
 }
 
+impl Status {
+    /// For people: a line for the process and a table of the targets.
+    pub(super) fn lines(&self) -> Vec<String> {
+        let phase = match (self.draining, self.predecessor) {
+            (true, _) => "draining",
+            (false, true) => "serving; the process before finishes its streams",
+            (false, false) => "serving",
+        };
+        let Self { version, pid, generation, uptime_seconds, in_flight, listening, .. } = self;
+        let listening = listening.join(", ");
+        let mut lines = vec![
+            format!("firstlight {version}, process {pid}, up {uptime_seconds} s: {phase} on {listening}"),
+            format!("configuration generation {generation}, {in_flight} requests in flight"),
+            String::new(),
+        ];
+        let head = [
+            "MODEL", "BACKEND", "STATE", "SCORE ms", "BASE ms", "P50 ms", "P95 ms", "OPEN",
+            "LIMITED s", "TOKENS", "LAST EVENT",
+        ];
+        let mut rows = vec![head.map(str::to_owned).to_vec()];
+        for model in &self.models {
+            rows.extend(model.targets.iter().map(|target| target.row(&model.model)));
+        }
+        lines.extend(aligned(&rows));
+        lines
+    }
+}
+
+impl TargetStatus {
+    fn row(&self, model: &str) -> Vec<String> {
+        let ms = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |ms| format!("{ms:.0}"));
+        let event = self.last_event.as_deref().zip(self.last_event_seconds_ago);
+        vec![
+            model.to_owned(),
+            self.backend.clone(),
+            self.state.clone(),
+            ms(Some(self.score_ms)),
+            ms(self.base_ms),
+            ms(self.ttft_p50_ms),
+            ms(self.ttft_p95_ms),
+            self.in_flight.to_string(),
+            format!("{:.0}", self.limited_seconds),
+            self.tokens.to_string(),
+            event.map_or_else(|| "-".to_owned(), |(what, ago)| format!("{ago:.0} s ago: {what}")),
+        ]
+    }
+}
+
+/// Columns as wide as their widest cell.
+fn aligned(rows: &[Vec<String>]) -> Vec<String> {
+    let columns = rows.first().map_or(0, Vec::len);
+    let width = |column: usize| {
+        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max()
+    };
+    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
+    let line = |row: &Vec<String>| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect()
+}
+
 /// How the targets of every model are.
 pub(super) fn models(snapshot: &Snapshot, telemetry: &Telemetry, now: Time) -> Vec<ModelStatus> {
     let models = snapshot.models().map(|model| ModelStatus {

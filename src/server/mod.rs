@@ -5,8 +5,10 @@
 //! runtime, the same way in production, in the demo and in the tests.
 
 mod front;
+mod life;
 mod sockets;
 
+pub use life::{Start, run};
 pub use sockets::Sockets;
 
 use crate::admin::Admin;
@@ -28,6 +30,7 @@ use pingora_core::services::{ServiceReadyNotifier, ServiceWithDependents};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
@@ -63,6 +66,17 @@ pub enum StartError {
         /// What is wrong.
         wrong: String,
     },
+    /// The admin socket cannot be bound.
+    #[error("admin.socket: cannot listen on {path}: {source}; free it, or name another", path = path.display())]
+    AdminSocket {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// Signals cannot be received.
+    #[error("signals cannot be received: {0}")]
+    Signals(io::Error),
     /// A socket cannot be copied.
     #[error("the listening sockets cannot be copied: {0}; raise the limit of open files")]
     Copy(io::Error),

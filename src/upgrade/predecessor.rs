@@ -54,12 +54,16 @@ impl Predecessor {
     }
 
     /// Ends when the old process has ended.
-    pub async fn gone(self) -> io::Result<()> {
-        self.link.set_nonblocking(true)?;
-        let mut link = tokio::net::UnixStream::from_std(self.link)?;
-        let mut nothing = [0; 64];
-        // A reset is an end, too.
-        while link.read(&mut nothing).await.is_ok_and(|bytes| bytes > 0) {}
-        Ok(())
+    pub fn gone(&self) -> impl Future<Output = io::Result<()>> + Send + use<> {
+        let link = self.link.try_clone();
+        async {
+            let link = link?;
+            link.set_nonblocking(true)?;
+            let mut link = tokio::net::UnixStream::from_std(link)?;
+            let mut nothing = [0; 64];
+            // A reset is an end, too.
+            while link.read(&mut nothing).await.is_ok_and(|bytes| bytes > 0) {}
+            Ok(())
+        }
     }
 }

@@ -1,0 +1,328 @@
+//! The life of a process: it takes over or starts, serves, obeys, hands over or stops, drains.
+
+use super::{Firstlight, Running, Sockets, StartError};
+use crate::config::checked::{Config, Place};
+use crate::control::protocol::Answer;
+use crate::control::{Operator, Order, Process, socket};
+use crate::live::Live;
+use crate::notify;
+use crate::reload::Reloader;
+use crate::telemetry::AccessLog;
+use crate::upgrade::link::Bequest;
+use crate::upgrade::{self, Heir, Inheritance, Launch, Predecessor, UpgradeError};
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+/// How long a start waits for the backends' addresses. Without any it serves all the same: they may come.
+const RESOLVE: Duration = Duration::from_secs(10);
+/// How long a new process may take until it serves.
+const UPGRADE: Duration = Duration::from_secs(45);
+/// What stands before the admin socket's path among the addresses that are handed over.
+const UNIX: &str = "unix:";
+
+/// What a process starts with.
+pub struct Start {
+    /// The configuration file, for reloads.
+    pub file: PathBuf,
+    /// What it says.
+    pub config: Config,
+    /// Where requests are told.
+    pub access_log: AccessLog,
+    /// How to start the next process.
+    pub launch: Launch,
+    /// What the process before left, if there is one.
+    pub inheritance: Option<Inheritance>,
+}
+
+/// A process that serves.
+struct Life {
+    running: Running,
+    operator: Arc<Operator>,
+    process: Arc<Process>,
+    launch: Launch,
+    /// The admin socket; `None` where there is none.
+    admin_socket: Option<(PathBuf, OwnedFd)>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// How a process comes to its end.
+enum Ended {
+    /// It was told to stop.
+    Stopped,
+    /// Another process serves.
+    HandedOver(Heir),
+}
+
+/// Runs a process from its start to its end. Gives how many requests it left unfinished.
+pub async fn run(start: Start, predecessor: Option<&Predecessor>) -> Result<i64, StartError> {
+    let mut signals = Signals::new().map_err(StartError::Signals)?;
+    let drain = start.config.drain;
+    let (life, orders) = begin(start)?;
+    resolved(life.running.live()).await;
+    let mut before = take_over(&life, predecessor);
+    life.announce();
+    let ended = life.serve(&mut signals, orders, &mut before).await;
+    Ok(life.end(ended, &mut signals, drain, before).await)
+}
+
+fn begin(start: Start) -> Result<(Life, mpsc::Receiver<Order>), StartError> {
+    let Start { file, config, access_log, launch, inheritance } = start;
+    let (sockets, admin_socket) = sort(inheritance);
+    let place = config.admin_socket.clone();
+    let running = Firstlight::take_over(config, access_log, sockets)?.spawn();
+    let process = Arc::new(Process {
+        started: running.live().clock().now(),
+        listening: running.addresses().iter().map(ToString::to_string).collect(),
+        draining: Arc::clone(&running.parts.draining),
+        predecessor: AtomicBool::new(false),
+    });
+    let (live, telemetry) = (running.live(), running.telemetry());
+    let reloader = Reloader::new(Arc::clone(live), Arc::clone(telemetry), file);
+    let (orders, ordered) = mpsc::channel(1);
+    let operator = Arc::new(Operator::new(
+        Arc::clone(live),
+        Arc::clone(telemetry),
+        reloader,
+        Arc::clone(&process),
+        orders,
+    ));
+    let mut tasks = Vec::new();
+    let admin_socket = open(&place, admin_socket)?.map(|(path, listener)| {
+        let copy = listener.try_clone().map(OwnedFd::from);
+        let serve = serve_socket(listener, Arc::clone(&operator));
+        tasks.push(tokio::spawn(serve));
+        copy.map(|copy| (path, copy))
+    });
+    let admin_socket = admin_socket.transpose().map_err(StartError::Copy)?;
+    Ok((Life { running, operator, process, launch, admin_socket, tasks }, ordered))
+}
+
+async fn serve_socket(listener: UnixListener, operator: Arc<Operator>) {
+    match tokio::net::UnixListener::from_std(listener) {
+        Ok(listener) => socket::serve(listener, operator).await,
+        Err(error) => tracing::error!(%error, "admin socket cannot be used"),
+    }
+}
+
+/// Clients' sockets and the admin socket, out of what the process before left.
+fn sort(inheritance: Option<Inheritance>) -> (Sockets, Vec<(String, OwnedFd)>) {
+    let sockets = inheritance.map(|left| left.sockets).unwrap_or_default();
+    let (unix, tcp): (Vec<_>, Vec<_>) =
+        sockets.into_iter().partition(|(address, _)| address.starts_with(UNIX));
+    let parsed = |(address, socket): (String, OwnedFd)| {
+        Some((address.parse::<SocketAddr>().ok()?, socket))
+    };
+    (Sockets::inherit(tcp.into_iter().filter_map(parsed).collect()), unix)
+}
+
+/// The admin socket: the one that was left, or a new one.
+fn open(
+    place: &Place,
+    left: Vec<(String, OwnedFd)>,
+) -> Result<Option<(PathBuf, UnixListener)>, StartError> {
+    let Some(path) = place.path() else { return Ok(None) };
+    let name = format!("{UNIX}{}", path.display());
+    if let Some((_, socket)) = left.into_iter().find(|(address, _)| *address == name) {
+        return Ok(Some((path.to_owned(), UnixListener::from(socket))));
+    }
+    match (socket::bind(path), place) {
+        (Ok(listener), _) => Ok(Some((path.to_owned(), listener))),
+        (Err(error), Place::Usual(_)) => {
+            let path = path.display();
+            tracing::warn!(%path, %error, "no admin socket: `firstlight reload` and `status` cannot reach this process; set admin.socket");
+            Ok(None)
+        }
+        (Err(source), _) => Err(StartError::AdminSocket { path: path.to_owned(), source }),
+    }
+}
+
+/// Waits until every backend has an address.
+async fn resolved(live: &Live) {
+    let all = async {
+        while live.snapshot().backends().any(|backend| backend.addresses().is_empty()) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    if tokio::time::timeout(RESOLVE, all).await.is_err() {
+        tracing::warn!("serving, although not every backend's host name could be resolved");
+    }
+}
+
+/// Becomes the main process. Gives the end of the process before.
+fn take_over(life: &Life, predecessor: Option<&Predecessor>) -> Option<JoinHandle<()>> {
+    notify::ready();
+    let predecessor = predecessor?;
+    if let Err(error) = predecessor.serving() {
+        tracing::warn!(%error, "the process before cannot be told");
+    }
+    life.process.predecessor.store(true, Relaxed);
+    let (process, gone) = (Arc::clone(&life.process), predecessor.gone());
+    Some(tokio::spawn(async move {
+        // It is gone in either case.
+        drop(gone.await);
+        process.predecessor.store(false, Relaxed);
+    }))
+}
+
+impl Life {
+    fn announce(&self) {
+        for address in self.running.addresses() {
+            tracing::info!(%address, "listening");
+        }
+        if let Some(address) = self.running.admin_address() {
+            tracing::info!(%address, "admin listening");
+        }
+        if let Some((path, _)) = &self.admin_socket {
+            tracing::info!(path = %path.display(), "admin socket");
+        }
+        tracing::info!(pid = std::process::id(), version = env!("CARGO_PKG_VERSION"), "serving");
+    }
+
+    /// Serves and obeys, until it is told to stop or another process has taken over.
+    async fn serve(
+        &self,
+        signals: &mut Signals,
+        mut orders: mpsc::Receiver<Order>,
+        before: &mut Option<JoinHandle<()>>,
+    ) -> Ended {
+        let watchdog = notify::watchdog();
+        let ended = loop {
+            let asked = tokio::select! {
+                _ = signals.reload.recv() => {
+                    let operator = Arc::clone(&self.operator);
+                    tokio::spawn(async move { operator.reload().await });
+                    continue;
+                }
+                _ = signals.upgrade.recv() => None,
+                Some(Order::Upgrade(answer)) = orders.recv() => Some(answer),
+                () = signals.stop() => break Ended::Stopped,
+            };
+            tokio::select! {
+                upgraded = self.upgrade(asked) => if let Some(heir) = upgraded {
+                    break Ended::HandedOver(heir);
+                },
+                () = signals.stop() => break Ended::Stopped,
+            }
+        };
+        if let Some(watchdog) = watchdog {
+            watchdog.abort();
+        }
+        // Forgotten if it is over; else its end is waited for.
+        if before.as_ref().is_some_and(JoinHandle::is_finished) {
+            before.take();
+        }
+        ended
+    }
+
+    /// Starts the next process; `None` if it does not serve.
+    async fn upgrade(&self, asked: Option<oneshot::Sender<Answer>>) -> Option<Heir> {
+        tracing::info!(program = %self.launch.program.display(), "upgrade: starting the new process");
+        let (heir, answer) = match self.launch().await {
+            Ok(heir) => {
+                let in_flight = self.running.in_flight();
+                tracing::info!(pid = heir.pid, in_flight, "upgrade: the new process serves, this one drains");
+                let line = format!("process {} serves; {in_flight} requests finish in process {}",
+                    heir.pid, std::process::id());
+                (Some(heir), Answer::done(vec![line]))
+            }
+            Err(error) => {
+                tracing::error!(why = %error, "upgrade failed, this process keeps serving");
+                let why = format!("upgrade failed, the old process keeps serving: {error}");
+                (None, Answer::refused(&why))
+            }
+        };
+        if let Some(asked) = asked {
+            // Whoever asked may have left.
+            drop(asked.send(answer));
+        }
+        heir
+    }
+
+    async fn launch(&self) -> Result<Heir, UpgradeError> {
+        let (mut addresses, mut sockets) = (Vec::new(), Vec::new());
+        for (address, socket) in self.running.socket_copies()? {
+            addresses.push(address.to_string());
+            sockets.push(socket);
+        }
+        if let Some((path, socket)) = &self.admin_socket {
+            addresses.push(format!("{UNIX}{}", path.display()));
+            sockets.push(socket.try_clone()?);
+        }
+        let bequest = Bequest { addresses, learned: None };
+        let launch = self.launch.clone();
+        let work = move || upgrade::launch(&launch, &bequest, &sockets, UPGRADE);
+        let done = tokio::task::spawn_blocking(work).await;
+        done.unwrap_or_else(|error| Err(UpgradeError::Failed(error.to_string())))
+    }
+
+    /// Lets streams finish, here and in the process before, which ends with this one.
+    async fn end(
+        self,
+        ended: Ended,
+        signals: &mut Signals,
+        drain: Duration,
+        before: Option<JoinHandle<()>>,
+    ) -> i64 {
+        let in_flight = self.running.in_flight();
+        tracing::info!(in_flight, drain_seconds = drain.as_secs_f64(), "draining");
+        if let Ended::Stopped = ended {
+            notify::stopping(in_flight);
+        } else {
+            // The new process answers there now.
+            self.running.stop_admin();
+            self.tasks.iter().for_each(JoinHandle::abort);
+        }
+        let finished = async {
+            let own = self.running.drain(drain);
+            let before = async {
+                if let Some(before) = before {
+                    // Its time began before ours.
+                    drop(tokio::time::timeout(drain, before).await);
+                }
+            };
+            tokio::join!(own, before).0
+        };
+        let left = tokio::select! {
+            left = finished => left,
+            () = signals.stop() => self.running.in_flight(),
+        };
+        self.tasks.iter().for_each(JoinHandle::abort);
+        drop(ended);
+        left
+    }
+}
+
+/// What a process listens to.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    reload: Signal,
+    upgrade: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            reload: signal(SignalKind::hangup())?,
+            upgrade: signal(SignalKind::user_defined2())?,
+        })
+    }
+
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
