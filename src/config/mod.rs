@@ -8,12 +8,14 @@
 //!
 //! What a key is called, its defaults and its range stand once, in `keys`; [`reference()`] writes that
 //! table out as `conf/firstlight.yaml`, and [`dump()`] writes a [`Config`] as a file that means the same.
+//! [`diff()`] tells what a reload would change.
 
 pub mod checked;
 
 mod apps;
 mod at;
 mod backends;
+mod diff;
 mod dump;
 mod endpoint;
 mod fields;
@@ -33,6 +35,9 @@ mod section;
 mod settings;
 mod tree;
 
+pub use crate::config::diff::Difference;
+pub use crate::config::diff::Takes;
+pub use crate::config::diff::diff;
 pub use crate::config::dump::dump;
 pub use crate::config::fields::{Fields, read_fields};
 pub use crate::config::problem::Problem;
