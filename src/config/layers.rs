@@ -10,6 +10,7 @@ use crate::config::keys::Key;
 use crate::config::keys::Real;
 use crate::config::keys::Whole;
 use crate::config::keys::Word;
+use crate::config::problem::Place;
 use crate::config::problem::Problems;
 use crate::config::problem::Spot;
 use crate::config::section::Section;
@@ -30,6 +31,12 @@ impl<'a> Layers<'a> {
         let own = file.inner("routing", problems);
         let policy = policy(&own, problems).unwrap_or(Policy::Lookout);
         Self { own, beneath: None, policy }
+    }
+
+    /// Nothing written.
+    pub(super) fn empty(policy: Policy) -> Self {
+        let spot = Spot { place: Place::START, path: String::new() };
+        Self { own: Section::new(spot, Some(Vec::new())), beneath: None, policy }
     }
 
     /// A model's `routing`, over the file's.

@@ -8,6 +8,7 @@
 //!
 //! What a key is called, its defaults and its range stand once, in `keys`; [`reference()`] writes that
 //! table out as `conf/firstlight.yaml`, and [`dump()`] writes a [`Config`] as a file that means the same.
+//! [`diff()`] tells what a reload would change.
 
 pub mod checked;
 
@@ -15,6 +16,7 @@ mod adopt;
 mod apps;
 mod at;
 mod backends;
+mod diff;
 mod dump;
 mod endpoint;
 mod fields;
@@ -35,6 +37,9 @@ mod settings;
 mod tree;
 
 pub use crate::config::adopt::adopt;
+pub use crate::config::diff::Difference;
+pub use crate::config::diff::Takes;
+pub use crate::config::diff::diff;
 pub use crate::config::dump::dump;
 pub use crate::config::fields::{Fields, read_fields};
 pub use crate::config::problem::Problem;

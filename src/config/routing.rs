@@ -28,6 +28,12 @@ pub(super) fn of_file(layers: &Layers<'_>, problems: &mut Problems) -> Routing {
     routing
 }
 
+/// What a policy comes to where nothing is written.
+pub(super) fn usual(policy: Policy) -> Routing {
+    let (layers, silent) = (Layers::empty(policy), &mut Problems::default());
+    read(&layers, &layers.inner("routing.recover", silent), silent)
+}
+
 /// Reads the `routing` of a model, whose probes are of this kind; `spot` is where that is written.
 pub(super) fn of_model(
     layers: &Layers<'_>,

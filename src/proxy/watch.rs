@@ -147,7 +147,8 @@ impl Watch {
         let Some(backend) = self.backend() else { return };
         let first_byte = self.marks.header.map(|at| at.since(self.sent));
         let ttft = self.ttft();
-        let (model, backend) = (&*self.request.model().name, &*backend.name);
+        let target = (&self.request.model().name, &backend.name);
+        let (model, backend) = (&**target.0, &**target.1);
         let metrics = &self.request.services.telemetry.metrics;
         metrics.attempts.with_label_values(&[model, backend, outcome.as_str()]).inc();
         if let Some(first_byte) = first_byte {
@@ -155,7 +156,6 @@ impl Watch {
             metrics.first_byte.with_label_values(&[model, backend]).observe(first_byte);
         }
         if let Some(ttft) = ttft {
-            let target = (&self.request.model().name, &backend.name);
             self.request.services.telemetry.first_token(target, ttft);
             let size = Size::of(self.request.admitted.prompt_tokens).as_str();
             let ttft = ttft.as_secs_f64();

@@ -197,14 +197,16 @@ impl Life {
         let watchdog = notify::watchdog();
         let ended = loop {
             let asked = tokio::select! {
-                _ = signals.reload.recv() => {
-                    let operator = Arc::clone(&self.operator);
-                    tokio::spawn(async move { operator.reload().await });
-                    continue;
-                }
-                _ = signals.upgrade.recv() => None,
+                signal = signals.next() => match signal {
+                    Told::Stop => break Ended::Stopped,
+                    Told::Upgrade => None,
+                    Told::Reload => {
+                        let operator = Arc::clone(&self.operator);
+                        tokio::spawn(async move { operator.reload().await });
+                        continue;
+                    }
+                },
                 Some(Order::Upgrade(answer)) = orders.recv() => Some(answer),
-                () = signals.stop() => break Ended::Stopped,
             };
             tokio::select! {
                 upgraded = self.upgrade(asked) => if let Some(heir) = upgraded {
@@ -319,10 +321,24 @@ impl Signals {
         })
     }
 
-    async fn stop(&mut self) {
+    async fn next(&mut self) -> Told {
         tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => Told::Stop,
+            _ = self.interrupt.recv() => Told::Stop,
+            _ = self.reload.recv() => Told::Reload,
+            _ = self.upgrade.recv() => Told::Upgrade,
         }
     }
+
+    async fn stop(&mut self) {
+        while self.next().await != Told::Stop {}
+    }
+}
+
+/// What a signal says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    Stop,
+    Reload,
+    Upgrade,
 }

@@ -8,7 +8,7 @@
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use serde_json::Value;
 use std::io::{self, BufRead, BufReader, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
@@ -25,7 +25,7 @@ pub struct Bequest {
     /// The addresses of the sockets, in their order.
     pub addresses: Vec<String>,
     /// What was learned, as the state file has it.
-    pub learned: Option<Box<RawValue>>,
+    pub learned: Option<Value>,
 }
 
 /// What the new process says.
@@ -125,14 +125,14 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         send_sockets(&old, &[OwnedFd::from(listener)]).unwrap();
-        let learned = Some(RawValue::from_string(r#"{"a":1}"#.to_owned()).unwrap());
+        let learned = Some(serde_json::json!({"a": 1}));
         say(&old, &Bequest { addresses: vec![address.to_string()], learned }).unwrap();
 
         let mut sockets = receive_sockets(&new).unwrap();
         let mut lines = Reader::new(new.try_clone().unwrap());
         let bequest: Bequest = lines.next().unwrap().unwrap();
         assert_eq!(bequest.addresses, [address.to_string()]);
-        assert_eq!(bequest.learned.unwrap().get(), r#"{"a":1}"#);
+        assert_eq!(bequest.learned.unwrap()["a"], 1);
         let listener = TcpListener::from(sockets.remove(0));
         let client = TcpStream::connect(address).unwrap();
         assert_eq!(listener.accept().unwrap().1, client.local_addr().unwrap());

@@ -1,7 +1,7 @@
 //! The new process's side: takes over from the old one, tells it, and sees its end.
 
 use super::link::{self, Bequest, Reader, Word};
-use serde_json::value::RawValue;
+use serde_json::Value;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -19,7 +19,7 @@ pub struct Inheritance {
     /// Listening sockets with their addresses in the old configuration.
     pub sockets: Vec<(String, OwnedFd)>,
     /// What was learned, as the state file has it.
-    pub learned: Option<Box<RawValue>>,
+    pub learned: Option<Value>,
 }
 
 impl Predecessor {

@@ -1,5 +1,6 @@
 //! The configuration: good files, wrong files, the reference and the dump.
 
+mod differences;
 mod listeners;
 mod routing;
 mod wrong_files;

@@ -5,7 +5,7 @@
 //! the one key that is not: it is the default of a model's own time, and each model is written with its. A model has a `routing` of its own
 //! only where it differs.
 
-mod routing;
+pub(super) mod routing;
 
 use crate::config::checked::ApiKey;
 use crate::config::checked::App;
@@ -70,7 +70,7 @@ fn place(key: &'static str, place: &Place) -> Option<Entry> {
     Some((keys::name(key), value))
 }
 
-fn listener(listener: &Listener) -> Value {
+pub(super) fn listener(listener: &Listener) -> Value {
     let tls = match listener.tls.as_slice() {
         [] => None,
         [one] => Some(("tls", certificate(one))),
@@ -81,7 +81,7 @@ fn listener(listener: &Listener) -> Value {
     map([("address", text(&listener.address))].into_iter().chain(tls).chain(apps))
 }
 
-fn certificate(tls: &ListenerTls) -> Value {
+pub(super) fn certificate(tls: &ListenerTls) -> Value {
     map([("certificate", pem(&tls.certificate)), ("key", pem(&tls.key))])
 }
 

@@ -19,7 +19,7 @@ use crate::config::keys;
 use serde_yaml::Value;
 
 /// Every key of it.
-pub(super) fn written(routing: &Routing) -> Value {
+pub(in crate::config) fn written(routing: &Routing) -> Value {
     let policy = match routing.policy {
         Policy::Lookout => "lookout",
         Policy::Ema => "ema",
