@@ -12,7 +12,7 @@ mod run;
 mod simulate;
 
 use clap::{Parser, Subcommand};
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
 
 /// A load balancer for Azure OpenAI that times the first token of every answer.
@@ -86,11 +86,23 @@ fn say(text: impl std::fmt::Display) -> anyhow::Result<()> {
     Ok(writeln!(std::io::stdout().lock(), "{text}")?)
 }
 
-/// Reads and checks a file; tells all its problems on standard error.
-fn load(path: &PathBuf) -> anyhow::Result<Option<crate::config::Checked>> {
+/// Reads a configuration file; an error says what to do.
+fn read(path: &Path) -> anyhow::Result<String> {
     use anyhow::Context as _;
-    let text = std::fs::read_to_string(path)
-        .with_context(|| format!("cannot read the configuration {}", path.display()))?;
+    let failed = |why: &str| format!("cannot read the configuration {}: {why}", path.display());
+    anyhow::ensure!(!path.is_dir(), failed("a directory; name the file in it"));
+    let bytes =
+        std::fs::read(path).with_context(|| failed("it must be a file that you may read"))?;
+    String::from_utf8(bytes).map_err(|error| {
+        let good = error.utf8_error().valid_up_to();
+        let lines = error.as_bytes().iter().take(good).filter(|byte| **byte == b'\n').count();
+        anyhow::anyhow!(failed(&format!("line {} is not UTF-8; save the file as UTF-8", lines + 1)))
+    })
+}
+
+/// Reads and checks a file; tells all its problems on standard error.
+fn load(path: &Path) -> anyhow::Result<Option<crate::config::Checked>> {
+    let text = read(path)?;
     match crate::config::check(&text) {
         Ok(checked) => Ok(Some(checked)),
         Err(problems) => {
