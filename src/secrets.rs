@@ -35,7 +35,7 @@ pub enum SecretError {
     #[error("environment variable {0} is not set; set it for the service, or use {{ file: PATH }}")]
     NotSet(String),
     /// The file cannot be read.
-    #[error("cannot read {path}: {source}", path = path.display())]
+    #[error("cannot read {path}: {source}; put the text there and let the service's user read it", path = path.display())]
     Unreadable {
         /// Which file.
         path: PathBuf,
@@ -48,7 +48,7 @@ pub enum SecretError {
     )]
     NoCredentials(String),
     /// It is there, and empty.
-    #[error("{0} is empty")]
+    #[error("{0} is empty; put the key there")]
     Empty(String),
     /// It cannot be sent as a header.
     #[error("{0} holds a character that cannot be sent in a header (a line break inside?)")]

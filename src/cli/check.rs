@@ -18,10 +18,8 @@ pub(super) struct Options {
 }
 
 pub(super) fn main(options: &Options) -> anyhow::Result<Exit> {
-    use anyhow::Context as _;
     let file = &options.file;
-    let text =
-        std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let text = crate::reload::read(file)?;
     let result = crate::config::check(&text);
     if options.json {
         let (problems, warnings) = match &result {

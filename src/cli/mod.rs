@@ -15,6 +15,7 @@ mod simulate;
 use crate::control::protocol::Command as Ask;
 use clap::{Parser, Subcommand};
 use crate::config::Checked;
+use crate::reload::Refused;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -115,22 +116,16 @@ fn launch_successor(command: &[std::ffi::OsString]) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// Reads and checks a file; its problems with their places.
-fn read(path: &Path) -> anyhow::Result<Result<Checked, Vec<String>>> {
-    use anyhow::Context as _;
-    let text = std::fs::read_to_string(path)
-        .with_context(|| format!("cannot read the configuration {}", path.display()))?;
-    let line = |problem: &crate::config::Problem| format!("{}:{problem}", path.display());
-    Ok(crate::config::check(&text).map_err(|problems| problems.iter().map(line).collect()))
-}
-
 /// Reads and checks a file; tells all its problems on standard error.
 fn load(path: &Path) -> anyhow::Result<Option<Checked>> {
-    let read = read(path)?;
-    if let Err(problems) = &read {
-        problems.iter().for_each(|problem| eprintln!("{problem}"));
+    match crate::reload::load(path) {
+        Ok(checked) => Ok(Some(checked)),
+        Err(refused @ Refused::Problems { .. }) => {
+            eprintln!("{refused}");
+            Ok(None)
+        }
+        Err(refused) => Err(refused.into()),
     }
-    Ok(read.ok())
 }
 
 /// A tokio runtime with as many workers as asked for; 0: one for each core.

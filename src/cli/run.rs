@@ -1,6 +1,7 @@
 //! `firstlight run`.
 
 use crate::cli::Exit;
+use crate::reload::Refused;
 use crate::server::{self, Start};
 use crate::telemetry::AccessLog;
 use crate::upgrade::{Launch, Predecessor};
@@ -39,15 +40,16 @@ fn start(
     launch: Launch,
     predecessor: Option<&Predecessor>,
 ) -> anyhow::Result<Exit> {
-    let checked = match crate::cli::read(&options.config)? {
+    let checked = match crate::reload::load(&options.config) {
         Ok(checked) => checked,
-        Err(problems) => {
-            problems.iter().for_each(|problem| eprintln!("{problem}"));
+        Err(refused @ Refused::Problems { .. }) => {
+            eprintln!("{refused}");
             if let Some(predecessor) = predecessor {
-                predecessor.failed(problems.join("\n"));
+                predecessor.failed(refused.to_string());
             }
             return Ok(Exit::Problems);
         }
+        Err(refused) => return Err(refused.into()),
     };
     for warning in &checked.warnings {
         tracing::warn!("{}:{warning}", options.config.display());

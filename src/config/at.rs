@@ -78,6 +78,9 @@ impl<'a> At<'a> {
     /// is an empty map.
     pub(super) fn section(&self, pattern: &str, problems: &mut Problems) -> Section<'a> {
         let allowed = keys::allowed(pattern);
+        if self.lacks_colon(&allowed, problems) {
+            return Section::new(self.key_spot(), None);
+        }
         let what = format!("a map with {}", names::list(&allowed));
         let entries = self.entries(&what, problems);
         let unknown = entries.iter().flatten().filter(|(name, _)| !allowed.contains(name));
@@ -105,6 +108,29 @@ impl<'a> At<'a> {
             | Value::Text(_)
             | Value::List(_) => self.mismatch("a map", what, problems),
         }
+    }
+
+    /// Whether it would be a number if it stood there without quotes.
+    pub(super) fn is_quoted_number(&self) -> bool {
+        let text = &self.node.text;
+        matches!(self.value(), Value::Text(_))
+            && text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '-' | '+' | '.'))
+            && text.parse::<f64>().is_ok()
+    }
+
+    /// Whether it is a line that lacks the colon behind one of these keys; notes that it does.
+    fn lacks_colon(&self, allowed: &[&str], problems: &mut Problems) -> bool {
+        let Value::Text(_) = self.value() else { return false };
+        let key = allowed.iter().find(|key| {
+            let rest = self.node.text.strip_prefix(**key);
+            rest.is_some_and(|rest| rest.starts_with([' ', ':']))
+        });
+        if let Some(key) = key {
+            let wrong = format!("no `: ` behind `{key}`");
+            let instead = "write `key: value`, with a space behind the colon";
+            problems.refuse(&self.spot, wrong, instead);
+        }
+        key.is_some()
     }
 
     /// Notes a value of the wrong kind.

@@ -1,7 +1,8 @@
 //! Configuration: a YAML file in, checked values or every problem at once out. Pure: reads no file, no
 //! environment and no clock.
 //!
-//! There are two stages. `tree` reads the file into nodes that know their places. The readers (`listen`,
+//! There are two stages. `tree` reads the file into nodes that know their places (`syntax` says what is not YAML,
+//! `levels` moves what is not indented enough). The readers (`listen`,
 //! `backends`, `models`, `apps`, `routing`, `settings`, `places`) walk the nodes, note each problem with its place and what to
 //! write instead, and go on; `loopback` asks what no single part can know. Only a file without a problem
 //! becomes a [`Config`], in which nothing is left to check.
@@ -23,6 +24,7 @@ mod fields;
 mod idle;
 mod keys;
 mod layers;
+mod levels;
 mod listen;
 mod loopback;
 mod models;
@@ -34,6 +36,7 @@ mod routing;
 mod secrets;
 mod section;
 mod settings;
+mod syntax;
 mod tree;
 
 pub use crate::config::adopt::adopt;
@@ -51,8 +54,11 @@ use crate::config::checked::Config;
 use crate::config::layers::Layers;
 use crate::config::loopback::Exposure;
 use crate::config::models::Common;
+use crate::config::problem::Place;
 use crate::config::problem::Problems;
+use crate::config::problem::Spot;
 use crate::config::section::Section;
+use crate::config::tree::Value;
 
 /// A file that can be used.
 #[derive(Clone, Debug)]
@@ -67,9 +73,15 @@ pub struct Checked {
 /// gives no more than its first mistake, and of several keys that stand twice the first is told.
 pub fn check(text: &str) -> Result<Checked, Vec<Problem>> {
     let mut problems = Problems::default();
-    let config = tree::parse(text, &mut problems).map(|root| {
+    let config = tree::parse(text, &mut problems).and_then(|mut root| {
+        if matches!(root.value, Value::Null) {
+            let spot = Spot { place: Place::START, path: String::new() };
+            problems.refuse(&spot, "empty", "write `listen`, `backends`, `models` and `apps`");
+            return None;
+        }
+        levels::repair(&mut root, "", &mut problems);
         let file = At::root(&root).section("", &mut problems);
-        read(&file, &mut problems)
+        Some(read(&file, &mut problems))
     });
     let warnings = problems.settle()?;
     config.map(|config| Checked { config, warnings }).ok_or_else(Vec::new)

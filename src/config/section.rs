@@ -104,7 +104,9 @@ impl<'a> Section<'a> {
             | Value::Number(_)
             | Value::Text(_)
             | Value::List(_)
-            | Value::Map(_) => at.mismatch("true or false", "`true` or `false`", problems),
+            | Value::Map(_) => {
+                at.mismatch("true or false", "`true` or `false`, without quotes", problems)
+            }
         }
     }
 
@@ -159,6 +161,9 @@ fn in_range(at: &At<'_>, key: &'static Real) -> Option<f64> {
 fn refuse_number(at: &At<'_>, what: &str, problems: &mut Problems) {
     if matches!(at.value(), Value::Whole(_) | Value::Number(_)) {
         problems.refuse(&at.spot, "out of range", format!("write {what}"));
+    } else if at.is_quoted_number() {
+        let wrong = "text in quotes, not a number";
+        problems.refuse(&at.spot, wrong, format!("leave out the quotes: {what}"));
     } else {
         at.mismatch::<()>("a number", what, problems);
     }

@@ -10,6 +10,7 @@ use crate::config::keys;
 use crate::config::problem::Place;
 use crate::config::problem::Problems;
 use crate::config::problem::Spot;
+use crate::config::syntax;
 use serde::Deserialize;
 use serde::Deserializer;
 use serde::de::MapAccess;
@@ -66,7 +67,7 @@ pub(super) fn parse(source: &str, problems: &mut Problems) -> Option<Node> {
     match read(source, DuplicateKeyPolicy::Error) {
         Ok(root) => Some(root),
         Err(error) => {
-            note(&error, problems);
+            note(&error, source, problems);
             let twice = matches!(error, Error::DuplicateMappingKey { .. });
             twice.then(|| read(source, DuplicateKeyPolicy::FirstWins).ok()).flatten()
         }
@@ -100,15 +101,16 @@ fn read(source: &str, duplicate_keys: DuplicateKeyPolicy) -> Result<Node, Error>
     clippy::wildcard_enum_match_arm,
     reason = "sixty kinds of errors that need no word of their own"
 )]
-fn note(error: &Error, problems: &mut Problems) {
+fn note(error: &Error, source: &str, problems: &mut Problems) {
     let place = error.location().map_or(Place::START, |at| place(&at));
+    if let Error::ExternalMessage { msg, .. } = error {
+        let (place, wrong, instead) = syntax::mistake(source, place, msg);
+        return problems.refuse(&file(place), wrong, instead);
+    }
     let (wrong, instead) = match error {
         Error::DuplicateMappingKey { key, .. } => {
             let key = key.as_deref().filter(|key| keys::is_known(key)).unwrap_or("this key");
             (format!("{key} stands twice in one map"), "keep one of them")
-        }
-        Error::ExternalMessage { msg, .. } => {
-            (format!("not YAML: {msg}"), "correct it here or just above")
         }
         Error::MultipleDocuments { .. } => ("a second document".to_owned(), "write only one"),
         Error::UnknownAnchor { .. } => {

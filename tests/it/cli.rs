@@ -83,6 +83,25 @@ fn exit_codes_are_as_documented() {
 }
 
 #[test]
+fn what_is_no_file_of_text_is_told_in_one_line() {
+    let directory = tempfile::tempdir().unwrap();
+    let text = directory.path().join("latin1.yaml");
+    std::fs::write(&text, b"listen: []\n# caf\xe9\n").unwrap();
+    for (path, says) in [
+        (directory.path(), "a directory; name the file in it"),
+        (text.as_path(), "line 2 is not UTF-8; save the file as UTF-8"),
+    ] {
+        let path = path.display().to_string();
+        for command in [&["check"][..], &["run", "--config"], &["config", "dump"]] {
+            let output = firstlight(&[command, &[path.as_str()]].concat());
+            let told = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(told, format!("firstlight: cannot read the configuration {path}: {says}\n"));
+            assert_eq!(output.status.code(), Some(3));
+        }
+    }
+}
+
+#[test]
 fn a_taken_port_is_one_clear_line() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();

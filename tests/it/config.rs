@@ -2,6 +2,7 @@
 
 mod differences;
 mod listeners;
+mod mistakes;
 mod routing;
 mod wrong_files;
 

@@ -262,7 +262,7 @@ drain_seconds:"#,
 3:22  routing.score_ttl_seconds: out of range; write a number from 0.01 to 86400 (seconds)
 4:21  routing.default_score_ms: out of range; write a number from 1 to 600000 (milliseconds)
 5:22  routing.detect.trip_ms: out of range; write a number from 1 to 600000 (milliseconds)
-5:46  routing.detect.strikes_to_trip: text, not a number; write a number from 0.1 to 100 (strikes)
+5:46  routing.detect.strikes_to_trip: text in quotes, not a number; leave out the quotes: a number from 0.1 to 100 (strikes)
 5:71  routing.detect.strike_ttl_seconds: out of range; write a number from 0.01 to 86400 (seconds)
 6:19  routing.probe.count: out of range; write a whole number from 1 to 10 (probes)
 6:42  routing.probe.interval_seconds: out of range; write a number from 0 to 86400 (seconds)
@@ -270,7 +270,7 @@ drain_seconds:"#,
 7:24  retry.max_attempts: out of range; write a whole number from 1 to 10 (attempts)
 7:40  retry.budget_min: out of range; write a whole number from 0 to 10000 (retries)
 8:21  limits.body_mib: out of range; write a whole number from 1 to 1024 (MiB)
-9:16  log.access: text, not true or false; write `true` or `false`
+9:16  log.access: text, not true or false; write `true` or `false`, without quotes
 10:10  threads: text, not a number; write a whole number from 0 to 1024 (worker threads)
 11:14  drain_seconds: empty, not a number; write a number from 0 to 86400 (seconds)
 ",
@@ -340,7 +340,7 @@ routing: { detect: { clear_ms: 2000 }, limit: { max_seconds: 0 } }",
 2:21  models.gpt.routing.hegde: unknown key; did you mean `hedge`?
 2:51  models.gpt.routing.detect.trip_ms: below `clear_ms`, which is 2000; write at least 2000, or a smaller `clear_ms`
 2:57  models.gpt.routing.detect.strike_eror: unknown key; did you mean `strike_error`?
-3:53  models.mini.routing.hedge.enabled: text, not true or false; write `true` or `false`
+3:53  models.mini.routing.hedge.enabled: text, not true or false; write `true` or `false`, without quotes
 3:80  models.mini.routing.detect.clear_ms: above `trip_ms`, which is 8000; write at most 8000
 4:64  models.quiet.routing.recover.flag_ttl_seconds: nothing is left that brings a degraded target back; write a `flag_ttl_seconds` above 0, or let it be probed
 6:20  models.list.routing: a list, not a map; write a map with `policy`, `candidates`, `inflight_slack`, `ema_alpha`, `score_ttl_seconds`, `default_score_ms`, `detect`, `baseline`, `recover`, `probe`, `overflow`, `hedge`, `limit`
@@ -358,11 +358,11 @@ routing: { recover: { flag_ttl_seconds: 0 } }",
 
 #[test]
 fn text_that_is_not_yaml_tells_its_first_mistake() {
-    told("listen: [", "1:9  (file): not YAML: unclosed bracket '['; correct it here or just above");
     told(
-        "a: b: c",
-        "1:5  (file): not YAML: mapping values are not allowed in this context; correct it here or just above",
+        "listen: [",
+        "1:9  (file): a bracket that is not closed, or closed by another kind; close each `[` with `]` and each `{` with `}`",
     );
+    told("a: b: c", "1:5  (file): a second `: ` in one line; quote text that holds `: `");
     told("a: *b", "1:4  (file): an alias without an anchor; quote text that begins with `*`");
     told(
         "a: !secret hunter2",
@@ -376,7 +376,7 @@ b: 2",
     );
     told(
         r#"key: "hunter2\q""#,
-        "1:6  (file): not YAML: while parsing a quoted scalar, found unknown escape character; correct it here or just above",
+        "1:6  (file): an unknown escape in double quotes; write `\\\\` for a backslash, or use single quotes",
     );
 }
 

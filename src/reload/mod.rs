@@ -1,8 +1,12 @@
 //! Reloading the configuration: read, check, build all of it, swap once. On any problem what runs goes on.
 
+mod file;
+
+pub use file::{load, read};
+
 use crate::config;
-use crate::config::Problem;
 use crate::config::checked::Config;
+use crate::config::{Checked, Problem};
 use crate::endpoints::Endpoints;
 use crate::live::{BuildError, Live, Snapshot};
 use crate::telemetry::Telemetry;
@@ -19,7 +23,7 @@ const RESOLVE: Duration = Duration::from_secs(5);
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
     /// The file cannot be read.
-    #[error("cannot read {path}: {source}", path = path.display())]
+    #[error("cannot read the configuration {path}: {source}", path = path.display())]
     Unreadable {
         /// Which file.
         path: PathBuf,
@@ -111,13 +115,15 @@ impl Reloader {
     /// What the file says that is not live, line by line.
     pub async fn diff(&self) -> Result<Vec<String>, Refused> {
         let running = Arc::clone(&self.live.snapshot().config);
-        let (checked, _) = self.read().await?;
-        Ok(config::diff(&running, &checked).iter().map(ToString::to_string).collect())
+        let file = self.load().await?.config;
+        Ok(config::diff(&running, &file).iter().map(ToString::to_string).collect())
     }
 
     async fn prepare(&self) -> Result<(Snapshot, Reloaded), Refused> {
         let running = Arc::clone(&self.live.snapshot().config);
-        let (file, warnings) = self.read().await?;
+        let Checked { config: file, warnings } = self.load().await?;
+        let warning = |warning: &Problem| format!("{}:{warning}", self.file.display());
+        let warnings = warnings.iter().map(warning).collect();
         let next = config::adopt(&running, file.clone());
         let changed = config::diff(&running, &next).iter().map(ToString::to_string).collect();
         let waiting = config::diff(&next, &file).iter().map(ToString::to_string).collect();
@@ -129,16 +135,9 @@ impl Reloader {
         Ok((next, Reloaded { generation: 0, changed, waiting, warnings }))
     }
 
-    async fn read(&self) -> Result<(Config, Vec<String>), Refused> {
+    async fn load(&self) -> Result<Checked, Refused> {
         let path = self.file.clone();
-        let text = self.apart(move || std::fs::read_to_string(path)).await?;
-        let text =
-            text.map_err(|source| Refused::Unreadable { path: self.file.clone(), source })?;
-        let checked = self.apart(move || config::check(&text)).await?;
-        let checked = checked
-            .map_err(|problems| Refused::Problems { path: self.file.clone(), problems })?;
-        let warning = |warning: &Problem| format!("{}:{warning}", self.file.display());
-        Ok((checked.config, checked.warnings.iter().map(warning).collect()))
+        self.apart(move || load(&path)).await?
     }
 
     /// Files and large texts are no work for the threads that relay streams.
