@@ -4,6 +4,8 @@
 //! the next snapshot carries over what was learned about every target that is still there.
 
 mod backend;
+mod drains;
+mod learned;
 mod settings;
 
 use crate::auth::keys::KeyRing;
@@ -14,12 +16,15 @@ use crate::config::checked::Model;
 use crate::config::checked::ProbeKind;
 use crate::config::checked::Routing;
 use crate::config::unprobed;
+use crate::live::drains::Drains;
 use crate::rng::Rng;
 use crate::routing::Pool;
 use crate::routing::RetryBudget;
 use crate::routing::TargetSpec;
 use arc_swap::ArcSwap;
 pub use backend::{BuildError, LiveBackend};
+pub use drains::UnknownBackend;
+pub use learned::Learned;
 pub(crate) use settings::settings;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -36,6 +41,7 @@ pub struct Live {
     seeds: AtomicU64,
     /// KiB of request bodies that may still be kept.
     memory: Arc<Semaphore>,
+    drains: Drains,
 }
 
 /// Everything a request needs to know, consistent in itself.
@@ -82,6 +88,7 @@ impl Live {
             clock,
             seeds: AtomicU64::new(seed),
             memory,
+            drains: Drains::default(),
         })
     }
 

@@ -88,6 +88,8 @@ families! {
     resolve_failures: IntCounterVec = RESOLVE_FAILURES;
     access_log_dropped: IntGauge = ACCESS_LOG_DROPPED;
     config_generation: IntGauge = CONFIG_GENERATION;
+    state_saves: IntCounterVec = STATE_SAVES;
+    state_saved: IntGauge = STATE_SAVED;
     build_info: IntGaugeVec = BUILD_INFO;
 }
 
