@@ -5,7 +5,7 @@
 //! while this one finishes its streams, [`Keeper::hand_over`] saves for the last time: what the old one still
 //! learns is less than what the new one knows, and it must not take the new one's drains back.
 
-use crate::live::Live;
+use crate::live::{Learned, Live};
 use crate::state_file::{self, SaveError};
 use crate::telemetry::Telemetry;
 use async_trait::async_trait;
@@ -60,14 +60,21 @@ impl Keeper {
     pub fn restore(&self) {
         match state_file::load(&self.directory, self.live.clock().unix()) {
             Ok(None) => tracing::info!("nothing was learned before: a cold start"),
-            Ok(Some(learned)) => {
-                let found = self.live.recall(&learned);
-                let (targets, degraded) = (found.targets, found.degraded);
-                let drained = self.live.drained().len();
-                tracing::info!(targets, degraded, drained, "starting with what was learned before");
-            }
+            Ok(Some(learned)) => self.recall(&learned),
             Err(error) => tracing::warn!(%error, "starting with nothing learned"),
         }
+    }
+
+    fn recall(&self, learned: &Learned) {
+        let (mut targets, now) = (0, self.live.clock().now());
+        for (model, recalled) in self.live.recall(learned) {
+            targets += recalled.targets;
+            for target in recalled.degraded {
+                self.telemetry.starts_degraded(&model, target, now);
+            }
+        }
+        let drained = self.live.drained().len();
+        tracing::info!(targets, drained, "starting with what was learned before");
     }
 
     /// Saves now. After [`Keeper::hand_over`] it does nothing. Failures are also told in the log, once until it

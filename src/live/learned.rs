@@ -2,10 +2,11 @@
 //!
 //! Requests that name no model have a pool, too; nothing is learned of it, since none of them is timed.
 
-use crate::live::Live;
+use crate::live::{Live, LiveModel};
 use crate::routing::{LearnedPool, Recalled};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What outlives the process.
@@ -35,20 +36,13 @@ impl Live {
     /// Starts with what a former process knew, by the names of models and backends; call it before requests
     /// come. What was learned fades with its age (see [`crate::routing::Pool::recall`]), an operator's drain does
     /// not.
-    pub fn recall(&self, learned: &Learned) -> Recalled {
+    pub fn recall(&self, learned: &Learned) -> Vec<(Arc<LiveModel>, Recalled)> {
         self.drain_also(&learned.drained);
         let now = self.clock().now();
         let saved_at = Duration::from_secs(learned.saved_at_unix_seconds);
         let age = self.clock().unix().saturating_sub(saved_at);
         let snapshot = self.snapshot();
-        let mut sum = Recalled::default();
-        for model in snapshot.models() {
-            if let Some(pool) = learned.models.get(&*model.name) {
-                let recalled = model.pool.recall(pool, age, now);
-                sum.targets += recalled.targets;
-                sum.degraded += recalled.degraded;
-            }
-        }
-        sum
+        let known = snapshot.models().filter_map(|m| Some((m, learned.models.get(&*m.name)?)));
+        known.map(|(model, pool)| (Arc::clone(model), model.pool.recall(pool, age, now))).collect()
     }
 }

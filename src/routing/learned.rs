@@ -94,12 +94,12 @@ pub struct LearnedScore {
 }
 
 /// What a new process starts with.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recalled {
-    /// Targets of which something was known.
+    /// How many targets something was known of.
     pub targets: usize,
-    /// Those of them that start degraded.
-    pub degraded: usize,
+    /// The positions of those that are degraded.
+    pub degraded: Vec<usize>,
 }
 
 impl Pool {
@@ -123,10 +123,14 @@ impl Pool {
             norm.recall(&learned.norm, settings.detect.late_mult);
             norm.check_invariants(&settings.detect);
         });
-        let targets = self.targets().iter();
-        let known = targets.filter_map(|t| Some((t, *learned.targets.get(&t.spec.backend)?)));
-        let mut blank: Vec<(&Target, LearnedTarget)> = known.collect();
-        blank.retain(|(target, found)| target.state.change(|known| recall_base(known, found, now)));
+        let mut blank: Vec<(&Target, LearnedTarget)> = Vec::new();
+        for target in self.targets() {
+            let found = learned.targets.get(&target.spec.backend);
+            let taken = |found: &&LearnedTarget| {
+                target.state.change(|known| recall_base(known, found, now))
+            };
+            blank.extend(found.filter(taken).map(|found| (target, *found)));
+        }
         // All bases first: a score without one of its own decays to the fleet's.
         self.look(now);
         if age <= FRESH {
@@ -137,8 +141,7 @@ impl Pool {
             }
             self.look(now);
         }
-        let degraded = blank.iter().filter(|(target, _)| target.state.is_degraded(now)).count();
-        Recalled { targets: blank.len(), degraded }
+        Recalled { targets: blank.len(), degraded: self.fleet().load().degraded.clone() }
     }
 }
 

@@ -79,6 +79,13 @@ impl Process {
         snapshot.model("gpt-4o").unwrap().pool.blocks(target).unwrap().has(Block::Drained)
     }
 
+    fn scrape(&self, series: &str) -> Option<String> {
+        let metrics = &self.telemetry.metrics;
+        let text = metrics.scrape(&self.live.snapshot(), self.live.clock().now()).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        text.lines().find_map(|l| l.strip_prefix(series)?.strip_prefix(' ').map(str::to_owned))
+    }
+
     fn saves(&self, result: &str) -> u64 {
         self.telemetry.metrics.state_saves.with_label_values(&[result]).get()
     }
@@ -112,6 +119,8 @@ async fn the_next_process_starts_warm() {
     assert_eq!((second.is_drained(0), second.is_drained(1)), (false, true));
     assert_eq!(second.live.drained(), BTreeSet::from(["b".to_owned()]));
     assert_eq!(second.saved_at(), 0, "it has not saved itself");
+    let gauge = second.scrape("firstlight_target_degraded{backend=\"a\",model=\"gpt-4o\"}");
+    assert_eq!(gauge, Some("1".to_owned()));
 }
 
 #[tokio::test]

@@ -43,7 +43,7 @@ fn a_restart_sends_no_request_to_a_region_that_was_degraded() {
     degrade(&mut before, 0);
     let learned = through_json(&before.pool.learned(before.now));
     let (mut bench, recalled) = next(Settings::lookout(), &learned, MINUTE);
-    assert_eq!(recalled, Recalled { targets: 3, degraded: 1 });
+    assert_eq!(recalled, Recalled { targets: 3, degraded: vec![0] });
     assert_eq!(bench.state(0), State::Degraded);
     assert_eq!(bench.pool.probes_due(bench.now), vec![0], "at once");
     assert_eq!(sent_to_first(&mut bench), 0);
@@ -73,7 +73,7 @@ fn a_recovering_target_begins_its_ramp_anew() {
     before.pass(29.0);
     let learned = before.pool.learned(before.now);
     let (mut bench, recalled) = next(Settings::lookout(), &learned, Duration::ZERO);
-    assert_eq!((bench.state(0), recalled.degraded), (State::Recovering, 0));
+    assert_eq!((bench.state(0), recalled.degraded), (State::Recovering, vec![]));
     bench.pass(29.9);
     assert_eq!(bench.pool.tick(bench.now), vec![]);
     bench.pass(0.1);
@@ -153,7 +153,7 @@ fn what_this_process_has_seen_itself_is_not_overwritten() {
     bench.answer(0, 300);
     let own = bench.pool.learned(bench.now);
     let recalled = bench.pool.recall(&learned, Duration::ZERO, bench.now);
-    assert_eq!(recalled, Recalled { targets: 2, degraded: 0 });
+    assert_eq!(recalled, Recalled { targets: 2, degraded: vec![] });
     let now = bench.pool.learned(bench.now);
     assert_eq!((now.targets["a"], &now.norm), (own.targets["a"], &own.norm));
     assert_eq!(now.targets["b"].base, learned.targets["b"].base);
