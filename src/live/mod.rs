@@ -5,6 +5,8 @@
 
 mod backend;
 mod certificates;
+mod drains;
+mod learned;
 mod settings;
 
 use crate::auth::keys::KeyRing;
@@ -15,6 +17,7 @@ use crate::config::checked::Model;
 use crate::config::checked::ProbeKind;
 use crate::config::checked::Routing;
 use crate::config::unprobed;
+use crate::live::drains::Drains;
 use crate::rng::Rng;
 use crate::routing::Pool;
 use crate::routing::RetryBudget;
@@ -22,6 +25,8 @@ use crate::routing::TargetSpec;
 use arc_swap::ArcSwap;
 pub use backend::{BuildError, LiveBackend};
 pub use certificates::{Certificate, CertificateError, Certificates, ServerNames};
+pub use drains::UnknownBackend;
+pub use learned::Learned;
 pub(crate) use settings::settings;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -46,6 +51,7 @@ pub struct Live {
 
 fn kibibytes(config: &Config) -> usize {
     (config.limits.buffered_bytes / 1024).min(Semaphore::MAX_PERMITS)
+    drains: Drains,
 }
 
 /// Everything a request needs to know, consistent in itself.
@@ -94,6 +100,7 @@ impl Live {
             seeds: AtomicU64::new(seed),
             memory,
             owed: AtomicUsize::new(0),
+            drains: Drains::default(),
         })
     }
 

@@ -11,6 +11,8 @@
 //! answers; of its model that says nothing, however fast it is. It leads a degraded target back only after the
 //! flap window, when real traffic is to decide. A blocked one is unblocked: it took our credential.
 //!
+//! A drained target is not probed at all, whoever asks: its operator wants it left alone.
+//!
 //! Each target has at most one probe at a time, and none waits for another's. The same service lets time pass
 //! for the routing core: ramps, flags, the look at each pool as a whole.
 
@@ -21,6 +23,7 @@ use crate::config::checked::ProbeKind;
 use crate::live::Live;
 use crate::live::LiveModel;
 use crate::proxy::{ProbeRequest, ProbeWish};
+use crate::routing::Block;
 use crate::telemetry::Telemetry;
 use crate::time::Time;
 use async_trait::async_trait;
@@ -94,11 +97,12 @@ impl Prober {
         Self { live, telemetry, http, wishes, completion_tokens, busy, fruitless }
     }
 
-    /// Every target that is blocked.
+    /// Every target that is blocked for what a probe of ours found.
     fn blocked(&self) -> Vec<(Arc<LiveModel>, usize)> {
-        let now = self.live.clock().now();
-        let is_blocked =
-            |m: &LiveModel, target| m.pool.view(target, now).is_some_and(|v| v.blocked);
+        let found = [Block::AuthFailed, Block::Misconfigured];
+        let is_blocked = |m: &LiveModel, target| {
+            m.pool.blocks(target).is_some_and(|blocks| found.iter().any(|&b| blocks.has(b)))
+        };
         self.all(|model| (0..model.backends.len()).filter(|&t| is_blocked(model, t)).collect())
     }
 
@@ -138,8 +142,11 @@ impl Prober {
         Some((Arc::clone(model), model.pool.position(&wish.backend)?))
     }
 
-    /// The right to probe a target; nobody else has it meanwhile.
+    /// The right to probe a target, unless it is drained; nobody else has it meanwhile.
     fn turn(&self, model: &LiveModel, target: usize) -> Option<Turn<'_>> {
+        if model.pool.blocks(target)?.has(Block::Drained) {
+            return None;
+        }
         let place = place(model, target)?;
         let free = self.busy.lock().unwrap_or_else(PoisonError::into_inner).insert(place.clone());
         free.then_some(Turn { busy: &self.busy, place })

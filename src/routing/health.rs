@@ -19,6 +19,7 @@ use crate::rng::Rng;
 use crate::routing::settings::{Policy, Settings};
 use crate::routing::strikes::{Strike, Strikes};
 use crate::time::Time;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// The most good probes in a row that are asked for.
@@ -31,7 +32,8 @@ const JITTER: f64 = 0.2;
 const MOST_TRIPS: u32 = 8;
 
 /// A target's state.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum State {
     /// In normal use.
     #[default]
@@ -214,6 +216,44 @@ impl Health {
             return None;
         }
         Some(self.renew(now))
+    }
+
+    /// Whether it was never degraded in this process.
+    pub(super) fn is_blank(&self) -> bool {
+        self.state == State::Healthy && self.tripped_at.is_none()
+    }
+
+    /// How long its flag still lasts; `None` without one.
+    pub(super) fn flag_left(&self, now: Time) -> Option<Duration> {
+        let flagged = self.state == State::Degraded && self.degraded_until != Time::END;
+        flagged.then(|| self.degraded_until.since(now))
+    }
+
+    /// Takes up the state that a former process left it in. A recovery probe is due at once: much may have
+    /// changed meanwhile. A ramp begins anew.
+    pub(super) fn resume(
+        &mut self,
+        settings: &Settings,
+        (state, flag_left): (State, Option<Duration>),
+        now: Time,
+    ) {
+        let recover = &settings.recover;
+        match state {
+            State::Recovering if !recover.ramp.is_zero() => self.enter(State::Recovering, now),
+            State::Degraded if settings.policy != Policy::RoundRobin => {
+                let left = recover.flag_ttl.map(|ttl| flag_left.map_or(ttl, |left| left.min(ttl)));
+                if left.is_some_and(|left| left.is_zero()) {
+                    return;
+                }
+                self.degraded_until = left.map_or(Time::END, |left| now + left);
+                if let Some(first) = recover.probe_backoff {
+                    (self.backoff, self.next_probe) = (first, Some(now));
+                }
+                self.tripped_at = Some(now);
+                self.enter(State::Degraded, now);
+            }
+            State::Healthy | State::Degraded | State::Recovering => {}
+        }
     }
 
     /// What time alone changes: a flag or a ramp is over.

@@ -28,7 +28,7 @@
 //! From the top: [`attempts`](Attempts) what one request may do, `pick` the choice, `lease` and `probe` the
 //! slots, `outcome` and `trip` what they teach; `health` and `strikes` the state, `guard` what holds a trip back,
 //! `speed`, `norm`, `fleet` and `expected` what is fast, normal, general and due; `hedge`, `budget` and
-//! `rest` what may be spent and must be waited for.
+//! `rest` what may be spent and must be waited for; [`learned`](LearnedPool) what outlives the process.
 //!
 //! Pure: no clock, no I/O, no logging. `now` and the random source are arguments; what an operator should
 //! hear comes back as an [`Event`].
@@ -40,6 +40,7 @@ mod fleet;
 mod guard;
 mod health;
 mod hedge;
+mod learned;
 mod lease;
 mod norm;
 mod outcome;
@@ -60,6 +61,9 @@ pub use attempts::{Attempts, Denied, Failed, Limits, Next, NoHedge, Repeat};
 pub use budget::RetryBudget;
 pub use guard::TripBlocked;
 pub use health::{Cause, Change, State};
+pub use learned::{
+    LearnedBase, LearnedNorm, LearnedPool, LearnedScore, LearnedSize, LearnedTarget, Recalled,
+};
 pub use lease::{Ask, Lease, Overdue, Timing};
 pub use outcome::Event;
 pub use pick::{NoTarget, Picked, Used, Why};
@@ -69,5 +73,5 @@ pub use settings::{
     Baseline, Bounds, Detect, Hedge, Limit, Mode, Overflow, Policy, Recover, Settings,
 };
 pub use size::Size;
-pub use target::Block;
+pub use target::{Block, Blocks};
 pub use view::{PoolView, View};

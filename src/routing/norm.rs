@@ -8,8 +8,10 @@
 //! down a very little when it is not, and settles where one answer in fifty is late (p98), whatever the
 //! distribution.
 
+use crate::routing::learned::{LearnedNorm, LearnedSize};
 use crate::routing::settings::{Baseline, Bounds, Detect, Settings};
 use crate::routing::size::{SIZES, Size};
+use std::ops::RangeInclusive;
 
 /// The most that one sample counts, as a logarithm.
 const MAX_SURPRISE: f64 = 0.7;
@@ -19,6 +21,10 @@ const LATE_STEP: f64 = 0.02;
 const FIRST_STEPS: f64 = 10.0;
 /// Samples after which the shape moves at its slowest.
 const SHAPE_SETTLED: u32 = 200;
+/// What a recalled factor may be, as a logarithm, either way: a thousand.
+const POSSIBLE_LN_FACTOR: f64 = 6.908;
+/// What a recalled time may be, as a logarithm of milliseconds: from the least that a sample counts as to a day.
+const POSSIBLE_LN_MS: RangeInclusive<f64> = -4.7..=18.3;
 
 /// What is normal for one model.
 #[derive(Clone, Debug)]
@@ -110,7 +116,53 @@ impl Norm {
         (self.totals >= settings.baseline.warm_samples).then(|| self.ln_total.exp())
     }
 
+    /// What the next process may start with. Sizes that were never seen are left to its own prior.
+    pub(super) fn learned(&self) -> LearnedNorm {
+        let slots = Size::all().zip(self.ln_shape.iter().zip(&self.counts));
+        let seen = slots.filter(|(_, (_, samples))| **samples > 0);
+        let sizes = seen.map(|(size, (&ln_factor, &samples))| {
+            (size.as_str().to_owned(), LearnedSize { ln_factor, samples })
+        });
+        LearnedNorm {
+            sizes: sizes.collect(),
+            samples: self.samples,
+            late_mult: self.late_mult,
+            ln_total_ms: self.ln_total,
+            totals: self.totals,
+        }
+    }
+
+    /// Takes what a former process knew, as far as it can be, unless something was learned in this one.
+    pub(super) fn recall(&mut self, learned: &LearnedNorm, late_mult: Bounds) {
+        if self.samples > 0 || self.totals > 0 {
+            return;
+        }
+        for (index, size) in Size::all().enumerate() {
+            let found = learned.sizes.get(size.as_str());
+            let Some(found) = found.filter(|f| f.ln_factor.abs() <= POSSIBLE_LN_FACTOR) else {
+                continue;
+            };
+            if let Some(count) = self.counts.get_mut(index) {
+                *count = found.samples;
+            }
+            // The reference's factor is 1 by definition, whatever is written.
+            let slot = self.ln_shape.get_mut(index).filter(|_| size != Size::REFERENCE);
+            if let Some(ln_shape) = slot.filter(|_| found.samples > 0) {
+                *ln_shape = found.ln_factor;
+            }
+        }
+        self.samples = learned.samples;
+        // The bounds may have changed since.
+        if learned.late_mult.is_finite() && learned.late_mult > 0.0 {
+            self.late_mult = learned.late_mult.clamp(late_mult.min, late_mult.max);
+        }
+        if learned.totals > 0 && POSSIBLE_LN_MS.contains(&learned.ln_total_ms) {
+            (self.ln_total, self.totals) = (learned.ln_total_ms, learned.totals);
+        }
+    }
+
     pub(super) fn check_invariants(&self, detect: &Detect) {
+        debug_assert!(self.ln_total.is_finite(), "{}", self.ln_total);
         let Bounds { min, max, .. } = detect.late_mult;
         debug_assert!((min..=max).contains(&self.late_mult), "late_mult {}", self.late_mult);
         debug_assert!(self.ln_shape.iter().all(|ln| ln.is_finite()), "{:?}", self.ln_shape);

@@ -12,7 +12,7 @@ use crate::routing::outcome::Event;
 use crate::routing::probe::ProbeLease;
 use crate::routing::settings::Settings;
 use crate::routing::size::Size;
-use crate::routing::target::{Block, TargetState};
+use crate::routing::target::{Block, Blocks, TargetState};
 use crate::time::Time;
 use arc_swap::ArcSwap;
 use std::sync::atomic::AtomicU64;
@@ -184,6 +184,11 @@ impl Pool {
         };
         let found = self.targets.iter().enumerate().filter(|(_, target)| due(target));
         found.map(|(index, _)| index).collect()
+    }
+
+    /// What a target is out of use for beside its state.
+    pub fn blocks(&self, target: usize) -> Option<Blocks> {
+        self.targets.get(target).map(|t| t.state.blocks())
     }
 
     /// Takes a target out of use, or puts it back.

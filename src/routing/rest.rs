@@ -32,6 +32,13 @@ impl Rest {
         wait
     }
 
+    /// Takes up a rest that a former process began.
+    pub(super) fn resume(&mut self, limit: &Limit, left: Duration, now: Time) {
+        if !left.is_zero() {
+            self.until = self.until.max(now + left.min(limit.max_wait));
+        }
+    }
+
     /// A good answer: the next 429 starts anew.
     pub(super) fn answered(&mut self) {
         self.run = 0;

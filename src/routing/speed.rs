@@ -9,8 +9,10 @@
 //! `min(0.02, dt / tau)`: slow in time, not in samples. A hundred samples are ten seconds at ten requests a
 //! second, and an average over them would learn an overload as normal.
 
+use crate::routing::learned::LearnedBase;
 use crate::routing::settings::{Mode, Settings};
 use crate::time::Time;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// Samples that are averaged evenly before time takes over.
@@ -21,6 +23,11 @@ const MAX_ETA: f64 = 0.02;
 const MAX_SURPRISE: f64 = 0.7;
 /// The most that one sample counts in the spread.
 const MAX_SPREAD: f64 = 5.0;
+/// What a recalled base or score may be: from the least that a sample counts as to a day.
+pub(super) const POSSIBLE_MS: RangeInclusive<f64> = 0.009..=86_400_000.0;
+/// What a recalled spread may be: an average of samples of which none counts more than the most, and few count
+/// much less than 1.
+const POSSIBLE_SPREAD: RangeInclusive<f64> = 0.01..=MAX_SPREAD;
 
 /// Score and base of one target.
 #[derive(Clone, Copy, Debug, Default)]
@@ -100,7 +107,29 @@ impl Speed {
         }
     }
 
+    /// Whether nothing was learned in this process.
+    pub(super) fn is_blank(&self) -> bool {
+        self.samples == 0 && self.score_at.is_none()
+    }
+
+    /// The base for the next process; `None` before the first sample.
+    pub(super) fn learned(&self) -> Option<LearnedBase> {
+        let Self { ln_base: ln_ms, spread, samples, .. } = *self;
+        (samples > 0).then_some(LearnedBase { ln_ms, spread, samples })
+    }
+
+    /// Takes a former process's base, if it can be one.
+    pub(super) fn recall(&mut self, base: &LearnedBase, now: Time) {
+        let LearnedBase { ln_ms, spread, samples } = *base;
+        let ms = if ln_ms.is_finite() { ln_ms.exp() } else { f64::NAN };
+        if samples > 0 && POSSIBLE_MS.contains(&ms) && POSSIBLE_SPREAD.contains(&spread) {
+            (self.ln_base, self.spread, self.samples) = (ln_ms, spread, samples);
+            self.base_at = now;
+        }
+    }
+
     pub(super) fn check_invariants(&self) {
+        debug_assert!(self.spread.is_finite() && self.spread >= 0.0, "{self:?}");
         debug_assert!(self.score_ms.is_finite() && self.score_ms >= 0.0, "{self:?}");
         debug_assert!(self.ln_base.is_finite(), "{self:?}");
     }

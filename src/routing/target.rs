@@ -28,12 +28,40 @@ pub enum Block {
 }
 
 impl Block {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Drained, Self::AuthFailed, Self::Misconfigured];
+
+    /// The word for status and metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Drained => "drained",
+            Self::AuthFailed => "auth_failed",
+            Self::Misconfigured => "misconfigured",
+        }
+    }
+
     const fn bit(self) -> u8 {
         match self {
             Self::Drained => 1,
             Self::AuthFailed => 2,
             Self::Misconfigured => 4,
         }
+    }
+}
+
+/// The blocks of a target.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Blocks(u8);
+
+impl Blocks {
+    /// Whether that one is set.
+    pub const fn has(self, block: Block) -> bool {
+        self.0 & block.bit() != 0
+    }
+
+    /// Whether any is set: no request goes there.
+    pub const fn any(self) -> bool {
+        self.0 != 0
     }
 }
 
@@ -155,12 +183,16 @@ impl TargetState {
         in_flight > 0 && self.late().saturating_mul(2) >= in_flight
     }
 
+    pub(super) fn blocks(&self) -> Blocks {
+        Blocks(self.blocks.load(Relaxed))
+    }
+
     pub(super) fn is_blocked(&self) -> bool {
-        self.blocks.load(Relaxed) != 0
+        self.blocks().any()
     }
 
     pub(super) fn is_drained(&self) -> bool {
-        self.blocks.load(Relaxed) & Block::Drained.bit() != 0
+        self.blocks().has(Block::Drained)
     }
 
     pub(super) fn limited(&self, now: Time) -> Duration {

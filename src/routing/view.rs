@@ -4,6 +4,7 @@ use crate::routing::expected::Basis;
 use crate::routing::health::State;
 use crate::routing::pool::Pool;
 use crate::routing::size::Size;
+use crate::routing::target::Blocks;
 use crate::time::Time;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -25,8 +26,8 @@ pub struct View {
     pub late: u32,
     /// How much longer it rests after a 429; zero when it does not.
     pub limited: Duration,
-    /// Whether any [`crate::routing::Block`] is set.
-    pub blocked: bool,
+    /// Why it is out of use beside its state, if it is.
+    pub blocks: Blocks,
 }
 
 /// A reading of a pool as a whole.
@@ -66,7 +67,7 @@ impl Pool {
             in_flight: state.in_flight(),
             late: state.late(),
             limited: state.limited(now),
-            blocked: state.is_blocked(),
+            blocks: state.blocks(),
         })
     }
 

@@ -93,6 +93,8 @@ families! {
     config_last_reload_successful: IntGauge = CONFIG_LAST_RELOAD_SUCCESSFUL;
     config_loaded: IntGauge = CONFIG_LOADED;
     certificate_expires: IntGaugeVec = CERTIFICATE_EXPIRES;
+    state_saves: IntCounterVec = STATE_SAVES;
+    state_saved: IntGauge = STATE_SAVED;
     build_info: IntGaugeVec = BUILD_INFO;
 }
 

@@ -93,6 +93,13 @@ impl Telemetry {
         self.metrics.target_changes.with_label_values(&[model, backend, change]).inc();
     }
 
+    /// Tells of a target that starts as the former process left it. Its outage is timed from now on.
+    pub fn starts_degraded(&self, model: &LiveModel, target: usize, now: Time) {
+        let Some(backend) = model.backends.get(target).map(|b| &b.name) else { return };
+        tracing::warn!(model = &*model.name, backend = &**backend, "target is degraded still");
+        self.time_outage((&model.name, backend), Change::Degraded(Cause::Slow), now);
+    }
+
     fn time_outage(&self, (model, backend): (&Arc<str>, &Arc<str>), change: Change, now: Time) {
         let out = self.recent.change((model, backend), |recent| match change {
             Change::Degraded(_) => {

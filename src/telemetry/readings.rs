@@ -1,7 +1,7 @@
 //! Readings of the routing core, taken when somebody looks.
 
 use crate::live::{LiveModel, Snapshot};
-use crate::routing::{PoolView, Size, State, View};
+use crate::routing::{Block, PoolView, Size, State, View};
 use crate::telemetry::metrics::Metrics;
 use crate::time::Time;
 use prometheus::GaugeVec;
@@ -42,7 +42,11 @@ impl Metrics {
             let gauge = self.target_state.with_label_values(&[labels[0], labels[1], word]);
             gauge.set(i64::from(view.state == state));
         }
-        self.target_blocked.with_label_values(&labels).set(i64::from(view.blocked));
+        for block in Block::ALL {
+            let gauge =
+                self.target_blocked.with_label_values(&[labels[0], labels[1], block.as_str()]);
+            gauge.set(i64::from(view.blocks.has(block)));
+        }
         self.target_score.with_label_values(&labels).set(view.score_ms);
         set_or_remove(&self.target_base, &labels, view.base_ms);
         let expected = model.pool.expected_ms(target, Size::REFERENCE);

@@ -64,8 +64,8 @@ rows! {
         "1 for the state that a target is in: healthy, degraded, recovering; 0 for the others.";
     TARGET_OUT = "firstlight_target_out_seconds_total" ["model", "backend"]
         "Time that a target spent degraded, added when it is over.";
-    TARGET_BLOCKED = "firstlight_target_blocked" ["model", "backend"]
-        "1 while a target is drained, refuses our credential or lacks the deployment.";
+    TARGET_BLOCKED = "firstlight_target_blocked" ["model", "backend", "reason"]
+        "1 while a target is out of use for that reason: drained (by an operator), auth_failed (it refuses our credential), misconfigured (it lacks the deployment); else 0.";
     TARGET_SCORE = "firstlight_target_score_ms" ["model", "backend"]
         "Moving average of time to first token, milliseconds, for a prompt of 512 to 1023 tokens.";
     TARGET_BASE = "firstlight_target_base_ms" ["model", "backend"]
@@ -118,6 +118,10 @@ rows! {
         "When the live configuration was loaded, in seconds since 1970.";
     CERTIFICATE_EXPIRES = "firstlight_certificate_expires_timestamp_seconds" ["listener", "name"]
         "When a listener's certificate ends, in seconds since 1970.";
+    STATE_SAVES = "firstlight_state_saves_total" ["result"]
+        "Saves of what was learned, for the next process: ok, failed.";
+    STATE_SAVED = "firstlight_state_saved_timestamp_seconds" []
+        "Unix time of the last such save that succeeded; 0 while there was none.";
     BUILD_INFO = "firstlight_build_info" ["version"]
         "Always 1; the label tells the version.";
 }

@@ -11,6 +11,7 @@ mod cli;
 mod config;
 mod demo;
 mod docs;
+mod keeper;
 mod mock;
 mod routing;
 mod sim;

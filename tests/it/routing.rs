@@ -1,6 +1,7 @@
 //! The routing core on a virtual clock: what each outcome teaches, and what holds whatever happens.
 
 mod ema;
+mod learned;
 mod lookout;
 mod recovery;
 mod requests;

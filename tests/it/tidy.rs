@@ -24,6 +24,8 @@ pub(crate) const MAY_KNOW: &[(&str, &[&str])] = &[
     ),
     ("probing", &["azure", "config", "exchange", "live", "proxy", "routing", "telemetry", "time"]),
     ("endpoints", &["live", "telemetry"]),
+    ("state_file", &["live"]),
+    ("keeper", &["live", "state_file", "telemetry"]),
     ("admin", &["live", "telemetry"]),
     ("mock", &["clock", "rng", "time"]),
     ("demo", &["azure", "clock", "config", "mock", "routing", "server", "telemetry", "time"]),

@@ -163,7 +163,7 @@ fn check_rules(bench: &mut Bench) {
 }
 
 fn is_free(view: &View) -> bool {
-    view.limited.is_zero() && !view.blocked
+    view.limited.is_zero() && !view.blocks.any()
 }
 
 fn check_pick((target, why): (usize, Why), views: &[View], policy: Policy) {

@@ -3,6 +3,7 @@
 mod admin;
 mod bodies;
 mod cancel;
+mod drain;
 mod ema;
 mod failover;
 mod hedge;

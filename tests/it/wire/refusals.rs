@@ -4,6 +4,7 @@ use crate::support::{
     Answer, BACKEND_KEY, KEY, PROBE_KEY, Setup, V1_CHAT, World, streamed_chat, wait_until,
 };
 use firstlight::mock::Fault;
+use firstlight::routing::Block;
 use serde_json::{Value, json};
 
 const DEPLOYMENT: &str = "/openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21";
@@ -178,7 +179,7 @@ async fn a_backend_that_refuses_our_key_is_left_alone_until_a_probe_succeeds() {
     world.chat().await.assert_whole_stream();
     let blocked = || {
         let live = world.proxy.live();
-        live.snapshot().model("gpt-4o").unwrap().pool.view(0, live.clock().now()).unwrap().blocked
+        live.snapshot().model("gpt-4o").unwrap().pool.blocks(0).unwrap().has(Block::AuthFailed)
     };
     wait_until("our own probe finds the refusal", blocked).await;
     let before = world.requests("a");
@@ -187,7 +188,9 @@ async fn a_backend_that_refuses_our_key_is_left_alone_until_a_probe_succeeds() {
     assert_eq!(world.requests("a"), before, "a blocked target is not used");
     let metrics = world.admin("/metrics").await.1;
     assert!(
-        metrics.contains("firstlight_target_blocked{backend=\"a\",model=\"gpt-4o\"} 1"),
+        metrics.contains(
+            "firstlight_target_blocked{backend=\"a\",model=\"gpt-4o\",reason=\"auth_failed\"} 1"
+        ),
         "{metrics}"
     );
 }
