@@ -12,6 +12,9 @@ pub(super) struct Options {
     /// The configuration file.
     #[arg(value_name = "FILE", default_value = "/etc/firstlight/firstlight.yaml")]
     file: PathBuf,
+    /// The same, written as `firstlight run` has it.
+    #[arg(long, short, value_name = "FILE", conflicts_with = "file")]
+    config: Option<PathBuf>,
     /// Print the result as JSON.
     #[arg(long)]
     json: bool,
@@ -19,7 +22,7 @@ pub(super) struct Options {
 
 pub(super) fn main(options: &Options) -> anyhow::Result<Exit> {
     use anyhow::Context as _;
-    let file = &options.file;
+    let file = options.config.as_ref().unwrap_or(&options.file);
     let text =
         std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
     let result = crate::config::check(&text);
