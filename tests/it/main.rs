@@ -12,6 +12,7 @@ mod config;
 mod demo;
 mod docs;
 mod mock;
+mod package;
 mod routing;
 mod sim;
 mod support;
