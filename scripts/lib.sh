@@ -50,6 +50,20 @@ missing_for_clients() {
   has npm || echo npm
 }
 
+# scripts/package: what packs.
+missing_for_package() {
+  has python3 || echo python3
+  has dpkg-shlibdeps || echo dpkg-dev
+  has strip || echo binutils
+}
+
+# scripts/package --check: what judges units, scripts and packages.
+missing_for_check() {
+  has systemd-analyze || echo systemd
+  has shellcheck || echo shellcheck
+  has lintian || echo lintian
+}
+
 need_rust() {
   has cargo || fail "cargo is missing. Install Rust with rustup (rust-toolchain.toml says which), then try again."
   # Where rustup is, this also fetches the toolchain that rust-toolchain.toml pins.

@@ -60,21 +60,9 @@ impl Keeper {
     pub fn restore(&self) {
         match state_file::load(&self.directory, self.live.clock().unix()) {
             Ok(None) => tracing::info!("nothing was learned before: a cold start"),
-            Ok(Some(learned)) => self.recall(&learned),
+            Ok(Some(learned)) => recall(&self.live, &self.telemetry, &learned),
             Err(error) => tracing::warn!(%error, "starting with nothing learned"),
         }
-    }
-
-    fn recall(&self, learned: &Learned) {
-        let (mut targets, now) = (0, self.live.clock().now());
-        for (model, recalled) in self.live.recall(learned) {
-            targets += recalled.targets;
-            for target in recalled.degraded {
-                self.telemetry.starts_degraded(&model, target, now);
-            }
-        }
-        let drained = self.live.drained().len();
-        tracing::info!(targets, drained, "starting with what was learned before");
     }
 
     /// Saves now. After [`Keeper::hand_over`] it does nothing. Failures are also told in the log, once until it
@@ -126,6 +114,19 @@ impl Keeper {
             _ => {}
         }
     }
+}
+
+/// Starts with what a former process knew, and tells of it. Call it once, before requests come.
+pub fn recall(live: &Live, telemetry: &Telemetry, learned: &Learned) {
+    let (mut targets, now) = (0, live.clock().now());
+    for (model, recalled) in live.recall(learned) {
+        targets += recalled.targets;
+        for target in recalled.degraded {
+            telemetry.starts_degraded(&model, target, now);
+        }
+    }
+    let drained = live.drained().len();
+    tracing::info!(targets, drained, "starting with what was learned before");
 }
 
 #[async_trait]

@@ -6,8 +6,10 @@
 
 mod ask;
 mod check;
+mod completions;
 mod config;
 mod demo;
+mod man;
 mod mock;
 mod run;
 mod simulate;
@@ -21,7 +23,7 @@ use std::process::ExitCode;
 
 /// A load balancer for Azure OpenAI that times the first token of every answer.
 #[derive(Debug, Parser)]
-#[command(name = "firstlight", version, about, disable_help_subcommand = true)]
+#[command(name = "firstlight", version, disable_help_subcommand = true)]
 #[command(
     after_help = "Exit codes: 0 done, 1 problems in the configuration (or a claim that did not hold),\n\
     2 command line not understood, 3 could not start or read a file."
@@ -60,6 +62,10 @@ enum Command {
     Simulate(simulate::Options),
     /// Run a fake Azure OpenAI with faults that can be switched while it runs.
     Mock(mock::Options),
+    /// Print the completion script of a shell.
+    Completions(completions::Options),
+    /// Print the manual, or write all its pages into a directory.
+    Man(man::Options),
 }
 
 /// How a command ended.
@@ -87,6 +93,8 @@ pub fn main() -> ExitCode {
         Command::Demo(options) => demo::main(&options),
         Command::Simulate(options) => simulate::main(&options),
         Command::Mock(options) => mock::main(&options),
+        Command::Completions(options) => completions::main(&options),
+        Command::Man(options) => man::main(&options),
     };
     match result {
         Ok(Exit::Done) => ExitCode::SUCCESS,

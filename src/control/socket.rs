@@ -48,10 +48,9 @@ pub async fn serve(listener: UnixListener, operator: Arc<Operator>) {
             Ok((stream, _)) => {
                 let operator = Arc::clone(&operator);
                 tokio::spawn(async move {
-                    if let Err(error) = converse(stream, &operator).await {
-                        tracing::debug!(%error, "admin socket: conversation broke off");
-                    }
-                    drop(place);
+                    let _place = place;
+                    // Whoever asked may have left.
+                    drop(converse(stream, &operator).await);
                 });
             }
             Err(error) => {

@@ -1,7 +1,7 @@
 //! How everything is: for `firstlight status`, as data.
 
 use crate::live::{LiveModel, Snapshot};
-use crate::routing::State;
+use crate::routing::{Block, Blocks, State};
 use crate::telemetry::Telemetry;
 use crate::time::Time;
 use serde::Serialize;
@@ -150,7 +150,7 @@ fn one(model: &LiveModel, target: usize, telemetry: &Telemetry, now: Time) -> Op
     Some(TargetStatus {
         backend: spec.backend.clone(),
         deployment: spec.deployment.clone(),
-        state: state(view.state, view.blocked).to_owned(),
+        state: state(view.state, view.blocks).to_owned(),
         score_ms: view.score_ms,
         base_ms: view.base_ms,
         ttft_p50_ms: p50,
@@ -164,11 +164,17 @@ fn one(model: &LiveModel, target: usize, telemetry: &Telemetry, now: Time) -> Op
     })
 }
 
-fn state(state: State, blocked: bool) -> &'static str {
-    match (blocked, state) {
-        (true, _) => "blocked",
-        (false, State::Healthy) => "healthy",
-        (false, State::Degraded) => "degraded",
-        (false, State::Recovering) => "recovering",
-    }
+/// Why it is out of use, if it is; else its state.
+fn state(state: State, blocks: Blocks) -> &'static str {
+    let reasons = [
+        (Block::Drained, "drained"),
+        (Block::AuthFailed, "auth_failed"),
+        (Block::Misconfigured, "misconfigured"),
+    ];
+    let blocked = reasons.iter().find(|(block, _)| blocks.has(*block)).map(|(_, word)| *word);
+    blocked.unwrap_or(match state {
+        State::Healthy => "healthy",
+        State::Degraded => "degraded",
+        State::Recovering => "recovering",
+    })
 }

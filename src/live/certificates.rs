@@ -133,11 +133,13 @@ fn names_and_end(leaf: &CertificateDer<'_>) -> Result<(Vec<String>, i64), String
         .map_err(|e| format!("its first certificate cannot be read: {e}"))?;
     let alternative = parsed.subject_alternative_name().ok().flatten();
     let general = alternative.map(|names| names.value.general_names.clone()).unwrap_or_default();
-    let names = general.iter().filter_map(|name| match name {
-        GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
-        _ => None,
-    });
-    Ok((names.collect(), parsed.validity().not_after.timestamp()))
+    let mut names = Vec::new();
+    for name in &general {
+        if let GeneralName::DNSName(name) = name {
+            names.push(name.to_ascii_lowercase());
+        }
+    }
+    Ok((names, parsed.validity().not_after.timestamp()))
 }
 
 /// Finds the certificate of a listener in whatever snapshot is live at the handshake.
@@ -224,8 +226,8 @@ mod tests {
         wrong(&certificate, &pair(&["a.example"]).1, "cannot be used with the certificate");
         wrong("nothing", &key, "holds no certificate");
         wrong(&certificate, "nothing", "holds no private key");
-        wrong(&certificate, &key[..key.len() / 2], "holds no private key");
-        wrong(&certificate[..certificate.len() / 2], &key, "PEM");
+        wrong(&certificate, key.split_at(key.len() / 2).0, "holds no private key");
+        wrong(certificate.split_at(certificate.len() / 2).0, &key, "PEM");
         wrong(&key, &certificate, "holds no certificate");
     }
 }

@@ -50,7 +50,6 @@ impl Live {
     }
 
     /// Makes `next` the present snapshot, with the drains applied.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the reload"))]
     pub(super) fn swap_in(&self, next: Snapshot) {
         let drains = self.drains.lock().unwrap_or_else(PoisonError::into_inner);
         apply_drains(&next, &drains);

@@ -47,11 +47,11 @@ pub struct Live {
     memory: Arc<Semaphore>,
     /// KiB that are to be taken from it after its limit was lowered.
     owed: AtomicUsize,
+    drains: Drains,
 }
 
 fn kibibytes(config: &Config) -> usize {
     (config.limits.buffered_bytes / 1024).min(Semaphore::MAX_PERMITS)
-    drains: Drains,
 }
 
 /// Everything a request needs to know, consistent in itself.
@@ -117,10 +117,8 @@ impl Live {
 
     /// Makes a snapshot live. Requests that are under way end on the one they began with.
     pub fn swap(&self, next: Snapshot) {
-        let before = self.snapshot.swap(Arc::new(next));
-        let now = self.snapshot();
-        let kibibytes = |snapshot: &Snapshot| kibibytes(&snapshot.config);
-        let (old, new) = (kibibytes(&before), kibibytes(&now));
+        let (old, new) = (kibibytes(&self.snapshot().config), kibibytes(&next.config));
+        self.swap_in(next);
         if new > old {
             self.memory.add_permits(new - old);
         } else {

@@ -5,7 +5,6 @@ mod file;
 pub use file::{load, read};
 
 use crate::config;
-use crate::config::checked::Config;
 use crate::config::{Checked, Problem};
 use crate::endpoints::Endpoints;
 use crate::live::{BuildError, Live, Snapshot};

@@ -4,6 +4,7 @@ use super::{Firstlight, Running, Sockets, StartError};
 use crate::config::checked::{Config, Place};
 use crate::control::protocol::Answer;
 use crate::control::{Operator, Order, Process, socket};
+use crate::keeper::{self, Keeper};
 use crate::live::Live;
 use crate::notify;
 use crate::reload::Reloader;
@@ -19,7 +20,8 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
+use pingora_core::services::background::BackgroundService;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 /// How long a start waits for the backends' addresses. Without any it serves all the same: they may come.
@@ -51,6 +53,8 @@ struct Life {
     launch: Launch,
     /// The admin socket; `None` where there is none.
     admin_socket: Option<(PathBuf, OwnedFd)>,
+    /// `None` where nothing is kept.
+    keeper: Option<Arc<Keeper>>,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -66,7 +70,7 @@ enum Ended {
 pub async fn run(start: Start, predecessor: Option<&Predecessor>) -> Result<i64, StartError> {
     let mut signals = Signals::new().map_err(StartError::Signals)?;
     let drain = start.config.drain;
-    let (life, orders) = begin(start)?;
+    let (life, orders) = begin(start).await?;
     resolved(life.running.live()).await;
     let mut before = take_over(&life, predecessor);
     life.announce();
@@ -74,11 +78,14 @@ pub async fn run(start: Start, predecessor: Option<&Predecessor>) -> Result<i64,
     Ok(life.end(ended, &mut signals, drain, before).await)
 }
 
-fn begin(start: Start) -> Result<(Life, mpsc::Receiver<Order>), StartError> {
+async fn begin(start: Start) -> Result<(Life, mpsc::Receiver<Order>), StartError> {
     let Start { file, config, access_log, launch, inheritance } = start;
+    let learned = inheritance.as_ref().and_then(|left| left.learned.clone());
     let (sockets, admin_socket) = sort(inheritance);
-    let place = config.admin_socket.clone();
-    let running = Firstlight::take_over(config, access_log, sockets)?.spawn();
+    let (place, state) = (config.admin_socket.clone(), config.state_directory.clone());
+    let bound = Firstlight::take_over(config, access_log, sockets)?;
+    let keeper = remember(&bound, &state, learned).await?;
+    let running = bound.spawn();
     let process = Arc::new(Process {
         started: running.live().clock().now(),
         listening: running.addresses().iter().map(ToString::to_string).collect(),
@@ -103,7 +110,43 @@ fn begin(start: Start) -> Result<(Life, mpsc::Receiver<Order>), StartError> {
         copy.map(|copy| (path, copy))
     });
     let admin_socket = admin_socket.transpose().map_err(StartError::Copy)?;
-    Ok((Life { running, operator, process, launch, admin_socket, tasks }, ordered))
+    if let Some(keeper) = keeper.clone() {
+        // It is stopped by an abort, after its last save.
+        let (_stop, stopped) = watch::channel(false);
+        tasks.push(tokio::spawn(async move {
+            keeper.start(stopped).await;
+            drop(_stop);
+        }));
+    }
+    let life = Life { running, operator, process, launch, admin_socket, keeper, tasks };
+    Ok((life, ordered))
+}
+
+/// Starts with what the process before knew, or the one before that left in the state directory.
+async fn remember(
+    bound: &Firstlight,
+    place: &Place,
+    learned: Option<serde_json::Value>,
+) -> Result<Option<Arc<Keeper>>, StartError> {
+    let (live, telemetry) = (bound.live(), bound.telemetry());
+    let told = learned.and_then(|told| serde_json::from_value(told).ok());
+    let keeper = place.path().map(|path| {
+        Arc::new(Keeper::new(Arc::clone(live), Arc::clone(telemetry), path.to_owned()))
+    });
+    match (&told, &keeper) {
+        (Some(learned), _) => keeper::recall(live, telemetry, learned),
+        (None, Some(keeper)) => keeper.restore(),
+        (None, None) => {}
+    }
+    let Some(keeper) = keeper else { return Ok(None) };
+    match (keeper.save_now().await, place) {
+        (Ok(()), _) => Ok(Some(keeper)),
+        (Err(error), Place::Usual(_)) => {
+            tracing::warn!(%error, "what is learned is not kept; set state_directory");
+            Ok(None)
+        }
+        (Err(error), _) => Err(StartError::State(error)),
+    }
 }
 
 async fn serve_socket(listener: UnixListener, operator: Arc<Operator>) {
@@ -259,7 +302,8 @@ impl Life {
             addresses.push(format!("{UNIX}{}", path.display()));
             sockets.push(socket.try_clone()?);
         }
-        let bequest = Bequest { addresses, learned: None };
+        let learned = serde_json::to_value(self.running.live().learned()).ok();
+        let bequest = Bequest { addresses, learned };
         let launch = self.launch.clone();
         let work = move || upgrade::launch(&launch, &bequest, &sockets, UPGRADE);
         let done = tokio::task::spawn_blocking(work).await;
@@ -276,30 +320,46 @@ impl Life {
     ) -> i64 {
         let in_flight = self.running.in_flight();
         tracing::info!(in_flight, drain_seconds = drain.as_secs_f64(), "draining");
-        if let Ended::Stopped = ended {
-            notify::stopping(in_flight);
-        } else {
-            // The new process answers there now.
-            self.running.stop_admin();
-            self.tasks.iter().for_each(JoinHandle::abort);
-        }
-        let finished = async {
-            let own = self.running.drain(drain);
-            let before = async {
-                if let Some(before) = before {
-                    // Its time began before ours.
-                    drop(tokio::time::timeout(drain, before).await);
-                }
-            };
-            tokio::join!(own, before).0
+        // Held to the end: the new process waits for the end of this link before it ends itself.
+        let heir = match ended {
+            Ended::Stopped => {
+                notify::stopping(in_flight);
+                None
+            }
+            Ended::HandedOver(heir) => {
+                // The new process answers there now, and keeps what is learned.
+                self.running.stop_admin();
+                self.stop_tasks();
+                self.save_for_the_last_time().await;
+                Some(heir)
+            }
         };
+        // The time of the process before began earlier than ours.
+        let before = before.unwrap_or_else(|| tokio::spawn(async {}));
+        let before = tokio::time::timeout(drain, before);
+        let finished = async { tokio::join!(self.running.drain(drain), before).0 };
         let left = tokio::select! {
             left = finished => left,
             () = signals.stop() => self.running.in_flight(),
         };
-        self.tasks.iter().for_each(JoinHandle::abort);
-        drop(ended);
+        // Without effect where another process keeps it now.
+        self.save_for_the_last_time().await;
+        self.stop_tasks();
+        drop(heir);
         left
+    }
+
+    fn stop_tasks(&self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+
+    async fn save_for_the_last_time(&self) {
+        if let Some(keeper) = &self.keeper {
+            // A failure was told in the log.
+            drop(keeper.hand_over().await);
+        }
     }
 }
 

@@ -19,6 +19,7 @@ use crate::live::BuildError;
 use crate::live::Live;
 use crate::probing::Prober;
 use crate::proxy::FirstlightProxy;
+use crate::state_file::SaveError;
 use crate::telemetry::AccessLog;
 use crate::telemetry::Metrics;
 use crate::telemetry::Telemetry;
@@ -74,6 +75,9 @@ pub enum StartError {
         /// Why not.
         source: io::Error,
     },
+    /// What is learned cannot be kept where the operator said.
+    #[error("state_directory: {0}")]
+    State(#[from] SaveError),
     /// Signals cannot be received.
     #[error("signals cannot be received: {0}")]
     Signals(io::Error),
@@ -171,6 +175,16 @@ impl Firstlight {
         let sockets = Mutex::new(Some(sockets));
         let parts = Parts { live, telemetry, draining, addresses, admin: admin_address, sockets };
         Ok(Self { parts, front, admin, others, fds })
+    }
+
+    /// What is live.
+    pub fn live(&self) -> &Arc<Live> {
+        &self.parts.live
+    }
+
+    /// What it reports.
+    pub fn telemetry(&self) -> &Arc<Telemetry> {
+        &self.parts.telemetry
     }
 
     /// Runs it on the present tokio runtime.

@@ -114,7 +114,9 @@ impl Metrics {
             &self.pool_overflow,
             &self.hedge_tokens_left,
         ];
-        readings.iter().for_each(|gauges| gauges.reset());
+        for gauges in readings {
+            gauges.reset();
+        }
         let readings: [&IntGaugeVec; 8] = [
             &self.target_degraded,
             &self.target_state,
@@ -125,7 +127,9 @@ impl Metrics {
             &self.pool_all_slow,
             &self.certificate_expires,
         ];
-        readings.iter().for_each(|gauges| gauges.reset());
+        for gauges in readings {
+            gauges.reset();
+        }
     }
 
     /// The scrape, in Prometheus's text format. Readings of the targets are taken now.

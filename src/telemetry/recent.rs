@@ -22,7 +22,9 @@ pub struct Recent {
 
 /// By model and backend.
 #[derive(Debug, Default)]
-pub(super) struct ByTarget(Mutex<BTreeMap<Arc<str>, BTreeMap<Arc<str>, Recent>>>);
+pub(super) struct ByTarget(Mutex<BTreeMap<Arc<str>, ByBackend>>);
+
+type ByBackend = BTreeMap<Arc<str>, Recent>;
 
 impl ByTarget {
     /// What is remembered of a target.

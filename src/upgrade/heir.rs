@@ -68,7 +68,7 @@ pub fn launch(
     ours.set_write_timeout(Some(limit))?;
     let mut launcher = start_launcher(launch, theirs)?;
     let mut words = Reader::new(ours.try_clone()?);
-    let launched = words.next::<Word>();
+    let launched = words.read::<Word>();
     if is_late(&launched) {
         // It has nothing to wait for.
         launcher.kill()?;
@@ -114,7 +114,7 @@ fn hand_over(
     link::send_sockets(to, sockets)?;
     // A new process that ended already said why.
     let said = link::say(to, bequest);
-    match words.next::<Word>()? {
+    match words.read::<Word>()? {
         Some(Word::Serving { .. }) => Ok(said?),
         Some(Word::Failed { why }) => Err(UpgradeError::Failed(why)),
         Some(Word::Launched { .. }) | None => Err(UpgradeError::Gone),
@@ -139,6 +139,6 @@ fn end(pid: u32) {
     let id = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
     if let Some(id) = id {
         // It may have ended meanwhile, which is as good.
-        drop(rustix::process::kill_process(id, rustix::process::Signal::KILL));
+        rustix::process::kill_process(id, rustix::process::Signal::KILL).ok();
     }
 }

@@ -66,7 +66,7 @@ impl Reader {
     }
 
     /// The next line; `None` at the end.
-    pub fn next<T: DeserializeOwned>(&mut self) -> io::Result<Option<T>> {
+    pub fn read<T: DeserializeOwned>(&mut self) -> io::Result<Option<T>> {
         let mut line = Vec::new();
         (&mut self.0).take(MOST_BYTES).read_until(b'\n', &mut line)?;
         if line.is_empty() {
@@ -130,7 +130,7 @@ mod tests {
 
         let mut sockets = receive_sockets(&new).unwrap();
         let mut lines = Reader::new(new.try_clone().unwrap());
-        let bequest: Bequest = lines.next().unwrap().unwrap();
+        let bequest: Bequest = lines.read().unwrap().unwrap();
         assert_eq!(bequest.addresses, [address.to_string()]);
         assert_eq!(bequest.learned.unwrap()["a"], 1);
         let listener = TcpListener::from(sockets.remove(0));
@@ -139,16 +139,16 @@ mod tests {
 
         say(&new, &Word::Serving { pid: 7 }).unwrap();
         let mut answers = Reader::new(old);
-        assert_eq!(answers.next::<Word>().unwrap(), Some(Word::Serving { pid: 7 }));
+        assert_eq!(answers.read::<Word>().unwrap(), Some(Word::Serving { pid: 7 }));
         drop((new, lines));
-        assert_eq!(answers.next::<Word>().unwrap(), None, "the end is seen");
+        assert_eq!(answers.read::<Word>().unwrap(), None, "the end is seen");
     }
 
     #[test]
     fn garbage_and_too_many_sockets_are_errors() {
         let (old, new) = UnixStream::pair().unwrap();
         (&new).write_all(b"\xff{not json\n").unwrap();
-        assert!(Reader::new(old.try_clone().unwrap()).next::<Word>().is_err());
+        assert!(Reader::new(old.try_clone().unwrap()).read::<Word>().is_err());
         let socket = || OwnedFd::from(UnixStream::pair().unwrap().0);
         let many: Vec<_> = (0..=MOST_SOCKETS).map(|_| socket()).collect();
         assert!(send_sockets(&old, &many).is_err());

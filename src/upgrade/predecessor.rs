@@ -31,7 +31,7 @@ impl Predecessor {
     /// Receives what it leaves. Blocks until it comes.
     pub fn inherit(&self) -> io::Result<Inheritance> {
         let sockets = link::receive_sockets(&self.link)?;
-        let bequest = Reader::new(self.link.try_clone()?).next::<Bequest>()?.ok_or_else(|| {
+        let bequest = Reader::new(self.link.try_clone()?).read::<Bequest>()?.ok_or_else(|| {
             io::Error::new(io::ErrorKind::UnexpectedEof, "the old process is gone")
         })?;
         if bequest.addresses.len() != sockets.len() {

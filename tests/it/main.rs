@@ -13,6 +13,7 @@ mod demo;
 mod docs;
 mod keeper;
 mod mock;
+mod package;
 mod routing;
 mod sim;
 mod support;
