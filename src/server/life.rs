@@ -112,10 +112,10 @@ async fn begin(start: Start) -> Result<(Life, mpsc::Receiver<Order>), StartError
     let admin_socket = admin_socket.transpose().map_err(StartError::Copy)?;
     if let Some(keeper) = keeper.clone() {
         // It is stopped by an abort, after its last save.
-        let (_stop, stopped) = watch::channel(false);
+        let (stop, stopped) = watch::channel(false);
         tasks.push(tokio::spawn(async move {
             keeper.start(stopped).await;
-            drop(_stop);
+            drop(stop);
         }));
     }
     let life = Life { running, operator, process, launch, admin_socket, keeper, tasks };

@@ -138,7 +138,9 @@ fn is_broken(error: &io::Error) -> bool {
 fn end(pid: u32) {
     let id = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
     if let Some(id) = id {
-        // It may have ended meanwhile, which is as good.
-        rustix::process::kill_process(id, rustix::process::Signal::KILL).ok();
+        if let Err(error) = rustix::process::kill_process(id, rustix::process::Signal::KILL) {
+            // It may have ended meanwhile, which is as good.
+            tracing::info!(pid, %error, "the new process was not ended");
+        }
     }
 }
