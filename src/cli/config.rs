@@ -22,6 +22,8 @@ enum What {
     },
     /// Every key with its default, unit, range and reason.
     Reference,
+    /// The same as a JSON Schema, for editors.
+    Schema,
 }
 
 pub(super) fn main(options: &Options) -> anyhow::Result<Exit> {
@@ -31,6 +33,7 @@ pub(super) fn main(options: &Options) -> anyhow::Result<Exit> {
             say(crate::config::dump(&checked.config).trim_end())?;
         }
         What::Reference => say(crate::config::reference().trim_end())?,
+        What::Schema => say(crate::config::schema().trim_end())?,
     }
     Ok(Exit::Done)
 }

@@ -8,7 +8,7 @@
 //! becomes a [`Config`], in which nothing is left to check.
 //!
 //! What a key is called, its defaults and its range stand once, in `keys`; [`reference()`] writes that
-//! table out as `conf/firstlight.yaml`, and [`dump()`] writes a [`Config`] as a file that means the same.
+//! table out as `conf/firstlight.yaml`, [`schema()`] as a JSON Schema, and [`dump()`] writes a [`Config`] as a file that means the same.
 //! [`diff()`] tells what a reload would change.
 
 pub mod checked;
@@ -33,6 +33,7 @@ mod places;
 mod problem;
 mod reference;
 mod routing;
+mod schema;
 mod secrets;
 mod section;
 mod settings;
@@ -48,6 +49,7 @@ pub use crate::config::fields::{Fields, read_fields};
 pub use crate::config::problem::Problem;
 pub use crate::config::reference::reference;
 pub(crate) use crate::config::routing::unprobed;
+pub use crate::config::schema::schema;
 
 use crate::config::at::At;
 use crate::config::checked::Config;

@@ -15,8 +15,10 @@ use firstlight::config::checked::ProbeKind;
 use firstlight::config::checked::SecretSource;
 use firstlight::config::dump;
 use firstlight::config::reference;
+use firstlight::config::schema;
 use proptest::prelude::*;
 use sha2::Digest;
+use std::path::Path;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -127,14 +129,18 @@ fn a_file_that_works_but_surprises_is_warned_about() {
     );
 }
 
-/// `FIRSTLIGHT_BLESS=1 cargo test` writes the file anew.
+/// `FIRSTLIGHT_BLESS=1 cargo test` writes the files anew.
 #[test]
-fn the_reference_is_the_file_in_conf() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/conf/firstlight.yaml");
-    if std::env::var_os("FIRSTLIGHT_BLESS").is_some_and(|bless| bless == "1") {
-        std::fs::write(path, reference()).unwrap();
+fn the_reference_and_the_schema_are_the_files_in_conf() {
+    let conf = Path::new(env!("CARGO_MANIFEST_DIR")).join("conf");
+    for (name, text) in [("firstlight.yaml", reference()), ("schema.json", schema())] {
+        let path = conf.join(name);
+        if std::env::var_os("FIRSTLIGHT_BLESS").is_some_and(|bless| bless == "1") {
+            std::fs::write(&path, &text).unwrap();
+        }
+        let written = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(written, text, "{name}: run with FIRSTLIGHT_BLESS=1");
     }
-    assert_eq!(std::fs::read_to_string(path).unwrap(), reference(), "run with FIRSTLIGHT_BLESS=1");
 }
 
 #[test]

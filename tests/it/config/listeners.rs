@@ -62,7 +62,7 @@ fn wrong_certificates_and_apps_are_told_and_never_repeated() {
   - { address: 0.0.0.0:83, tls: [{ certificate: /a.crt }] }
   - { address: 0.0.0.0:84, tls: { certificate: { env: hunter2 }, key: { hunter2 } } }
   - { address: 0.0.0.0:85, tls: { certificate: { credential: ../hunter2 }, key: "-----BEGIN\nhunter2" } }
-  - { address: 127.0.0.1:86, apps: [caht, chat, chat] }
+  - { address: 127.0.0.1:86, apps: [chta, chat, chat] }
   - { address: 127.0.0.1:87, apps: [] }
   - { address: 127.0.0.1:88, apps: chat }"#,
     ));
