@@ -35,8 +35,8 @@ fn commands() -> Vec<String> {
 /// The last value of a key in a unit file.
 fn setting(unit: &str, key: &str) -> String {
     let text = read(unit);
-    let values = text.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix('='));
-    values.last().unwrap_or_else(|| panic!("{unit} has no {key}=")).to_owned()
+    let mut values = text.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+    values.next_back().unwrap_or_else(|| panic!("{unit} has no {key}=")).to_owned()
 }
 
 fn seconds(key: &str) -> f64 {
