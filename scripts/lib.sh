@@ -50,6 +50,15 @@ missing_for_clients() {
   has npm || echo npm
 }
 
+# A Debian to boot, and what boots it. Debian's keys prove that it is one.
+missing_for_service() {
+  has systemd-nspawn || echo systemd-container
+  has debootstrap || echo debootstrap
+  [[ -f /usr/share/keyrings/debian-archive-keyring.gpg ]] || echo debian-archive-keyring
+  has setpriv && has nsenter || echo util-linux
+  has python3 || echo python3
+}
+
 need_rust() {
   has cargo || fail "cargo is missing. Install Rust with rustup (rust-toolchain.toml says which), then try again."
   # Where rustup is, this also fetches the toolchain that rust-toolchain.toml pins.
