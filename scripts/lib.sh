@@ -90,3 +90,25 @@ prepare_clients() {
     cp "$clients/package-lock.json" "$modules/installed.json"
   fi
 }
+
+# What a script could not do on this machine, with the reason; told at its end, where it is seen.
+skipped=()
+
+# test_service: the tests under a real systemd, where this machine can boot one.
+test_service() {
+  local why
+  why=$("$repository/tests/service/run" --why-not)
+  if [[ -n $why ]]; then
+    skipped+=("the service under systemd (tests/service/run): $why")
+    printf 'SKIPPED: %s\n' "${skipped[-1]}" >&2
+  else
+    "$repository/tests/service/run"
+  fi
+}
+
+# tell_skipped: the last thing that a script says, if it left something out.
+tell_skipped() {
+  ((${#skipped[@]})) || return 0
+  printf '\n!!!! NOT TESTED on this machine:\n' >&2
+  printf '!!!!   %s\n' "${skipped[@]}" >&2
+}
