@@ -100,7 +100,9 @@ class Container:
     def start(self, *command: str) -> subprocess.Popen[str]:
         """Starts a command in the container, with pipes to its input and output. The caller ends it."""
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-        return subprocess.Popen(self.entering(command), env=ENVIRONMENT, text=True, **pipes)
+        # Should this process be killed, an nsenter that outlives it would keep the container from powering off.
+        entering = ["setpriv", "--pdeathsig", "KILL", *self.entering(command)]
+        return subprocess.Popen(entering, env=ENVIRONMENT, text=True, **pipes)
 
     def output(self, *command: str) -> str:
         return self.run(*command).stdout.strip()

@@ -101,11 +101,13 @@ def main() -> int:
     options = arguments()
     checks = Checks()
     # A terminated run must not leave its container behind: leave through the `finally`s.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     work = Path(tempfile.mkdtemp(prefix="firstlight-service-"))
     try:
         run(options, work, checks)
     except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
         return 130
     except Broken as broken:
         checks.check(False, "the container runs", broken)

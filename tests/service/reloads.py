@@ -184,6 +184,7 @@ def main() -> int:
     options.binary = str(options.binary)
     checks = Checks()
     checks.scenario = "reloads"
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with tempfile.TemporaryDirectory(prefix="firstlight-reloads-") as directory:
         try:
