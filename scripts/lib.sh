@@ -64,6 +64,15 @@ missing_for_check() {
   has lintian || echo lintian
 }
 
+# A Debian to boot, and what boots it. Debian's keys prove that it is one.
+missing_for_service() {
+  has systemd-nspawn || echo systemd-container
+  has debootstrap || echo debootstrap
+  [[ -f /usr/share/keyrings/debian-archive-keyring.gpg ]] || echo debian-archive-keyring
+  has setpriv && has nsenter || echo util-linux
+  has python3 || echo python3
+}
+
 need_rust() {
   has cargo || fail "cargo is missing. Install Rust with rustup (rust-toolchain.toml says which), then try again."
   # Where rustup is, this also fetches the toolchain that rust-toolchain.toml pins.
@@ -94,4 +103,26 @@ prepare_clients() {
       fail "npm could not install $clients/package-lock.json; run 'npm ci' there to see why."
     cp "$clients/package-lock.json" "$modules/installed.json"
   fi
+}
+
+# What a script could not do on this machine, with the reason; told at its end, where it is seen.
+skipped=()
+
+# test_service: the tests under a real systemd, where this machine can boot one.
+test_service() {
+  local why
+  why=$("$repository/tests/service/run" --why-not)
+  if [[ -n $why ]]; then
+    skipped+=("the service under systemd (tests/service/run): $why")
+    printf 'SKIPPED: %s\n' "${skipped[-1]}" >&2
+  else
+    "$repository/tests/service/run"
+  fi
+}
+
+# tell_skipped: the last thing that a script says, if it left something out.
+tell_skipped() {
+  ((${#skipped[@]})) || return 0
+  printf '\n!!!! NOT TESTED on this machine:\n' >&2
+  printf '!!!!   %s\n' "${skipped[@]}" >&2
 }

@@ -32,6 +32,8 @@ pub enum ClientError {
         /// The name that was asked for.
         model: String,
     },
+    /// The app may not use the listener that the request came by.
+    AppNotHere,
     /// No credential.
     MissingKey,
     /// A credential that belongs to no app.
@@ -162,6 +164,7 @@ impl ClientError {
         match self {
             Self::UnknownModel { .. } => (StatusCode::NOT_FOUND, "DeploymentNotFound", REQUEST),
             Self::ModelForbidden { .. } => (StatusCode::FORBIDDEN, "model_forbidden", REQUEST),
+            Self::AppNotHere => (StatusCode::FORBIDDEN, "listener_forbidden", REQUEST),
             Self::MissingKey => (StatusCode::UNAUTHORIZED, "missing_api_key", REQUEST),
             Self::BadKey => (StatusCode::UNAUTHORIZED, "invalid_api_key", REQUEST),
             Self::AmbiguousCredential => (StatusCode::BAD_REQUEST, "ambiguous_credential", REQUEST),
@@ -206,6 +209,10 @@ impl ClientError {
             }
             Self::ModelForbidden { model } => {
                 format!("This key may not use the model {}; use a key that may.", quoted(model))
+            }
+            Self::AppNotHere => {
+                "This key may not be used on this address; use the address of its application."
+                    .to_owned()
             }
             Self::BadJson { offset, what } => {
                 format!("The request body is not a JSON object, at byte {offset}: {what}.")
@@ -313,6 +320,7 @@ mod tests {
         vec![
             ClientError::UnknownModel { model: name() },
             ClientError::ModelForbidden { model: name() },
+            ClientError::AppNotHere,
             ClientError::MissingKey,
             ClientError::BadKey,
             ClientError::AmbiguousCredential,

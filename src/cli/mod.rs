@@ -1,7 +1,8 @@
 //! The command line: one file a command.
 //!
-//! Exit codes: 0 done; 1 the configuration or the scenario has problems, or the claim of the demo did not hold; 2 the command
-//! line was not understood; 3 Firstlight could not start, or a file could not be read or written.
+//! Exit codes: 0 done; 1 the configuration or the scenario has problems, a running process refused, or the claim of the
+//! demo did not hold; 2 the command line was not understood; 3 Firstlight could not start, a file could not be read or
+//! written, or no running process was reached.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command speaks to people")]
 
 mod ask;
@@ -14,10 +15,10 @@ mod mock;
 mod run;
 mod simulate;
 
-use crate::control::protocol::Command as Ask;
-use clap::{Parser, Subcommand};
 use crate::config::Checked;
+use crate::control::protocol::Command as Ask;
 use crate::reload::Refused;
+use clap::{Parser, Subcommand};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -25,8 +26,7 @@ use std::process::ExitCode;
 #[derive(Debug, Parser)]
 #[command(name = "firstlight", version, disable_help_subcommand = true)]
 #[command(
-    after_help = "Exit codes: 0 done, 1 problems in the configuration (or a claim that did not hold),\n\
-    2 command line not understood, 3 could not start or read a file."
+    after_help = "Exit codes: 0 done, 1 problems or refused, 2 command line not understood, 3 not started or reached"
 )]
 struct Arguments {
     #[command(subcommand)]

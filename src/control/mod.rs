@@ -7,6 +7,7 @@ mod status;
 
 pub use status::{ModelStatus, Status, TargetStatus};
 
+use crate::keeper::Keeper;
 use crate::live::Live;
 use crate::reload::{Refused, Reloaded, Reloader};
 use crate::routing::Switch;
@@ -45,6 +46,7 @@ pub struct Operator {
     reloader: Reloader,
     process: Arc<Process>,
     orders: mpsc::Sender<Order>,
+    keeper: Option<Arc<Keeper>>,
 }
 
 impl Operator {
@@ -56,7 +58,13 @@ impl Operator {
         process: Arc<Process>,
         orders: mpsc::Sender<Order>,
     ) -> Self {
-        Self { live, telemetry, reloader, process, orders }
+        Self { live, telemetry, reloader, process, orders, keeper: None }
+    }
+
+    /// Keeps what operators order with what is learned.
+    #[must_use]
+    pub fn keeping(self, keeper: Option<Arc<Keeper>>) -> Self {
+        Self { keeper, ..self }
     }
 
     /// Does it, and tells.
@@ -66,8 +74,8 @@ impl Operator {
             Command::Diff => self.diff().await,
             Command::Reload => self.reload().await,
             Command::Upgrade => self.upgrade().await,
-            Command::Drain { backend } => self.switch(&backend, Switch::On),
-            Command::Enable { backend } => self.switch(&backend, Switch::Off),
+            Command::Drain { backend } => self.switch(&backend, Switch::On).await,
+            Command::Enable { backend } => self.switch(&backend, Switch::Off).await,
         }
     }
 
@@ -101,9 +109,7 @@ impl Operator {
 
     async fn diff(&self) -> Answer {
         match self.reloader.diff().await {
-            Ok(lines) if lines.is_empty() => {
-                Answer::done(vec!["the file is what runs".to_owned()])
-            }
+            Ok(lines) if lines.is_empty() => Answer::done(vec!["the file is what runs".to_owned()]),
             Ok(lines) => {
                 let data = serde_json::json!({ "differences": lines });
                 Answer { done: true, lines, data }
@@ -120,7 +126,16 @@ impl Operator {
         answered.await.unwrap_or_else(|_| Answer::refused("this process is about to end"))
     }
 
-    fn switch(&self, backend: &str, drained: Switch) -> Answer {
+    async fn switch(&self, backend: &str, drained: Switch) -> Answer {
+        let answer = self.switch_live(backend, drained);
+        if let Some(keeper) = &self.keeper {
+            // A crash must not put it back. A failure is told in the log.
+            drop(keeper.save_now().await);
+        }
+        answer
+    }
+
+    fn switch_live(&self, backend: &str, drained: Switch) -> Answer {
         match self.live.drain_backend(backend, drained) {
             Ok(()) if drained == Switch::On => {
                 tracing::warn!(backend, "backend drained by an operator");

@@ -84,11 +84,7 @@ async fn converse(mut stream: UnixStream, operator: &Operator) -> io::Result<()>
     writing.shutdown().await
 }
 
-async fn answer(
-    operator: &Operator,
-    command: Command,
-    peer: tokio::net::unix::UCred,
-) -> Answer {
+async fn answer(operator: &Operator, command: Command, peer: tokio::net::unix::UCred) -> Answer {
     let own = rustix::process::geteuid().as_raw();
     if !may(&command, peer.uid(), own) {
         tracing::warn!(uid = peer.uid(), ?command, "admin socket: not allowed");

@@ -80,13 +80,24 @@ impl Status {
         let Self { version, pid, generation, uptime_seconds, in_flight, listening, .. } = self;
         let listening = listening.join(", ");
         let mut lines = vec![
-            format!("firstlight {version}, process {pid}, up {uptime_seconds} s: {phase} on {listening}"),
+            format!(
+                "firstlight {version}, process {pid}, up {uptime_seconds} s: {phase} on {listening}"
+            ),
             format!("configuration generation {generation}, {in_flight} requests in flight"),
             String::new(),
         ];
         let head = [
-            "MODEL", "BACKEND", "STATE", "SCORE ms", "BASE ms", "P50 ms", "P95 ms", "OPEN",
-            "LIMITED s", "TOKENS", "LAST EVENT",
+            "MODEL",
+            "BACKEND",
+            "STATE",
+            "SCORE ms",
+            "BASE ms",
+            "P50 ms",
+            "P95 ms",
+            "OPEN",
+            "LIMITED s",
+            "TOKENS",
+            "LAST EVENT",
         ];
         let mut rows = vec![head.map(str::to_owned).to_vec()];
         for model in &self.models {

@@ -91,7 +91,7 @@ impl Side {
         let mock =
             Mock::start(specs.to_vec(), Some(control), SEED).await.map_err(DemoError::Mock)?;
         let proxy = match bind(policy, listen, &mock, timeline) {
-            Err(DemoError::Start(StartError::Bind { source, .. }))
+            Err(DemoError::Start(StartError::Bind { why: source, .. }))
                 if source.kind() == io::ErrorKind::AddrInUse =>
             {
                 bind(policy, SocketAddr::new(listen.ip(), 0), &mock, timeline)?

@@ -35,12 +35,12 @@ pub enum BuildError {
     #[error(transparent)]
     Key(#[from] BadHash),
     /// A backend's key cannot be had.
-    #[error("backends.{backend}.auth.api_key: {source}")]
+    #[error("backends.{backend}.auth.api_key: {why}")]
     Secret {
         /// Whose key.
         backend: String,
         /// What is wrong with it.
-        source: SecretError,
+        why: SecretError,
     },
     /// A backend's certificate authorities cannot be read.
     #[error("backends.{backend}.ca: {path}: {wrong}", path = path.display())]
@@ -53,12 +53,12 @@ pub enum BuildError {
         wrong: String,
     },
     /// A listener's certificate cannot be used.
-    #[error("listen: {listener}: {source}")]
+    #[error("listen: {listener}: {why}")]
     Certificate {
         /// Which listener.
         listener: SocketAddr,
         /// What is wrong with it.
-        source: CertificateError,
+        why: CertificateError,
     },
 }
 
@@ -169,7 +169,7 @@ fn host_header(endpoint: &Endpoint) -> HeaderValue {
 
 fn credential(backend: &str, auth: &BackendAuth) -> Result<Option<HeaderValue>, BuildError> {
     let BackendAuth::ApiKey(source) = auth else { return Ok(None) };
-    let failed = |source| BuildError::Secret { backend: backend.to_owned(), source };
+    let failed = |why| BuildError::Secret { backend: backend.to_owned(), why };
     let secret = secrets::resolve(source).map_err(failed)?;
     let mut value = HeaderValue::from_str(secret.expose())
         .map_err(|_| failed(SecretError::Unprintable("the key".to_owned())))?;

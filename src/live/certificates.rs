@@ -11,7 +11,6 @@ use pingora_core::tls::{
 };
 use rustls_pki_types::pem::PemObject;
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -99,17 +98,15 @@ fn matches(pattern: &str, name: &str) -> bool {
     let Some(rest) = pattern.strip_prefix("*.") else {
         return pattern.eq_ignore_ascii_case(name);
     };
-    name.split_once('.').is_some_and(|(label, parent)| {
-        !label.is_empty() && parent.eq_ignore_ascii_case(rest)
-    })
+    name.split_once('.')
+        .is_some_and(|(label, parent)| !label.is_empty() && parent.eq_ignore_ascii_case(rest))
 }
 
-fn read_chain(
-    source: &SecretSource,
-) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
+fn read_chain(source: &SecretSource) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
     let text = secrets::read_text(source)?;
     let wrong = |wrong: String| CertificateError::Wrong { file: secrets::name(source), wrong };
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.expose().as_bytes()).collect();
+    let chain: Result<Vec<_>, _> =
+        CertificateDer::pem_slice_iter(text.expose().as_bytes()).collect();
     let chain = chain.map_err(|e| wrong(format!("is not a PEM file: {e}")))?;
     if chain.is_empty() {
         return Err(wrong(
@@ -124,7 +121,8 @@ fn read_key(source: &SecretSource) -> Result<PrivateKeyDer<'static>, Certificate
     PrivateKeyDer::from_pem_slice(text.expose().as_bytes()).map_err(|_| CertificateError::Wrong {
         file: secrets::name(source),
         // The parser's own words may hold parts of the key.
-        wrong: "holds no private key that can be read; write the PEM file of an unencrypted key".to_owned(),
+        wrong: "holds no private key that can be read; write the PEM file of an unencrypted key"
+            .to_owned(),
     })
 }
 
@@ -145,12 +143,12 @@ fn names_and_end(leaf: &CertificateDer<'_>) -> Result<(Vec<String>, i64), String
 /// Finds the certificate of a listener in whatever snapshot is live at the handshake.
 pub struct ServerNames {
     live: Arc<Live>,
-    listener: SocketAddr,
+    listener: usize,
 }
 
 impl ServerNames {
-    /// For the listener of that address in the configuration.
-    pub fn new(live: Arc<Live>, listener: SocketAddr) -> Self {
+    /// For the listener at that place of the configuration.
+    pub fn new(live: Arc<Live>, listener: usize) -> Self {
         Self { live, listener }
     }
 }

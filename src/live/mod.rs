@@ -13,6 +13,7 @@ use crate::auth::keys::KeyRing;
 use crate::clock::Clock;
 use crate::config::checked::App;
 use crate::config::checked::Config;
+use crate::config::checked::Listener;
 use crate::config::checked::Model;
 use crate::config::checked::ProbeKind;
 use crate::config::checked::Routing;
@@ -68,8 +69,8 @@ pub struct Snapshot {
     backends: BTreeMap<String, Arc<LiveBackend>>,
     /// Every backend, for requests that name no model.
     pub any_backend: Arc<LiveModel>,
-    /// Of the listeners with TLS, by their address in the configuration.
-    certificates: BTreeMap<SocketAddr, Certificates>,
+    /// By listener; empty where there is no TLS.
+    certificates: Vec<Certificates>,
 }
 
 /// One model with its pool.
@@ -176,13 +177,11 @@ impl Snapshot {
         };
         let old = previous.map(|p| &p.any_backend);
         let any_backend = Arc::new(LiveModel::build("any", &everywhere, &config, &backends, old));
-        let mut certificates = BTreeMap::new();
-        for listener in config.listen.iter().filter(|l| !l.tls.is_empty()) {
-            let loaded = Certificates::load(&listener.tls).map_err(|source| {
-                BuildError::Certificate { listener: listener.address, source }
-            })?;
-            certificates.insert(listener.address, loaded);
-        }
+        let load = |listener: &Listener| {
+            let failed = |why| BuildError::Certificate { listener: listener.address, why };
+            Certificates::load(&listener.tls).map_err(failed)
+        };
+        let certificates = config.listen.iter().map(load).collect::<Result<_, _>>()?;
         let keys = config.apps.iter().flat_map(|(app, settings)| {
             settings
                 .api_keys
@@ -220,15 +219,20 @@ impl Snapshot {
         self.backends.values()
     }
 
-    /// The certificates of a listener, by its address in the configuration; `None` without TLS.
-    pub fn certificates(&self, listener: SocketAddr) -> Option<&Certificates> {
-        self.certificates.get(&listener)
+    /// The certificates of the listener at that place of the configuration.
+    pub fn certificates(&self, listener: usize) -> Option<&Certificates> {
+        self.certificates.get(listener)
+    }
+
+    /// The listener at that place of the configuration. Its place does not change while the process runs.
+    pub fn listener(&self, place: usize) -> Option<&Listener> {
+        self.config.listen.get(place)
     }
 
     /// All certificates, by listener.
     pub fn all_certificates(&self) -> impl Iterator<Item = (SocketAddr, &Certificate)> {
-        let listeners = self.certificates.iter();
-        listeners.flat_map(|(at, certificates)| certificates.all().iter().map(|c| (*at, c)))
+        let listeners = self.config.listen.iter().zip(&self.certificates);
+        listeners.flat_map(|(l, certificates)| certificates.all().iter().map(|c| (l.address, c)))
     }
 
     /// Whether a backend of that name is configured.

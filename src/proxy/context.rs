@@ -27,6 +27,8 @@ pub struct Context {
     pub(super) arrived: Time,
     /// A number that no other request has.
     pub(super) serial: u64,
+    /// The place of the listener in the configuration, if it is known.
+    pub(super) door: Option<usize>,
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) request_id: String,
     pub(super) note: Note,
@@ -89,6 +91,7 @@ impl Context {
         Self {
             arrived: live.clock().now(),
             serial: live.rng().bits(),
+            door: None,
             snapshot: live.snapshot(),
             request_id: String::new(),
             note: Note::default(),

@@ -12,6 +12,7 @@ use crate::azure::route::Operation;
 use crate::azure::route::Route;
 use crate::azure::route::route;
 use crate::config::checked::App;
+use crate::config::checked::Listener;
 use crate::live::LiveModel;
 use crate::live::Snapshot;
 use crate::proxy::admitted::{Admitted, Refusal};
@@ -40,6 +41,7 @@ pub(super) async fn admit(
     let route = route(&request.method, raw).map_err(ClientError::from)?;
     ctx.note.route = Some(route.path_template());
     let app = identify(&request.headers, &snapshot, ctx)?;
+    check_door(&snapshot, ctx.door, &app)?;
     let app = snapshot.app(&app).ok_or(ClientError::Internal)?;
     if route.operation == Operation::Models {
         if !session.as_downstream_mut().is_body_empty() {
@@ -88,6 +90,18 @@ fn identify(
     let app: Arc<str> = found.app.into();
     ctx.note_app(&app, Some((found.key_id, found.key_name)));
     Ok(app)
+}
+
+/// A listener may be for some apps only. A connection whose listener is not known may use it for none of those.
+fn check_door(snapshot: &Snapshot, door: Option<usize>, app: &str) -> Result<(), ClientError> {
+    let restricted = |listener: &Listener| {
+        listener.apps.as_ref().is_some_and(|apps| !apps.iter().any(|one| one == app))
+    };
+    let closed = match door {
+        Some(place) => snapshot.listener(place).is_none_or(restricted),
+        None => snapshot.config.listen.iter().any(restricted),
+    };
+    if closed { Err(ClientError::AppNotHere) } else { Ok(()) }
 }
 
 /// A body that says it is something else than JSON is refused; one that says nothing is tried.

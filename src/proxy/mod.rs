@@ -15,6 +15,7 @@ mod answer;
 mod body;
 mod connector;
 mod context;
+mod doors;
 mod forward;
 mod intake;
 mod leg;
@@ -33,6 +34,7 @@ use crate::azure::error::ClientError;
 use crate::azure::route::Operation;
 use crate::live::Live;
 use crate::proxy::admitted::{Origin, Patience, Refusal, Request, Services};
+use crate::proxy::doors::Doors;
 use crate::telemetry::Telemetry;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -42,6 +44,7 @@ use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -69,16 +72,20 @@ pub enum ProbeWish {
 /// The `ProxyHttp` of Firstlight.
 pub struct FirstlightProxy {
     services: Arc<Services>,
+    doors: Doors,
 }
 
 impl FirstlightProxy {
-    /// A proxy over what is live. Targets that answered strangely are named on `probes`.
+    /// A proxy over what is live. Targets that answered strangely are named on `probes`. `listening`: the
+    /// addresses of the listeners, in the order of the configuration.
     pub fn new(
         live: Arc<Live>,
         telemetry: Arc<Telemetry>,
         probes: mpsc::Sender<ProbeRequest>,
+        listening: Vec<SocketAddr>,
     ) -> Self {
-        Self { services: Arc::new(Services { live, telemetry, probes }) }
+        let doors = Doors::new(listening);
+        Self { services: Arc::new(Services { live, telemetry, probes }), doors }
     }
 }
 
@@ -97,6 +104,8 @@ impl ProxyHttp for FirstlightProxy {
         // A client that stops reading must not hold an upstream stream for ever.
         let idle = ctx.snapshot.config.timeouts.idle;
         session.as_downstream_mut().set_write_timeout(Some(idle));
+        let local = session.server_addr().and_then(|at| at.as_inet()).copied();
+        ctx.door = local.and_then(|local| self.doors.place(local));
         match intake::admit(session, ctx, self.services.live.memory()).await {
             Ok((admitted, body)) => {
                 let config = &ctx.snapshot.config;

@@ -22,12 +22,12 @@ const RESOLVE: Duration = Duration::from_secs(5);
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
     /// The file cannot be read.
-    #[error("cannot read the configuration {path}: {source}", path = path.display())]
+    #[error("cannot read the configuration {path}: {why}", path = path.display())]
     Unreadable {
         /// Which file.
         path: PathBuf,
-        /// Why not.
-        source: io::Error,
+        /// Why not. (Not a `source`: it is part of the message already.)
+        why: io::Error,
     },
     /// The file has problems.
     #[error("{}", lines(path, problems))]
@@ -38,12 +38,12 @@ pub enum Refused {
         problems: Vec<Problem>,
     },
     /// What the file points at cannot be used.
-    #[error("{path}: {source}", path = path.display())]
+    #[error("{path}: {why}", path = path.display())]
     Build {
         /// Which file.
         path: PathBuf,
         /// What is wrong.
-        source: BuildError,
+        why: BuildError,
     },
     /// The work itself broke down: a mistake of ours.
     #[error("the check of {path} broke down: {why}; what runs goes on", path = path.display())]
@@ -129,7 +129,7 @@ impl Reloader {
         let live = Arc::clone(&self.live);
         // Reads secrets, authorities and certificates from the disk.
         let built = self.apart(move || live.next(next)).await?;
-        let next = built.map_err(|source| Refused::Build { path: self.file.clone(), source })?;
+        let next = built.map_err(|why| Refused::Build { path: self.file.clone(), why })?;
         Endpoints::resolve_new(&next, RESOLVE).await;
         Ok((next, Reloaded { generation: 0, changed, waiting, warnings }))
     }

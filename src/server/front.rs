@@ -2,7 +2,7 @@
 
 use super::StartError;
 use crate::config::checked::Listener;
-use crate::live::{Live, ServerNames};
+use crate::live::ServerNames;
 use crate::proxy::{FirstlightProxy, LlmConnector};
 use futures_util::FutureExt;
 use pingora_core::apps::HttpServerOptions;
@@ -60,14 +60,13 @@ pub(super) fn listen(
     front: &mut Front,
     listener: &Listener,
     address: SocketAddr,
-    live: &Arc<Live>,
+    names: ServerNames,
 ) -> Result<(), StartError> {
     if listener.tls.is_empty() {
         front.add_tcp(&address.to_string());
         return Ok(());
     }
     // The certificates are looked up at each handshake, in the snapshot that is live then.
-    let names = ServerNames::new(Arc::clone(live), listener.address);
     let failed = |wrong: String| StartError::Tls { address, wrong };
     let mut settings = TlsSettings::intermediate("", "").map_err(|e| failed(e.to_string()))?;
     settings.set_cert_resolver(Arc::new(names));

@@ -11,6 +11,7 @@ use crate::reload::Reloader;
 use crate::telemetry::AccessLog;
 use crate::upgrade::link::Bequest;
 use crate::upgrade::{self, Heir, Inheritance, Launch, Predecessor, UpgradeError};
+use pingora_core::services::background::BackgroundService;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
@@ -20,7 +21,6 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use pingora_core::services::background::BackgroundService;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
@@ -69,13 +69,12 @@ enum Ended {
 /// Runs a process from its start to its end. Gives how many requests it left unfinished.
 pub async fn run(start: Start, predecessor: Option<&Predecessor>) -> Result<i64, StartError> {
     let mut signals = Signals::new().map_err(StartError::Signals)?;
-    let drain = start.config.drain;
     let (life, orders) = begin(start).await?;
     resolved(life.running.live()).await;
     let mut before = take_over(&life, predecessor);
     life.announce();
     let ended = life.serve(&mut signals, orders, &mut before).await;
-    Ok(life.end(ended, &mut signals, drain, before).await)
+    Ok(life.end(ended, &mut signals, before).await)
 }
 
 async fn begin(start: Start) -> Result<(Life, mpsc::Receiver<Order>), StartError> {
@@ -95,13 +94,9 @@ async fn begin(start: Start) -> Result<(Life, mpsc::Receiver<Order>), StartError
     let (live, telemetry) = (running.live(), running.telemetry());
     let reloader = Reloader::new(Arc::clone(live), Arc::clone(telemetry), file);
     let (orders, ordered) = mpsc::channel(1);
-    let operator = Arc::new(Operator::new(
-        Arc::clone(live),
-        Arc::clone(telemetry),
-        reloader,
-        Arc::clone(&process),
-        orders,
-    ));
+    let (live, telemetry, known) = (Arc::clone(live), Arc::clone(telemetry), Arc::clone(&process));
+    let operator = Operator::new(live, telemetry, reloader, known, orders);
+    let operator = Arc::new(operator.keeping(keeper.clone()));
     let mut tasks = Vec::new();
     let admin_socket = open(&place, admin_socket)?.map(|(path, listener)| {
         let copy = listener.try_clone().map(OwnedFd::from);
@@ -161,9 +156,8 @@ fn sort(inheritance: Option<Inheritance>) -> (Sockets, Vec<(String, OwnedFd)>) {
     let sockets = inheritance.map(|left| left.sockets).unwrap_or_default();
     let (unix, tcp): (Vec<_>, Vec<_>) =
         sockets.into_iter().partition(|(address, _)| address.starts_with(UNIX));
-    let parsed = |(address, socket): (String, OwnedFd)| {
-        Some((address.parse::<SocketAddr>().ok()?, socket))
-    };
+    let parsed =
+        |(address, socket): (String, OwnedFd)| Some((address.parse::<SocketAddr>().ok()?, socket));
     (Sockets::inherit(tcp.into_iter().filter_map(parsed).collect()), unix)
 }
 
@@ -184,7 +178,7 @@ fn open(
             tracing::warn!(%path, %error, "no admin socket: `firstlight reload` and `status` cannot reach this process; set admin.socket");
             Ok(None)
         }
-        (Err(source), _) => Err(StartError::AdminSocket { path: path.to_owned(), source }),
+        (Err(why), _) => Err(StartError::AdminSocket { path: path.to_owned(), why }),
     }
 }
 
@@ -274,9 +268,16 @@ impl Life {
         let (heir, answer) = match self.launch().await {
             Ok(heir) => {
                 let in_flight = self.running.in_flight();
-                tracing::info!(pid = heir.pid, in_flight, "upgrade: the new process serves, this one drains");
-                let line = format!("process {} serves; {in_flight} requests finish in process {}",
-                    heir.pid, std::process::id());
+                tracing::info!(
+                    pid = heir.pid,
+                    in_flight,
+                    "upgrade: the new process serves, this one drains"
+                );
+                let line = format!(
+                    "process {} serves; {in_flight} requests finish in process {}",
+                    heir.pid,
+                    std::process::id()
+                );
                 (Some(heir), Answer::done(vec![line]))
             }
             Err(error) => {
@@ -311,14 +312,9 @@ impl Life {
     }
 
     /// Lets streams finish, here and in the process before, which ends with this one.
-    async fn end(
-        self,
-        ended: Ended,
-        signals: &mut Signals,
-        drain: Duration,
-        before: Option<JoinHandle<()>>,
-    ) -> i64 {
+    async fn end(self, ended: Ended, signals: &mut Signals, before: Option<JoinHandle<()>>) -> i64 {
         let in_flight = self.running.in_flight();
+        let drain = self.running.live().snapshot().config.drain;
         tracing::info!(in_flight, drain_seconds = drain.as_secs_f64(), "draining");
         // Held to the end: the new process waits for the end of this link before it ends itself.
         let heir = match ended {

@@ -16,7 +16,7 @@ use crate::clock::Clock;
 use crate::config::checked::Config;
 use crate::endpoints::Endpoints;
 use crate::live::BuildError;
-use crate::live::Live;
+use crate::live::{Live, ServerNames};
 use crate::probing::Prober;
 use crate::proxy::FirstlightProxy;
 use crate::state_file::SaveError;
@@ -52,12 +52,12 @@ pub enum StartError {
     #[error(transparent)]
     Build(#[from] BuildError),
     /// An address cannot be listened on.
-    #[error("cannot listen on {address}: {source}; free the port, or change `listen` or `admin`")]
+    #[error("cannot listen on {address}: {why}; free the port, or change `listen` or `admin`")]
     Bind {
         /// Which address.
         address: SocketAddr,
-        /// Why not.
-        source: io::Error,
+        /// Why not. (Not a `source`: it is part of the message already.)
+        why: io::Error,
     },
     /// TLS cannot be set up.
     #[error("listener {address}: TLS cannot be set up: {wrong}")]
@@ -68,16 +68,16 @@ pub enum StartError {
         wrong: String,
     },
     /// The admin socket cannot be bound.
-    #[error("admin.socket: cannot listen on {path}: {source}; free it, or name another", path = path.display())]
+    #[error("admin.socket: cannot listen on {path}: {why}; free it, or name another", path = path.display())]
     AdminSocket {
         /// Which.
         path: PathBuf,
         /// Why not.
-        source: io::Error,
+        why: io::Error,
     },
     /// What is learned cannot be kept where the operator said.
     #[error("state_directory: {0}")]
-    State(#[from] SaveError),
+    State(SaveError),
     /// Signals cannot be received.
     #[error("signals cannot be received: {0}")]
     Signals(io::Error),
@@ -148,13 +148,18 @@ impl Firstlight {
         let mut others: Vec<Box<dyn ServiceWithDependents>> = Vec::new();
 
         let (wishes, wished) = mpsc::channel(PROBE_WISHES);
-        let proxy = FirstlightProxy::new(Arc::clone(&live), Arc::clone(&telemetry), wishes);
+        let taken = listeners.iter().map(|listener| sockets.take(listener.address));
+        let addresses: Vec<SocketAddr> = taken.collect::<Result<_, _>>()?;
+        let proxy = FirstlightProxy::new(
+            Arc::clone(&live),
+            Arc::clone(&telemetry),
+            wishes,
+            addresses.clone(),
+        );
         let mut front = front::front(&conf, proxy);
-        let mut addresses = Vec::new();
-        for listener in &listeners {
-            let address = sockets.take(listener.address)?;
-            front::listen(&mut front, listener, address, &live)?;
-            addresses.push(address);
+        for (place, (listener, address)) in listeners.iter().zip(&addresses).enumerate() {
+            let names = ServerNames::new(Arc::clone(&live), place);
+            front::listen(&mut front, listener, *address, names)?;
         }
 
         let admin_address = admin_address.map(|a| sockets.take(a)).transpose()?;

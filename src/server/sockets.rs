@@ -35,7 +35,7 @@ impl Sockets {
     /// Takes an address: the socket of the process before, or a new one. Gives the address that was really
     /// taken, which differs where the port is 0.
     pub(super) fn take(&mut self, asked: SocketAddr) -> Result<SocketAddr, StartError> {
-        let failed = |source| StartError::Bind { address: asked, source };
+        let failed = |why| StartError::Bind { address: asked, why };
         let found = self.inherited.iter().position(|held| held.asked == asked);
         let socket = match found {
             Some(index) => self.inherited.swap_remove(index).socket,
@@ -96,7 +96,9 @@ mod tests {
         let other = new.take("127.0.0.2:0".parse().unwrap()).unwrap();
         let table = new.table().unwrap();
         assert!(TcpStream::connect(address).is_err());
-        assert!(table.get(&other.to_string()).is_some() && table.get(&address.to_string()).is_none());
+        assert!(
+            table.get(&other.to_string()).is_some() && table.get(&address.to_string()).is_none()
+        );
     }
 
     #[test]

@@ -32,7 +32,9 @@ pub enum UpgradeError {
     #[error("the new process cannot serve: {0}")]
     Failed(String),
     /// It ended without a word.
-    #[error("the new process ended before it served; its own log lines, or `firstlight check`, say why")]
+    #[error(
+        "the new process ended before it served; its own log lines, or `firstlight check`, say why"
+    )]
     Gone,
     /// It took too long and was ended.
     #[error("the new process did not serve within {} s and was ended", .0.as_secs())]
@@ -80,18 +82,20 @@ pub fn launch(
         Some(Word::Failed { why }) => return Err(UpgradeError::Failed(why)),
         Some(Word::Serving { .. }) | None => return Err(UpgradeError::Gone),
     };
-    hand_over(&ours, bequest, sockets, &mut words).map(|()| Heir { pid, _link: ours }).map_err(|e| {
-        let UpgradeError::Start(io) = e else { return e };
-        if is_timeout(&io) {
-            end(pid);
-            UpgradeError::Late(limit)
-        } else if is_broken(&io) {
-            UpgradeError::Gone
-        } else {
-            end(pid);
-            UpgradeError::Start(io)
-        }
-    })
+    hand_over(&ours, bequest, sockets, &mut words).map(|()| Heir { pid, _link: ours }).map_err(
+        |e| {
+            let UpgradeError::Start(io) = e else { return e };
+            if is_timeout(&io) {
+                end(pid);
+                UpgradeError::Late(limit)
+            } else if is_broken(&io) {
+                UpgradeError::Gone
+            } else {
+                end(pid);
+                UpgradeError::Start(io)
+            }
+        },
+    )
 }
 
 fn start_launcher(launch: &Launch, link: UnixStream) -> io::Result<Child> {
@@ -137,10 +141,9 @@ fn is_broken(error: &io::Error) -> bool {
 /// Ends a process that hangs. It never served, and what it holds of the sockets are copies.
 fn end(pid: u32) {
     let id = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
-    if let Some(id) = id {
-        if let Err(error) = rustix::process::kill_process(id, rustix::process::Signal::KILL) {
-            // It may have ended meanwhile, which is as good.
-            tracing::info!(pid, %error, "the new process was not ended");
-        }
+    let Some(id) = id else { return };
+    if let Err(error) = rustix::process::kill_process(id, rustix::process::Signal::KILL) {
+        // It may have ended meanwhile, which is as good.
+        tracing::info!(pid, %error, "the new process was not ended");
     }
 }

@@ -101,7 +101,8 @@ pub fn receive_sockets(from: &UnixStream) -> io::Result<Vec<OwnedFd>> {
     let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_SOCKETS))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut byte = [0];
-    let got = recvmsg(from, &mut [IoSliceMut::new(&mut byte)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
+    let got =
+        recvmsg(from, &mut [IoSliceMut::new(&mut byte)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
     if got.bytes == 0 {
         return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the old process is gone"));
     }

@@ -207,5 +207,6 @@ fn each_shell_completes_every_command() {
 #[test]
 fn check_takes_the_file_as_run_does() {
     let minimal = path("conf/minimal.yaml").display().to_string();
-    assert_eq!(firstlight(&["check", "--config", &minimal]), firstlight(&["check", &minimal]));
+    let named = firstlight(&["check", "--text-only", "--config", &minimal]);
+    assert_eq!(named, firstlight(&["check", "--text-only", &minimal]));
 }

@@ -27,9 +27,28 @@ pub(crate) const MAY_KNOW: &[(&str, &[&str])] = &[
     ("state_file", &["live"]),
     ("keeper", &["live", "state_file", "telemetry"]),
     ("admin", &["live", "telemetry"]),
+    ("notify", &[]),
+    ("upgrade", &[]),
+    ("reload", &["config", "endpoints", "live", "telemetry"]),
+    ("control", &["keeper", "live", "reload", "routing", "telemetry", "time"]),
     ("mock", &["clock", "rng", "time"]),
     ("demo", &["azure", "clock", "config", "mock", "routing", "server", "telemetry", "time"]),
-    ("cli", &["config", "demo", "live", "mock", "server", "sim", "telemetry"]),
+    (
+        "cli",
+        &[
+            "clock",
+            "config",
+            "control",
+            "demo",
+            "live",
+            "mock",
+            "reload",
+            "server",
+            "sim",
+            "telemetry",
+            "upgrade",
+        ],
+    ),
 ];
 
 /// The composition root, which knows everything.

@@ -70,6 +70,10 @@ async fn while_it_drains_it_is_not_ready_and_streams_finish() {
     };
     let (answer, ()) = tokio::join!(crate::support::Answer::read(response), drained);
     answer.assert_whole_stream();
+    // The client kept its connection, and is told to close it.
+    let kept = world.request(crate::support::V1_CHAT).json(&streamed_chat()).send().await.unwrap();
+    assert_eq!(kept.headers()["connection"], "close");
+    crate::support::Answer::read(kept).await.assert_whole_stream();
     let late = world.request(crate::support::V1_CHAT).json(&streamed_chat()).send().await;
     assert!(late.is_err(), "nothing new is accepted");
 }

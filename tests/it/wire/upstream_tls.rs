@@ -93,9 +93,9 @@ fn files_that_hold_no_certificate_are_told_before_anything_runs() {
         (text(", ca: /no/such/file", ""), "cannot be read"),
         (
             text("", &format!(", tls: {{ certificate: \"{key}\", key: \"{key}\" }}")),
-            "cannot be used",
+            "holds no certificate; write the PEM file of the chain",
         ),
-        (text("", ", tls: { certificate: /no/such, key: /no/such }"), "cannot be used"),
+        (text("", ", tls: { certificate: /no/such, key: /no/such }"), "cannot read /no/such"),
     ] {
         let config = firstlight::config::check(&text).unwrap().config;
         let error = Firstlight::bind(config, AccessLog::off()).err().unwrap().to_string();

@@ -1,0 +1,77 @@
+"""Changes while requests run: configuration, certificate, one backend out and in again."""
+
+from installation import REGIONS, configuration, make_certificate, served_certificate, weighted
+from scenarios.world import World
+from texts import CONFIGURATION, REFUSED, RELOADED
+
+# Enough for the effect of a change to show in requests.
+WATCH_SECONDS = 5
+
+
+def reload(world: World) -> None:
+    service, checks = world.service, world.checks
+    with world.under_load(streams=2) as load:
+        before, journal = service.status(), service.journal()
+        world.container.write(CONFIGURATION, weighted(2))
+        ended = service.systemctl("reload", "firstlight")
+        checks.equal(ended.returncode, 0, "systemctl reload succeeds")
+        after = service.status()
+        checks.check(
+            after.get("generation", 0) > before.get("generation", 0),
+            "the generation grows",
+            f"{before.get('generation')} -> {after.get('generation')}",
+        )
+        checks.equal(after.get("pid"), before.get("pid"), "the process stays")
+        world.check_said(journal, RELOADED)
+        load.watch(WATCH_SECONDS)
+
+
+def refused_reload(world: World) -> None:
+    service, checks = world.service, world.checks
+    with world.under_load(streams=2) as load:
+        before, journal = service.status(), service.journal()
+        world.container.write(CONFIGURATION, configuration(no_such_key=1))
+        checks.check(service.systemctl("reload", "firstlight").returncode != 0, "systemctl reload fails", "as it should")
+        ended = service.firstlight("reload", "--wait")
+        checks.equal(ended.returncode, 1, "firstlight reload ends with 1")
+        checks.check("no_such_key" in ended.stderr, "the reason is printed", ended.stderr.strip()[:200])
+        after = service.status()
+        same = [(status.get("pid"), status.get("generation")) for status in (before, after)]
+        checks.check(after and same[0] == same[1], "process and generation stay", same[1])
+        world.check_said(journal, REFUSED, times=2)
+        load.watch(WATCH_SECONDS)
+        world.container.write(CONFIGURATION, configuration())
+        checks.equal(service.systemctl("reload", "firstlight").returncode, 0, "the repaired file is taken")
+
+
+def certificate(world: World) -> None:
+    checks = world.checks
+    with world.under_load(streams=10) as load:
+        old = served_certificate(world.container)
+        new = make_certificate(world.container)
+        checks.check(old and old != new, "the old certificate is served before", old)
+        checks.equal(world.service.systemctl("reload", "firstlight").returncode, 0, "systemctl reload succeeds")
+        checks.equal(served_certificate(world.container), new, "a new connection is shown the new certificate")
+        load.watch(WATCH_SECONDS)
+
+
+def drain_backend(world: World) -> None:
+    service, checks = world.service, world.checks
+    name = next(iter(REGIONS))
+    with world.under_load(streams=10) as load:
+        ended = service.firstlight("backend", "drain", name)
+        checks.equal(ended.returncode, 0, f"firstlight backend drain {name}")
+        before = asked(world, name)
+        load.watch(WATCH_SECONDS)
+        checks.equal(asked(world, name) - before, 0, "the drained backend gets no new request")
+        ended = service.firstlight("backend", "enable", name)
+        checks.equal(ended.returncode, 0, f"firstlight backend enable {name}")
+        load.watch(WATCH_SECONDS)
+        checks.check(asked(world, name) > before, "the enabled backend gets requests", asked(world, name) - before)
+        checks.equal(service.firstlight("diff").returncode, 0, "firstlight diff")
+
+
+def asked(world: World, name: str) -> int:
+    """How many requests a fake backend has had."""
+    found = world.fake_azure()
+    return int(found[name]["counters"]["requests"])

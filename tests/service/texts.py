@@ -1,0 +1,28 @@
+"""What Firstlight says and promises, as it is looked for here: one place to change when the words change."""
+
+UNIT = "firstlight.service"
+BINARY = "/usr/bin/firstlight"
+CONFIGURATION = "/etc/firstlight/firstlight.yaml"
+CERTIFICATE = "/etc/firstlight/tls.crt"
+KEY = "/etc/firstlight/tls.key"
+ADMIN = "http://127.0.0.1:9090"
+
+# The `message` of a line of the service log.
+RELOADED = "configuration reloaded"
+REFUSED = "configuration refused, the old one keeps serving"
+UPGRADED = "upgrade: the new process serves, this one drains"
+UPGRADE_FAILED = "upgrade failed, this process keeps serving"
+DRAINING = "draining"
+STOPPED = "stopped"
+
+# Exit codes of `firstlight run`.
+EXIT_PROBLEMS = 1
+EXIT_CANNOT_START = 3
+
+# What a line that tells why the service does not start has to contain.
+PORT_TAKEN = "127.0.0.1:8080"
+KEY_UNREADABLE = KEY
+CERTIFICATE_BAD = CERTIFICATE
+
+# `systemd-analyze security` counts in tenths.
+SECURITY_THRESHOLD = 20
