@@ -4,6 +4,9 @@ use sd_notify::NotifyState;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 
+/// How often more time to stop is asked for.
+const EXTEND_MICROSECONDS: u32 = 10_000_000;
+
 /// Tells that this process serves, and that it is the main one from now on.
 pub fn ready() {
     tell(&[NotifyState::MainPid(std::process::id()), NotifyState::Ready]);
@@ -14,6 +17,16 @@ pub fn ready() {
 pub fn stopping(in_flight: i64) {
     tell(&[NotifyState::Stopping]);
     status(&format!("draining, {in_flight} requests in flight"));
+}
+
+/// Asks for more time to stop, again and again: the drain time is the configuration's, not the unit's.
+pub fn extend_stop() -> JoinHandle<()> {
+    tokio::spawn(async {
+        loop {
+            tell(&[NotifyState::ExtendTimeoutUsec(3 * EXTEND_MICROSECONDS)]);
+            tokio::time::sleep(Duration::from_micros(EXTEND_MICROSECONDS.into())).await;
+        }
+    })
 }
 
 /// What `systemctl status` shows.

@@ -120,9 +120,8 @@ impl Operator {
 
     async fn upgrade(&self) -> Answer {
         let (answer, answered) = oneshot::channel();
-        if self.orders.try_send(Order::Upgrade(answer)).is_err() {
-            return Answer::refused("an upgrade is under way already");
-        }
+        // If nobody takes orders any more, the answer's other end is dropped, too.
+        drop(self.orders.send(Order::Upgrade(answer)).await);
         answered.await.unwrap_or_else(|_| Answer::refused("this process is about to end"))
     }
 

@@ -12,6 +12,7 @@ use crate::telemetry::AccessLog;
 use crate::upgrade::link::Bequest;
 use crate::upgrade::{self, Heir, Inheritance, Launch, Predecessor, UpgradeError};
 use pingora_core::services::background::BackgroundService;
+use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
@@ -232,24 +233,23 @@ impl Life {
         before: &mut Option<JoinHandle<()>>,
     ) -> Ended {
         let watchdog = notify::watchdog();
+        let mut upgrade = Upgrade::default();
         let ended = loop {
-            let asked = tokio::select! {
+            tokio::select! {
                 signal = signals.next() => match signal {
                     Told::Stop => break Ended::Stopped,
-                    Told::Upgrade => None,
+                    Told::Upgrade => upgrade.begin(self, None),
                     Told::Reload => {
                         let operator = Arc::clone(&self.operator);
                         tokio::spawn(async move { operator.reload().await });
-                        continue;
                     }
                 },
-                Some(Order::Upgrade(answer)) = orders.recv() => Some(answer),
-            };
-            tokio::select! {
-                upgraded = self.upgrade(asked) => if let Some(heir) = upgraded {
-                    break Ended::HandedOver(heir);
-                },
-                () = signals.stop() => break Ended::Stopped,
+                Some(Order::Upgrade(asked)) = orders.recv() => upgrade.begin(self, Some(asked)),
+                result = upgrade.result() => {
+                    if let Some(heir) = upgrade.end(result, self.running.in_flight()) {
+                        break Ended::HandedOver(heir);
+                    }
+                }
             }
         };
         if let Some(watchdog) = watchdog {
@@ -262,38 +262,8 @@ impl Life {
         ended
     }
 
-    /// Starts the next process; `None` if it does not serve.
-    async fn upgrade(&self, asked: Option<oneshot::Sender<Answer>>) -> Option<Heir> {
-        tracing::info!(program = %self.launch.program.display(), "upgrade: starting the new process");
-        let (heir, answer) = match self.launch().await {
-            Ok(heir) => {
-                let in_flight = self.running.in_flight();
-                tracing::info!(
-                    pid = heir.pid,
-                    in_flight,
-                    "upgrade: the new process serves, this one drains"
-                );
-                let line = format!(
-                    "process {} serves; {in_flight} requests finish in process {}",
-                    heir.pid,
-                    std::process::id()
-                );
-                (Some(heir), Answer::done(vec![line]))
-            }
-            Err(error) => {
-                tracing::error!(why = %error, "upgrade failed, this process keeps serving");
-                let why = format!("upgrade failed, the old process keeps serving: {error}");
-                (None, Answer::refused(&why))
-            }
-        };
-        if let Some(asked) = asked {
-            // Whoever asked may have left.
-            drop(asked.send(answer));
-        }
-        heir
-    }
-
-    async fn launch(&self) -> Result<Heir, UpgradeError> {
+    /// What is handed over, with the listening sockets.
+    fn bequest(&self) -> io::Result<(Bequest, Vec<OwnedFd>)> {
         let (mut addresses, mut sockets) = (Vec::new(), Vec::new());
         for (address, socket) in self.running.socket_copies()? {
             addresses.push(address.to_string());
@@ -304,11 +274,7 @@ impl Life {
             sockets.push(socket.try_clone()?);
         }
         let learned = serde_json::to_value(self.running.live().learned()).ok();
-        let bequest = Bequest { addresses, learned };
-        let launch = self.launch.clone();
-        let work = move || upgrade::launch(&launch, &bequest, &sockets, UPGRADE);
-        let done = tokio::task::spawn_blocking(work).await;
-        done.unwrap_or_else(|error| Err(UpgradeError::Failed(error.to_string())))
+        Ok((Bequest { addresses, learned }, sockets))
     }
 
     /// Lets streams finish, here and in the process before, which ends with this one.
@@ -316,10 +282,12 @@ impl Life {
         let in_flight = self.running.in_flight();
         let drain = self.running.live().snapshot().config.drain;
         tracing::info!(in_flight, drain_seconds = drain.as_secs_f64(), "draining");
+        let mut extending = None;
         // Held to the end: the new process waits for the end of this link before it ends itself.
         let heir = match ended {
             Ended::Stopped => {
                 notify::stopping(in_flight);
+                extending = Some(notify::extend_stop());
                 None
             }
             Ended::HandedOver(heir) => {
@@ -341,6 +309,9 @@ impl Life {
         // Without effect where another process keeps it now.
         self.save_for_the_last_time().await;
         self.stop_tasks();
+        if let Some(extending) = extending {
+            extending.abort();
+        }
         drop(heir);
         left
     }
@@ -359,6 +330,73 @@ impl Life {
     }
 }
 
+/// An upgrade that may be under way.
+#[derive(Default)]
+struct Upgrade {
+    starting: Option<JoinHandle<Result<Heir, UpgradeError>>>,
+    asked: Option<oneshot::Sender<Answer>>,
+}
+
+impl Upgrade {
+    /// Starts the next process, unless one is starting already.
+    fn begin(&mut self, life: &Life, asked: Option<oneshot::Sender<Answer>>) {
+        if self.starting.is_some() {
+            tell(asked, Answer::refused("an upgrade is under way already"));
+            return;
+        }
+        let (launch, bequest) = (life.launch.clone(), life.bequest());
+        tracing::info!(program = %launch.program.display(), "upgrade: starting the new process");
+        self.asked = asked;
+        self.starting = Some(tokio::task::spawn_blocking(move || {
+            let (bequest, sockets) = bequest?;
+            upgrade::launch(&launch, &bequest, &sockets, UPGRADE)
+        }));
+    }
+
+    /// Ends when the next process serves, or does not.
+    async fn result(&mut self) -> Result<Heir, UpgradeError> {
+        match &mut self.starting {
+            Some(starting) => {
+                let done = starting.await;
+                done.unwrap_or_else(|error| Err(UpgradeError::Failed(error.to_string())))
+            }
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Tells how it went. Gives the process that serves now, if there is one.
+    fn end(&mut self, result: Result<Heir, UpgradeError>, in_flight: i64) -> Option<Heir> {
+        self.starting = None;
+        let (heir, answer) = match result {
+            Ok(heir) => {
+                let (new, own) = (heir.pid, std::process::id());
+                tracing::info!(
+                    pid = new,
+                    in_flight,
+                    "upgrade: the new process serves, this one drains"
+                );
+                let line =
+                    format!("process {new} serves; {in_flight} requests finish in process {own}");
+                (Some(heir), Answer::done(vec![line]))
+            }
+            Err(error) => {
+                tracing::error!(why = %error, "upgrade failed, this process keeps serving");
+                let why = format!("upgrade failed, the old process keeps serving: {error}");
+                (None, Answer::refused(&why))
+            }
+        };
+        tell(self.asked.take(), answer);
+        heir
+    }
+}
+
+fn tell(asked: Option<oneshot::Sender<Answer>>, answer: Answer) {
+    if let Some(asked) = asked {
+        // Whoever asked may have left.
+        drop(asked.send(answer));
+    }
+}
+
 /// What a process listens to.
 struct Signals {
     terminate: Signal,
@@ -368,7 +406,7 @@ struct Signals {
 }
 
 impl Signals {
-    fn new() -> std::io::Result<Self> {
+    fn new() -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,

@@ -115,11 +115,10 @@ fn hand_over(
     sockets: &[OwnedFd],
     words: &mut Reader,
 ) -> Result<(), UpgradeError> {
-    link::send_sockets(to, sockets)?;
-    // A new process that ended already said why.
-    let said = link::say(to, bequest);
+    let sent = link::send_sockets(to, sockets).and_then(|()| link::say(to, bequest));
+    // One that could not be reached may have said why before it ended.
     match words.read::<Word>()? {
-        Some(Word::Serving { .. }) => Ok(said?),
+        Some(Word::Serving { .. }) => Ok(sent?),
         Some(Word::Failed { why }) => Err(UpgradeError::Failed(why)),
         Some(Word::Launched { .. }) | None => Err(UpgradeError::Gone),
     }
