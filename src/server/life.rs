@@ -4,18 +4,20 @@ use super::{Firstlight, Running, Sockets, StartError};
 use crate::config::checked::{Config, Place};
 use crate::control::protocol::Answer;
 use crate::control::{Operator, Order, Process, socket};
+use crate::endpoints::Endpoints;
 use crate::keeper::{self, Keeper};
 use crate::live::Live;
 use crate::notify;
 use crate::reload::Reloader;
 use crate::telemetry::AccessLog;
 use crate::upgrade::link::Bequest;
-use crate::upgrade::{self, Heir, Inheritance, Launch, Predecessor, UpgradeError};
+use crate::upgrade::{self, Heir, Inheritance, Launch, Predecessor, Stop, UpgradeError};
 use pingora_core::services::background::BackgroundService;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
@@ -70,7 +72,6 @@ enum Ended {
 pub async fn run(start: Start, predecessor: Option<&Predecessor>) -> Result<i64, StartError> {
     let mut signals = Signals::new().map_err(StartError::Signals)?;
     let (life, orders) = begin(start).await?;
-    resolved(life.running.live()).await;
     let mut before = take_over(&life, predecessor);
     life.announce();
     let ended = life.serve(&mut signals, orders, &mut before).await;
@@ -84,12 +85,18 @@ async fn begin(start: Start) -> Result<(Life, mpsc::Receiver<Order>), StartError
     let (place, state) = (config.admin_socket.clone(), config.state_directory.clone());
     let bound = Firstlight::take_over(config, access_log, sockets)?;
     let keeper = remember(&bound, &state, learned).await?;
+    let admin_socket = open(&place, admin_socket)?;
+    let copy = admin_socket.as_ref().map(|(_, listener)| listener.try_clone()).transpose();
+    let copy = copy.map_err(StartError::Copy)?;
+    // The process before still serves: requests come here once they can be answered, and nothing can fail then.
+    resolve(bound.live()).await;
     let running = bound.spawn();
     let process = Arc::new(Process {
         started: running.live().clock().now(),
         listening: running.addresses().iter().map(ToString::to_string).collect(),
         draining: Arc::clone(&running.parts.draining),
         predecessor: AtomicBool::new(false),
+        upgrading: AtomicBool::new(false),
     });
     let (live, telemetry) = (running.live(), running.telemetry());
     let reloader = Reloader::new(Arc::clone(live), Arc::clone(telemetry), file);
@@ -98,13 +105,10 @@ async fn begin(start: Start) -> Result<(Life, mpsc::Receiver<Order>), StartError
     let operator = Operator::new(live, telemetry, reloader, known, orders);
     let operator = Arc::new(operator.keeping(keeper.clone()));
     let mut tasks = Vec::new();
-    let admin_socket = open(&place, admin_socket)?.map(|(path, listener)| {
-        let copy = listener.try_clone().map(OwnedFd::from);
-        let serve = serve_socket(listener, Arc::clone(&operator));
-        tasks.push(tokio::spawn(serve));
-        copy.map(|copy| (path, copy))
+    let admin_socket = admin_socket.zip(copy).map(|((path, listener), copy)| {
+        tasks.push(tokio::spawn(serve_socket(listener, Arc::clone(&operator))));
+        (path, OwnedFd::from(copy))
     });
-    let admin_socket = admin_socket.transpose().map_err(StartError::Copy)?;
     if let Some(keeper) = keeper.clone() {
         // It is stopped by an abort, after its last save.
         let (stop, stopped) = watch::channel(false);
@@ -182,14 +186,11 @@ fn open(
     }
 }
 
-/// Waits until every backend has an address.
-async fn resolved(live: &Live) {
-    let all = async {
-        while live.snapshot().backends().any(|backend| backend.addresses().is_empty()) {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    if tokio::time::timeout(RESOLVE, all).await.is_err() {
+/// Finds the addresses of the backends.
+async fn resolve(live: &Live) {
+    let snapshot = live.snapshot();
+    Endpoints::resolve_new(&snapshot, RESOLVE).await;
+    if snapshot.backends().any(|backend| backend.addresses().is_empty()) {
         tracing::warn!("serving, although not every backend's host name could be resolved");
     }
 }
@@ -238,18 +239,14 @@ impl Life {
                     Told::Stop => break Ended::Stopped,
                     Told::Upgrade => None,
                     Told::Reload => {
-                        let operator = Arc::clone(&self.operator);
-                        tokio::spawn(async move { operator.reload().await });
+                        self.reload();
                         continue;
                     }
                 },
                 Some(Order::Upgrade(answer)) = orders.recv() => Some(answer),
             };
-            tokio::select! {
-                upgraded = self.upgrade(asked) => if let Some(heir) = upgraded {
-                    break Ended::HandedOver(heir);
-                },
-                () = signals.stop() => break Ended::Stopped,
+            if let Some(ended) = self.upgrade_obeying(asked, signals, &mut orders).await {
+                break ended;
             }
         };
         if let Some(watchdog) = watchdog {
@@ -262,11 +259,54 @@ impl Life {
         ended
     }
 
+    fn reload(&self) {
+        let operator = Arc::clone(&self.operator);
+        tokio::spawn(async move { operator.reload().await });
+    }
+
+    /// Upgrades, and obeys meanwhile: a process that hangs is waited for a while. `None` if this one serves on.
+    async fn upgrade_obeying(
+        &self,
+        asked: Option<oneshot::Sender<Answer>>,
+        signals: &mut Signals,
+        orders: &mut mpsc::Receiver<Order>,
+    ) -> Option<Ended> {
+        let stop = Stop::default();
+        let mut upgraded = pin!(self.upgrade(asked, stop.clone()));
+        loop {
+            tokio::select! {
+                heir = &mut upgraded => return heir.map(Ended::HandedOver),
+                signal = signals.next() => match signal {
+                    Told::Stop => {
+                        stop.now();
+                        let heir = upgraded.await;
+                        // Too late to break it off.
+                        heir.iter().for_each(Heir::stop);
+                        return Some(heir.map_or(Ended::Stopped, Ended::HandedOver));
+                    }
+                    Told::Reload => self.reload(),
+                    Told::Upgrade => tracing::warn!("upgrade refused, another is under way"),
+                },
+                Some(Order::Upgrade(other)) = orders.recv() => {
+                    tracing::warn!("upgrade refused, another is under way");
+                    drop(other.send(Answer::refused("refused: an upgrade is under way already")));
+                }
+            }
+        }
+    }
+
     /// Starts the next process; `None` if it does not serve.
-    async fn upgrade(&self, asked: Option<oneshot::Sender<Answer>>) -> Option<Heir> {
+    async fn upgrade(&self, asked: Option<oneshot::Sender<Answer>>, stop: Stop) -> Option<Heir> {
         tracing::info!(program = %self.launch.program.display(), "upgrade: starting the new process");
-        let (heir, answer) = match self.launch().await {
+        let generation = || self.running.live().snapshot().generation;
+        let before = generation();
+        self.process.upgrading.store(true, Relaxed);
+        let (heir, answer) = match self.launch(stop).await {
             Ok(heir) => {
+                if generation() != before {
+                    // It may have read the file before this process read it anew.
+                    heir.reload();
+                }
                 let in_flight = self.running.in_flight();
                 tracing::info!(
                     pid = heir.pid,
@@ -281,6 +321,7 @@ impl Life {
                 (Some(heir), Answer::done(vec![line]))
             }
             Err(error) => {
+                self.process.upgrading.store(false, Relaxed);
                 tracing::error!(why = %error, "upgrade failed, this process keeps serving");
                 let why = format!("upgrade failed, the old process keeps serving: {error}");
                 (None, Answer::refused(&why))
@@ -293,7 +334,7 @@ impl Life {
         heir
     }
 
-    async fn launch(&self) -> Result<Heir, UpgradeError> {
+    async fn launch(&self, stop: Stop) -> Result<Heir, UpgradeError> {
         let (mut addresses, mut sockets) = (Vec::new(), Vec::new());
         for (address, socket) in self.running.socket_copies()? {
             addresses.push(address.to_string());
@@ -306,7 +347,7 @@ impl Life {
         let learned = serde_json::to_value(self.running.live().learned()).ok();
         let bequest = Bequest { addresses, learned };
         let launch = self.launch.clone();
-        let work = move || upgrade::launch(&launch, &bequest, &sockets, UPGRADE);
+        let work = move || upgrade::launch(&launch, &bequest, &sockets, UPGRADE, &stop);
         let done = tokio::task::spawn_blocking(work).await;
         done.unwrap_or_else(|error| Err(UpgradeError::Failed(error.to_string())))
     }
