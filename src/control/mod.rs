@@ -37,6 +37,8 @@ pub struct Process {
     pub draining: Arc<AtomicBool>,
     /// Whether the process before it still finishes its streams.
     pub predecessor: AtomicBool,
+    /// Whether the next process is being started, or serves.
+    pub upgrading: AtomicBool,
 }
 
 /// Does what operators ask for.
@@ -122,10 +124,14 @@ impl Operator {
         let (answer, answered) = oneshot::channel();
         // If nobody takes orders any more, the answer's other end is dropped, too.
         drop(self.orders.send(Order::Upgrade(answer)).await);
-        answered.await.unwrap_or_else(|_| Answer::refused("this process is about to end"))
+        answered.await.unwrap_or_else(|_| Answer::refused("another process has taken over, or this one is stopping"))
     }
 
     async fn switch(&self, backend: &str, drained: Switch) -> Answer {
+        if self.process.upgrading.load(Relaxed) {
+            // The next process would not hear of it.
+            return Answer::refused("an upgrade is under way; ask again when it is over");
+        }
         let answer = self.switch_live(backend, drained);
         if let Some(keeper) = &self.keeper {
             // A crash must not put it back. A failure is told in the log.

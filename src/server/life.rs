@@ -1,36 +1,22 @@
 //! The life of a process: it takes over or starts, serves, obeys, hands over or stops, drains.
 
-use super::{Firstlight, Running, Sockets, StartError};
-use crate::config::checked::{Config, Place};
-use crate::control::protocol::Answer;
-use crate::control::{Operator, Order, Process, socket};
-use crate::keeper::{self, Keeper};
-use crate::live::Live;
+use super::begin::begin;
+use super::signals::{Signals, Told};
+use super::upgrading::Upgrade;
+use super::{Running, StartError};
+use crate::config::checked::Config;
+use crate::control::{Operator, Order, Process};
+use crate::keeper::Keeper;
 use crate::notify;
-use crate::reload::Reloader;
 use crate::telemetry::AccessLog;
-use crate::upgrade::link::Bequest;
-use crate::upgrade::{self, Heir, Inheritance, Launch, Predecessor, UpgradeError};
-use pingora_core::services::background::BackgroundService;
-use std::io;
-use std::net::SocketAddr;
+use crate::upgrade::{Heir, Inheritance, Launch, Predecessor};
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-
-/// How long a start waits for the backends' addresses. Without any it serves all the same: they may come.
-const RESOLVE: Duration = Duration::from_secs(10);
-/// How long a new process may take until it serves.
-const UPGRADE: Duration = Duration::from_secs(45);
-/// What stands before the admin socket's path among the addresses that are handed over.
-const UNIX: &str = "unix:";
 
 /// What a process starts with.
 pub struct Start {
@@ -42,21 +28,25 @@ pub struct Start {
     pub access_log: AccessLog,
     /// How to start the next process.
     pub launch: Launch,
+    /// How long that one may take until it serves.
+    pub upgrade: Duration,
     /// What the process before left, if there is one.
     pub inheritance: Option<Inheritance>,
 }
 
 /// A process that serves.
-struct Life {
-    running: Running,
-    operator: Arc<Operator>,
-    process: Arc<Process>,
-    launch: Launch,
+pub(super) struct Life {
+    pub(super) running: Running,
+    pub(super) operator: Arc<Operator>,
+    pub(super) process: Arc<Process>,
+    pub(super) launch: Launch,
+    /// How long the next process may take until it serves.
+    pub(super) upgrade: Duration,
     /// The admin socket; `None` where there is none.
-    admin_socket: Option<(PathBuf, OwnedFd)>,
+    pub(super) admin_socket: Option<(PathBuf, OwnedFd)>,
     /// `None` where nothing is kept.
-    keeper: Option<Arc<Keeper>>,
-    tasks: Vec<JoinHandle<()>>,
+    pub(super) keeper: Option<Arc<Keeper>>,
+    pub(super) tasks: Vec<JoinHandle<()>>,
 }
 
 /// How a process comes to its end.
@@ -70,129 +60,14 @@ enum Ended {
 /// Runs a process from its start to its end. Gives how many requests it left unfinished.
 pub async fn run(start: Start, predecessor: Option<&Predecessor>) -> Result<i64, StartError> {
     let mut signals = Signals::new().map_err(StartError::Signals)?;
-    let (life, orders) = begin(start).await?;
-    resolved(life.running.live()).await;
+    let (life, orders) = tokio::select! {
+        begun = begin(start) => begun?,
+        () = signals.stop() => return Ok(0),
+    };
     let mut before = take_over(&life, predecessor);
     life.announce();
     let ended = life.serve(&mut signals, orders, &mut before).await;
     Ok(life.end(ended, &mut signals, before).await)
-}
-
-async fn begin(start: Start) -> Result<(Life, mpsc::Receiver<Order>), StartError> {
-    let Start { file, config, access_log, launch, inheritance } = start;
-    let learned = inheritance.as_ref().and_then(|left| left.learned.clone());
-    let (sockets, admin_socket) = sort(inheritance);
-    let (place, state) = (config.admin_socket.clone(), config.state_directory.clone());
-    let bound = Firstlight::take_over(config, access_log, sockets)?;
-    let keeper = remember(&bound, &state, learned).await?;
-    let running = bound.spawn();
-    let process = Arc::new(Process {
-        started: running.live().clock().now(),
-        listening: running.addresses().iter().map(ToString::to_string).collect(),
-        draining: Arc::clone(&running.parts.draining),
-        predecessor: AtomicBool::new(false),
-    });
-    let (live, telemetry) = (running.live(), running.telemetry());
-    let reloader = Reloader::new(Arc::clone(live), Arc::clone(telemetry), file);
-    let (orders, ordered) = mpsc::channel(1);
-    let (live, telemetry, known) = (Arc::clone(live), Arc::clone(telemetry), Arc::clone(&process));
-    let operator = Operator::new(live, telemetry, reloader, known, orders);
-    let operator = Arc::new(operator.keeping(keeper.clone()));
-    let mut tasks = Vec::new();
-    let admin_socket = open(&place, admin_socket)?.map(|(path, listener)| {
-        let copy = listener.try_clone().map(OwnedFd::from);
-        let serve = serve_socket(listener, Arc::clone(&operator));
-        tasks.push(tokio::spawn(serve));
-        copy.map(|copy| (path, copy))
-    });
-    let admin_socket = admin_socket.transpose().map_err(StartError::Copy)?;
-    if let Some(keeper) = keeper.clone() {
-        // It is stopped by an abort, after its last save.
-        let (stop, stopped) = watch::channel(false);
-        tasks.push(tokio::spawn(async move {
-            keeper.start(stopped).await;
-            drop(stop);
-        }));
-    }
-    let life = Life { running, operator, process, launch, admin_socket, keeper, tasks };
-    Ok((life, ordered))
-}
-
-/// Starts with what the process before knew, or the one before that left in the state directory.
-async fn remember(
-    bound: &Firstlight,
-    place: &Place,
-    learned: Option<serde_json::Value>,
-) -> Result<Option<Arc<Keeper>>, StartError> {
-    let (live, telemetry) = (bound.live(), bound.telemetry());
-    let told = learned.and_then(|told| serde_json::from_value(told).ok());
-    let keeper = place.path().map(|path| {
-        Arc::new(Keeper::new(Arc::clone(live), Arc::clone(telemetry), path.to_owned()))
-    });
-    match (&told, &keeper) {
-        (Some(learned), _) => keeper::recall(live, telemetry, learned),
-        (None, Some(keeper)) => keeper.restore(),
-        (None, None) => {}
-    }
-    let Some(keeper) = keeper else { return Ok(None) };
-    match (keeper.save_now().await, place) {
-        (Ok(()), _) => Ok(Some(keeper)),
-        (Err(error), Place::Usual(_)) => {
-            tracing::warn!(%error, "what is learned is not kept; set state_directory");
-            Ok(None)
-        }
-        (Err(error), _) => Err(StartError::State(error)),
-    }
-}
-
-async fn serve_socket(listener: UnixListener, operator: Arc<Operator>) {
-    match tokio::net::UnixListener::from_std(listener) {
-        Ok(listener) => socket::serve(listener, operator).await,
-        Err(error) => tracing::error!(%error, "admin socket cannot be used"),
-    }
-}
-
-/// Clients' sockets and the admin socket, out of what the process before left.
-fn sort(inheritance: Option<Inheritance>) -> (Sockets, Vec<(String, OwnedFd)>) {
-    let sockets = inheritance.map(|left| left.sockets).unwrap_or_default();
-    let (unix, tcp): (Vec<_>, Vec<_>) =
-        sockets.into_iter().partition(|(address, _)| address.starts_with(UNIX));
-    let parsed =
-        |(address, socket): (String, OwnedFd)| Some((address.parse::<SocketAddr>().ok()?, socket));
-    (Sockets::inherit(tcp.into_iter().filter_map(parsed).collect()), unix)
-}
-
-/// The admin socket: the one that was left, or a new one.
-fn open(
-    place: &Place,
-    left: Vec<(String, OwnedFd)>,
-) -> Result<Option<(PathBuf, UnixListener)>, StartError> {
-    let Some(path) = place.path() else { return Ok(None) };
-    let name = format!("{UNIX}{}", path.display());
-    if let Some((_, socket)) = left.into_iter().find(|(address, _)| *address == name) {
-        return Ok(Some((path.to_owned(), UnixListener::from(socket))));
-    }
-    match (socket::bind(path), place) {
-        (Ok(listener), _) => Ok(Some((path.to_owned(), listener))),
-        (Err(error), Place::Usual(_)) => {
-            let path = path.display();
-            tracing::warn!(%path, %error, "no admin socket: `firstlight reload` and `status` cannot reach this process; set admin.socket");
-            Ok(None)
-        }
-        (Err(why), _) => Err(StartError::AdminSocket { path: path.to_owned(), why }),
-    }
-}
-
-/// Waits until every backend has an address.
-async fn resolved(live: &Live) {
-    let all = async {
-        while live.snapshot().backends().any(|backend| backend.addresses().is_empty()) {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    if tokio::time::timeout(RESOLVE, all).await.is_err() {
-        tracing::warn!("serving, although not every backend's host name could be resolved");
-    }
 }
 
 /// Becomes the main process. Gives the end of the process before.
@@ -237,7 +112,10 @@ impl Life {
         let ended = loop {
             tokio::select! {
                 signal = signals.next() => match signal {
-                    Told::Stop => break Ended::Stopped,
+                    Told::Stop => {
+                        let heir = upgrade.break_off(self).await;
+                        break heir.map_or(Ended::Stopped, Ended::HandedOver);
+                    }
                     Told::Upgrade => upgrade.begin(self, None),
                     Told::Reload => {
                         let operator = Arc::clone(&self.operator);
@@ -245,10 +123,8 @@ impl Life {
                     }
                 },
                 Some(Order::Upgrade(asked)) = orders.recv() => upgrade.begin(self, Some(asked)),
-                result = upgrade.result() => {
-                    if let Some(heir) = upgrade.end(result, self.running.in_flight()) {
-                        break Ended::HandedOver(heir);
-                    }
+                heir = upgrade.end(self) => if let Some(heir) = heir {
+                    break Ended::HandedOver(heir);
                 }
             }
         };
@@ -260,21 +136,6 @@ impl Life {
             before.take();
         }
         ended
-    }
-
-    /// What is handed over, with the listening sockets.
-    fn bequest(&self) -> io::Result<(Bequest, Vec<OwnedFd>)> {
-        let (mut addresses, mut sockets) = (Vec::new(), Vec::new());
-        for (address, socket) in self.running.socket_copies()? {
-            addresses.push(address.to_string());
-            sockets.push(socket);
-        }
-        if let Some((path, socket)) = &self.admin_socket {
-            addresses.push(format!("{UNIX}{}", path.display()));
-            sockets.push(socket.try_clone()?);
-        }
-        let learned = serde_json::to_value(self.running.live().learned()).ok();
-        Ok((Bequest { addresses, learned }, sockets))
     }
 
     /// Lets streams finish, here and in the process before, which ends with this one.
@@ -328,111 +189,4 @@ impl Life {
             drop(keeper.hand_over().await);
         }
     }
-}
-
-/// An upgrade that may be under way.
-#[derive(Default)]
-struct Upgrade {
-    starting: Option<JoinHandle<Result<Heir, UpgradeError>>>,
-    asked: Option<oneshot::Sender<Answer>>,
-}
-
-impl Upgrade {
-    /// Starts the next process, unless one is starting already.
-    fn begin(&mut self, life: &Life, asked: Option<oneshot::Sender<Answer>>) {
-        if self.starting.is_some() {
-            tell(asked, Answer::refused("an upgrade is under way already"));
-            return;
-        }
-        let (launch, bequest) = (life.launch.clone(), life.bequest());
-        tracing::info!(program = %launch.program.display(), "upgrade: starting the new process");
-        self.asked = asked;
-        self.starting = Some(tokio::task::spawn_blocking(move || {
-            let (bequest, sockets) = bequest?;
-            upgrade::launch(&launch, &bequest, &sockets, UPGRADE)
-        }));
-    }
-
-    /// Ends when the next process serves, or does not.
-    async fn result(&mut self) -> Result<Heir, UpgradeError> {
-        match &mut self.starting {
-            Some(starting) => {
-                let done = starting.await;
-                done.unwrap_or_else(|error| Err(UpgradeError::Failed(error.to_string())))
-            }
-            None => std::future::pending().await,
-        }
-    }
-
-    /// Tells how it went. Gives the process that serves now, if there is one.
-    fn end(&mut self, result: Result<Heir, UpgradeError>, in_flight: i64) -> Option<Heir> {
-        self.starting = None;
-        let (heir, answer) = match result {
-            Ok(heir) => {
-                let (new, own) = (heir.pid, std::process::id());
-                tracing::info!(
-                    pid = new,
-                    in_flight,
-                    "upgrade: the new process serves, this one drains"
-                );
-                let line =
-                    format!("process {new} serves; {in_flight} requests finish in process {own}");
-                (Some(heir), Answer::done(vec![line]))
-            }
-            Err(error) => {
-                tracing::error!(why = %error, "upgrade failed, this process keeps serving");
-                let why = format!("upgrade failed, the old process keeps serving: {error}");
-                (None, Answer::refused(&why))
-            }
-        };
-        tell(self.asked.take(), answer);
-        heir
-    }
-}
-
-fn tell(asked: Option<oneshot::Sender<Answer>>, answer: Answer) {
-    if let Some(asked) = asked {
-        // Whoever asked may have left.
-        drop(asked.send(answer));
-    }
-}
-
-/// What a process listens to.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    reload: Signal,
-    upgrade: Signal,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            reload: signal(SignalKind::hangup())?,
-            upgrade: signal(SignalKind::user_defined2())?,
-        })
-    }
-
-    async fn next(&mut self) -> Told {
-        tokio::select! {
-            _ = self.terminate.recv() => Told::Stop,
-            _ = self.interrupt.recv() => Told::Stop,
-            _ = self.reload.recv() => Told::Reload,
-            _ = self.upgrade.recv() => Told::Upgrade,
-        }
-    }
-
-    async fn stop(&mut self) {
-        while self.next().await != Told::Stop {}
-    }
-}
-
-/// What a signal says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Told {
-    Stop,
-    Reload,
-    Upgrade,
 }

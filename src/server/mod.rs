@@ -4,9 +4,12 @@
 //! port is a plain error before anything runs. The parts are Pingora services; they run on the present tokio
 //! runtime, the same way in production, in the demo and in the tests.
 
+mod begin;
 mod front;
 mod life;
+mod signals;
 mod sockets;
+mod upgrading;
 
 pub use life::{Start, run};
 pub use sockets::Sockets;

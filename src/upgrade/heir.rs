@@ -2,12 +2,16 @@
 
 use super::link::{self, Bequest, Reader, Word};
 use super::{LAUNCHER, TAKE_OVER};
+use parking_lot::Mutex;
+use rustix::process::Signal;
 use std::ffi::OsString;
 use std::io;
+use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The binary that runs, whatever stands at its path now.
@@ -39,6 +43,9 @@ pub enum UpgradeError {
     /// It took too long and was ended.
     #[error("the new process did not serve within {} s and was ended", .0.as_secs())]
     Late(Duration),
+    /// This process was told to stop.
+    #[error("this process was told to stop; the new one was ended")]
+    Stopped,
 }
 
 /// The new process. Dropped, the link is closed, which tells the new process that this one is gone.
@@ -58,14 +65,57 @@ impl Launch {
     }
 }
 
-/// Starts the new process and waits until it serves, at most `limit`. Blocks.
+impl Heir {
+    /// Lets it read its configuration anew.
+    pub fn reload(&self) {
+        signal(self.pid, Signal::HUP);
+    }
+
+    /// Lets it drain and end.
+    pub fn stop(&self) {
+        signal(self.pid, Signal::TERM);
+    }
+}
+
+/// Breaks a launch off, from another thread.
+#[derive(Clone, Debug, Default)]
+pub struct Stop(Arc<Mutex<(bool, Option<UnixStream>)>>);
+
+impl Stop {
+    /// Now, unless the new process serves already.
+    pub fn now(&self) {
+        let mut state = self.0.lock();
+        state.0 = true;
+        if let Some(link) = &state.1 {
+            // What was said before is still read. A link that is broken needs no breaking.
+            drop(link.shutdown(Shutdown::Read));
+        }
+    }
+
+    fn is_asked(&self) -> bool {
+        self.0.lock().0
+    }
+
+    fn breaks(&self, link: &UnixStream) -> Result<(), UpgradeError> {
+        let mut state = self.0.lock();
+        if state.0 {
+            return Err(UpgradeError::Stopped);
+        }
+        state.1 = Some(link.try_clone()?);
+        Ok(())
+    }
+}
+
+/// Starts the new process and waits until it serves, at most `limit` and not when `stop` breaks it off. Blocks.
 pub fn launch(
     launch: &Launch,
     bequest: &Bequest,
     sockets: &[OwnedFd],
     limit: Duration,
+    stop: &Stop,
 ) -> Result<Heir, UpgradeError> {
     let (ours, theirs) = UnixStream::pair()?;
+    stop.breaks(&ours)?;
     ours.set_read_timeout(Some(limit))?;
     ours.set_write_timeout(Some(limit))?;
     let mut launcher = start_launcher(launch, theirs)?;
@@ -84,14 +134,17 @@ pub fn launch(
     };
     hand_over(&ours, bequest, sockets, &mut words).map(|()| Heir { pid, _link: ours }).map_err(
         |e| {
+            // It never served. Whatever state it is in, nothing of it may stay.
+            signal(pid, Signal::KILL);
+            if stop.is_asked() {
+                return UpgradeError::Stopped;
+            }
             let UpgradeError::Start(io) = e else { return e };
             if is_timeout(&io) {
-                end(pid);
                 UpgradeError::Late(limit)
             } else if is_broken(&io) {
                 UpgradeError::Gone
             } else {
-                end(pid);
                 UpgradeError::Start(io)
             }
         },
@@ -137,12 +190,12 @@ fn is_broken(error: &io::Error) -> bool {
     matches!(error.kind(), BrokenPipe | ConnectionReset)
 }
 
-/// Ends a process that hangs. It never served, and what it holds of the sockets are copies.
-fn end(pid: u32) {
+/// What it holds of the sockets are copies: it takes nothing with it.
+fn signal(pid: u32, signal: Signal) {
     let id = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
     let Some(id) = id else { return };
-    if let Err(error) = rustix::process::kill_process(id, rustix::process::Signal::KILL) {
-        // It may have ended meanwhile, which is as good.
-        tracing::info!(pid, %error, "the new process was not ended");
+    if let Err(error) = rustix::process::kill_process(id, signal) {
+        // It may have ended meanwhile.
+        tracing::debug!(pid, ?signal, %error, "the new process cannot be signalled");
     }
 }
