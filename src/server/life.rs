@@ -8,6 +8,7 @@ use crate::keeper::{self, Keeper};
 use crate::live::Live;
 use crate::notify;
 use crate::reload::Reloader;
+use crate::state_file;
 use crate::telemetry::AccessLog;
 use crate::upgrade::link::Bequest;
 use crate::upgrade::{self, Heir, Inheritance, Launch, Predecessor, UpgradeError};
@@ -26,8 +27,6 @@ use tokio::task::JoinHandle;
 
 /// How long a start waits for the backends' addresses. Without any it serves all the same: they may come.
 const RESOLVE: Duration = Duration::from_secs(10);
-/// How long a new process may take until it serves.
-const UPGRADE: Duration = Duration::from_secs(45);
 /// What stands before the admin socket's path among the addresses that are handed over.
 const UNIX: &str = "unix:";
 
@@ -41,6 +40,8 @@ pub struct Start {
     pub access_log: AccessLog,
     /// How to start the next process.
     pub launch: Launch,
+    /// How long that one may take until it serves.
+    pub upgrade: Duration,
     /// What the process before left, if there is one.
     pub inheritance: Option<Inheritance>,
 }
@@ -51,6 +52,8 @@ struct Life {
     operator: Arc<Operator>,
     process: Arc<Process>,
     launch: Launch,
+    /// How long the next process may take until it serves.
+    upgrade: Duration,
     /// The admin socket; `None` where there is none.
     admin_socket: Option<(PathBuf, OwnedFd)>,
     /// `None` where nothing is kept.
@@ -70,7 +73,10 @@ enum Ended {
 pub async fn run(start: Start, predecessor: Option<&Predecessor>) -> Result<i64, StartError> {
     let mut signals = Signals::new().map_err(StartError::Signals)?;
     let (life, orders) = begin(start).await?;
-    resolved(life.running.live()).await;
+    tokio::select! {
+        () = resolved(life.running.live()) => {}
+        () = signals.stop() => return Ok(life.end(Ended::Stopped, &mut signals, None).await),
+    }
     let mut before = take_over(&life, predecessor);
     life.announce();
     let ended = life.serve(&mut signals, orders, &mut before).await;
@@ -78,11 +84,16 @@ pub async fn run(start: Start, predecessor: Option<&Predecessor>) -> Result<i64,
 }
 
 async fn begin(start: Start) -> Result<(Life, mpsc::Receiver<Order>), StartError> {
-    let Start { file, config, access_log, launch, inheritance } = start;
+    let Start { file, config, access_log, launch, upgrade, inheritance } = start;
     let learned = inheritance.as_ref().and_then(|left| left.learned.clone());
     let (sockets, admin_socket) = sort(inheritance);
     let (place, state) = (config.admin_socket.clone(), config.state_directory.clone());
     let bound = Firstlight::take_over(config, access_log, sockets)?;
+    // Everything that may fail comes before the first word to the log.
+    if let Place::Named(path) = &state {
+        state_file::try_out(path).map_err(StartError::State)?;
+    }
+    let admin_socket = open(&place, admin_socket)?;
     let keeper = remember(&bound, &state, learned).await?;
     let running = bound.spawn();
     let process = Arc::new(Process {
@@ -98,7 +109,7 @@ async fn begin(start: Start) -> Result<(Life, mpsc::Receiver<Order>), StartError
     let operator = Operator::new(live, telemetry, reloader, known, orders);
     let operator = Arc::new(operator.keeping(keeper.clone()));
     let mut tasks = Vec::new();
-    let admin_socket = open(&place, admin_socket)?.map(|(path, listener)| {
+    let admin_socket = admin_socket.map(|(path, listener)| {
         let copy = listener.try_clone().map(OwnedFd::from);
         let serve = serve_socket(listener, Arc::clone(&operator));
         tasks.push(tokio::spawn(serve));
@@ -113,7 +124,7 @@ async fn begin(start: Start) -> Result<(Life, mpsc::Receiver<Order>), StartError
             drop(stop);
         }));
     }
-    let life = Life { running, operator, process, launch, admin_socket, keeper, tasks };
+    let life = Life { running, operator, process, launch, upgrade, admin_socket, keeper, tasks };
     Ok((life, ordered))
 }
 
@@ -306,7 +317,8 @@ impl Life {
         let learned = serde_json::to_value(self.running.live().learned()).ok();
         let bequest = Bequest { addresses, learned };
         let launch = self.launch.clone();
-        let work = move || upgrade::launch(&launch, &bequest, &sockets, UPGRADE);
+        let limit = self.upgrade;
+        let work = move || upgrade::launch(&launch, &bequest, &sockets, limit);
         let done = tokio::task::spawn_blocking(work).await;
         done.unwrap_or_else(|error| Err(UpgradeError::Failed(error.to_string())))
     }
@@ -386,13 +398,17 @@ impl Signals {
         }
     }
 
+    /// The next order to stop. The others wait for [`Signals::next`].
     async fn stop(&mut self) {
-        while self.next().await != Told::Stop {}
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
     }
 }
 
 /// What a signal says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 enum Told {
     Stop,
     Reload,
