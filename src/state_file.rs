@@ -116,6 +116,13 @@ pub fn save(directory: &Path, learned: &Learned) -> Result<(), SaveError> {
     replace(&path, write).map_err(|source| SaveError { path, source })
 }
 
+/// Finds out whether something can be saved in `directory`, which it leaves as it is. Blocks.
+pub fn try_out(directory: &Path) -> Result<(), SaveError> {
+    let path = directory.join(NAME);
+    let tried = create_beside(&path).and_then(|(beside, _)| fs::remove_file(beside));
+    tried.map_err(|source| SaveError { path, source })
+}
+
 /// What a former process saved in `directory`; `None` if there is nothing. `unix` is the time since 1970.
 pub fn load(directory: &Path, unix: Duration) -> Result<Option<Learned>, LoadError> {
     let path = directory.join(NAME);
@@ -155,11 +162,7 @@ fn parse(json: &[u8], unix: Duration) -> Result<Learned, Wrong> {
 /// Writes a file of ours only beside `path` and puts it in its place. On any error the old one stands, and
 /// nothing is left beside it.
 fn replace(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
-    // Two processes may save at once while one takes over from the other, and so may two threads.
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    let unique = format!("{}-{}", process::id(), COUNT.fetch_add(1, Relaxed));
-    let beside = path.with_file_name(format!("{NAME}.{unique}.new"));
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
+    let (beside, mut file) = create_beside(path)?;
     let replaced = write(&mut file).and_then(|()| fs::rename(&beside, path));
     if replaced.is_err() {
         // The first error is the one to tell.
@@ -168,6 +171,16 @@ fn replace(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::
     }
     // The name, too, is to survive a power cut.
     File::open(path.parent().unwrap_or(path))?.sync_all()
+}
+
+/// A new file of ours only beside `path`.
+fn create_beside(path: &Path) -> io::Result<(PathBuf, File)> {
+    // Two processes may save at once while one takes over from the other, and so may two threads.
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let unique = format!("{}-{}", process::id(), COUNT.fetch_add(1, Relaxed));
+    let beside = path.with_file_name(format!("{NAME}.{unique}.new"));
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
+    Ok((beside, file))
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use crate::upgrade::{Launch, Predecessor};
 use anyhow::Context as _;
 use clap::Args;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Options of the command.
 #[derive(Debug, Args)]
@@ -21,6 +22,9 @@ pub(super) struct Options {
     /// Take over from the process at the other end of standard input: what an upgrade starts.
     #[arg(long, hide = true)]
     take_over: bool,
+    /// How long a new process may take until it serves, seconds.
+    #[arg(long, hide = true, value_name = "SECONDS", default_value_t = 45)]
+    upgrade_seconds: u64,
 }
 
 pub(super) fn main(options: &Options) -> anyhow::Result<Exit> {
@@ -63,6 +67,7 @@ fn start(
         config,
         access_log: access_log.clone(),
         launch,
+        upgrade: Duration::from_secs(options.upgrade_seconds),
         inheritance,
     };
     let left = runtime.block_on(server::run(start, predecessor))?;

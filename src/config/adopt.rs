@@ -7,15 +7,17 @@ use crate::config::checked::{Config, Listener};
 ///
 /// What waits stays as it runs, so that the next comparison with the file still tells of it.
 pub fn adopt(running: &Config, file: Config) -> Config {
-    let same = |old: &Listener, new: &&Listener| {
-        old.address == new.address && old.tls.is_empty() == new.tls.is_empty()
+    let same = |old: &Listener, new: &Listener| old.tls.is_empty() == new.tls.is_empty();
+    // Several with port 0 go by their order, as in `diff`.
+    let mut left: Vec<&Listener> = file.listen.iter().collect();
+    let mut take = |old: &Listener| {
+        let at = left.iter().position(|new| new.address == old.address)?;
+        Some(left.remove(at)).filter(|new| same(old, new))
     };
-    let listen = running
-        .listen
-        .iter()
-        .map(|old| file.listen.iter().find(|new| same(old, new)).unwrap_or(old).clone());
+    let listen: Vec<Listener> =
+        running.listen.iter().map(|old| take(old).unwrap_or(old).clone()).collect();
     Config {
-        listen: listen.collect(),
+        listen,
         admin: running.admin,
         admin_socket: running.admin_socket.clone(),
         state_directory: running.state_directory.clone(),

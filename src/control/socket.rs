@@ -4,7 +4,7 @@
 use super::Operator;
 use super::protocol::{Answer, Command};
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixListener as StdListener;
 use std::path::Path;
 use std::sync::Arc;
@@ -28,6 +28,9 @@ pub fn bind(path: &Path) -> io::Result<StdListener> {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
             if std::os::unix::net::UnixStream::connect(path).is_ok() {
                 return Err(io::Error::new(error.kind(), "another process answers there"));
+            }
+            if !std::fs::symlink_metadata(path)?.file_type().is_socket() {
+                return Err(io::Error::new(error.kind(), "a file that is no socket is there"));
             }
             std::fs::remove_file(path)?;
             StdListener::bind(path)?
@@ -64,11 +67,11 @@ pub async fn serve(listener: UnixListener, operator: Arc<Operator>) {
 async fn converse(mut stream: UnixStream, operator: &Operator) -> io::Result<()> {
     let peer = stream.peer_cred()?;
     let (reading, mut writing) = stream.split();
-    let mut line = String::new();
+    let mut line = Vec::new();
     let mut reading = BufReader::new(reading.take(MOST_BYTES));
-    let asked = tokio::time::timeout(ASKING, reading.read_line(&mut line)).await;
+    let asked = tokio::time::timeout(ASKING, reading.read_until(b'\n', &mut line)).await;
     let answer = match asked {
-        Ok(Ok(_)) => match serde_json::from_str::<Command>(&line) {
+        Ok(Ok(_)) => match serde_json::from_slice::<Command>(&line) {
             Ok(command) => answer(operator, command, peer).await,
             Err(error) => {
                 let version = env!("CARGO_PKG_VERSION");
@@ -129,6 +132,8 @@ mod tests {
         drop(listener);
         let file = directory.path().join("a-file");
         std::fs::write(&file, "kept").unwrap();
+        assert!(bind(&file).unwrap_err().to_string().contains("no socket"));
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "kept");
         assert!(bind(&directory.path().join("none/admin.sock")).is_err());
     }
 }

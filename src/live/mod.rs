@@ -31,10 +31,9 @@ pub use learned::Learned;
 pub(crate) use settings::settings;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
@@ -47,7 +46,7 @@ pub struct Live {
     /// KiB of request bodies that may still be kept.
     memory: Arc<Semaphore>,
     /// KiB that are to be taken from it after its limit was lowered.
-    owed: AtomicUsize,
+    owed: Mutex<usize>,
     drains: Drains,
 }
 
@@ -100,7 +99,7 @@ impl Live {
             clock,
             seeds: AtomicU64::new(seed),
             memory,
-            owed: AtomicUsize::new(0),
+            owed: Mutex::new(0),
             drains: Drains::default(),
         })
     }
@@ -120,20 +119,22 @@ impl Live {
     pub fn swap(&self, next: Snapshot) {
         let (old, new) = (kibibytes(&self.snapshot().config), kibibytes(&next.config));
         self.swap_in(next);
-        if new > old {
-            self.memory.add_permits(new - old);
-        } else {
-            self.owed.fetch_add(old - new, Relaxed);
+        {
+            let mut owed = self.owed.lock().unwrap_or_else(PoisonError::into_inner);
+            let all = *owed + old.saturating_sub(new);
+            // What is still owed for an earlier, smaller limit is not taken any more.
+            let grown = new.saturating_sub(old);
+            *owed = all.saturating_sub(grown);
+            self.memory.add_permits(grown.saturating_sub(all));
         }
         self.settle_memory();
     }
 
-    /// Takes back what a smaller limit owes, as far as requests have let go of it.
+    /// Takes back what a smaller limit owes, as far as requests have let go of it. To be called now and then:
+    /// they let go of it when they end.
     pub fn settle_memory(&self) {
-        let owed = self.owed.load(Relaxed);
-        if owed > 0 {
-            self.owed.fetch_sub(self.memory.forget_permits(owed), Relaxed);
-        }
+        let mut owed = self.owed.lock().unwrap_or_else(PoisonError::into_inner);
+        *owed -= self.memory.forget_permits(*owed);
     }
 
     /// The process's clock.

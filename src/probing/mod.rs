@@ -14,7 +14,8 @@
 //! A drained target is not probed at all, whoever asks: its operator wants it left alone.
 //!
 //! Each target has at most one probe at a time, and none waits for another's. The same service lets time pass
-//! for the routing core: ramps, flags, the look at each pool as a whole.
+//! for the routing core (ramps, flags, the look at each pool as a whole), and for memory that a smaller limit
+//! is still owed.
 
 mod ask;
 mod rounds;
@@ -109,6 +110,7 @@ impl Prober {
     /// Lets time pass for the routing core, and asks what is due.
     fn tick(&self) -> Vec<(Arc<LiveModel>, usize)> {
         let now = self.live.clock().now();
+        self.live.settle_memory();
         let snapshot = self.live.snapshot();
         for model in snapshot.models().chain([&snapshot.any_backend]) {
             for event in model.pool.tick(now) {

@@ -38,7 +38,7 @@ impl Sockets {
         let failed = |why| StartError::Bind { address: asked, why };
         let found = self.inherited.iter().position(|held| held.asked == asked);
         let socket = match found {
-            Some(index) => self.inherited.swap_remove(index).socket,
+            Some(index) => self.inherited.remove(index).socket,
             None => TcpListener::bind(asked).map_err(failed)?,
         };
         socket.set_nonblocking(true).map_err(failed)?;

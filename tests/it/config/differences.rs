@@ -4,8 +4,9 @@ use super::config;
 use super::file;
 use firstlight::config::Difference;
 use firstlight::config::Takes;
+use firstlight::config::adopt;
 use firstlight::config::check;
-use firstlight::config::checked::Config;
+use firstlight::config::checked::{Config, Listener, ListenerTls, Place, SecretSource};
 use firstlight::config::diff;
 use firstlight::config::reference;
 use proptest::prelude::*;
@@ -224,7 +225,49 @@ fn each_change_of_a_key_is_told_once_and_nothing_else_is() {
     assert!(told > 60 && refused < 10, "{told} told, {refused} that do not go with the others");
 }
 
+/// Listeners on few addresses, one of which several may have, with and without TLS and apps of their own.
+fn listeners() -> impl Strategy<Value = Vec<Listener>> {
+    let pem = |name: &str| SecretSource::File(name.into());
+    let tls = move |name: String| ListenerTls { certificate: pem(&name), key: pem("key") };
+    let tls = prop::collection::vec("[ab]".prop_map(tls), 0..3);
+    let apps = prop::option::of(prop::collection::vec("[xy]", 0..2));
+    let address = prop::sample::select(vec!["127.0.0.1:0", "127.0.0.1:1", "127.0.0.1:2"]);
+    let one = (address, tls, apps).prop_map(|(address, tls, apps)| Listener {
+        address: address.parse().unwrap(),
+        tls,
+        apps,
+    });
+    prop::collection::vec(one, 1..4)
+}
+
+/// As `config`, and anything else that a process is bound to.
+fn bound() -> impl Strategy<Value = Config> {
+    let admin = prop::option::of((1u16..4).prop_map(|port| ([127, 0, 0, 9], port).into()));
+    let place = || {
+        let paths = ["/a", "/b"].map(|path| Place::Named(path.into()));
+        prop::sample::select([paths.as_slice(), &[Place::Off]].concat())
+    };
+    let rest = (admin, place(), place(), 0usize..3, any::<bool>());
+    (config(), listeners(), rest).prop_map(|(config, listen, rest)| {
+        let (admin, admin_socket, state_directory, threads, access) = rest;
+        let mut log = config.log.clone();
+        log.access = access;
+        Config { listen, admin, admin_socket, state_directory, threads, log, ..config }
+    })
+}
+
 proptest! {
+    /// What a reload takes over and what it leaves waiting, together, is all that is different.
+    #[test]
+    fn a_reload_takes_what_it_can_and_leaves_the_rest(running in bound(), file in bound()) {
+        let adopted = adopt(&running, file.clone());
+        let (done, waiting) = (diff(&running, &adopted), diff(&adopted, &file));
+        prop_assert!(done.iter().all(|one| one.takes == Takes::Reload), "{:?}", done);
+        prop_assert!(waiting.iter().all(|one| one.takes == Takes::Upgrade), "{:?}", waiting);
+        prop_assert_eq!(&adopt(&adopted, file.clone()), &adopted, "once more changes nothing");
+        prop_assert_eq!(adopt(&running, running.clone()), running);
+    }
+
     #[test]
     fn nothing_is_different_from_itself(config in config()) {
         prop_assert_eq!(diff(&config, &config), []);

@@ -3,11 +3,17 @@
 //! Ports are free ones, nothing is shared between tests, and nothing here sleeps: tests wait for states.
 
 mod answer;
+mod pem;
+mod service;
 
 pub(crate) use answer::{Answer, Streamed, content_of};
+pub(crate) use pem::Pem;
+pub(crate) use service::{Home, Service, running, signal};
 
 use firstlight::config;
+use firstlight::config::Problem;
 use firstlight::mock::{BackendSpec, Behaviour, Fault, Mock};
+use firstlight::reload::{Refused, Reloaded, Reloader};
 use firstlight::routing::State;
 use firstlight::server::{Firstlight, Running};
 use firstlight::telemetry::AccessLog;
@@ -16,8 +22,10 @@ use serde_json::{Value, json};
 use std::fmt::Write;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tempfile::TempDir;
 
 /// The key of the app that tests speak for, and of one that may probe.
 pub(crate) const KEY: &str = "test-key";
@@ -39,7 +47,9 @@ pub(crate) struct Setup {
     pub(crate) more: &'static str,
     /// YAML below `models:`; by default `gpt-4o: {}` and what the tests need beside it.
     pub(crate) models: &'static str,
-    /// The TLS files of the listener.
+    /// YAML below `listen:` in the place of one listener.
+    pub(crate) listen: Option<String>,
+    /// The TLS files of the one listener.
     pub(crate) tls: Option<(String, String)>,
 }
 
@@ -52,6 +62,7 @@ impl Default for Setup {
             nowhere: None,
             more: "",
             models: "  gpt-4o: {}\n  other: {}\n  text-embedding-3-large: {}\n",
+            listen: None,
             tls: None,
         }
     }
@@ -62,6 +73,11 @@ pub(crate) struct World {
     pub(crate) mock: Mock,
     pub(crate) proxy: Running,
     pub(crate) client: Client,
+    /// The configuration that it was started with.
+    pub(crate) yaml: String,
+    reloader: Reloader,
+    /// The configuration file, and the backends' key.
+    folder: TempDir,
     log: Arc<Mutex<Vec<u8>>>,
 }
 
@@ -77,16 +93,51 @@ impl World {
             spec
         });
         let mock = Mock::start(specs.collect(), None, 1).await.unwrap();
-        let key_file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(key_file.path(), BACKEND_KEY).unwrap();
-        let text = yaml(&setup, &mock, &key_file.path().display().to_string());
-        let checked = config::check(&text).unwrap_or_else(|problems| {
+        let folder = tempfile::tempdir().unwrap();
+        let key_file = folder.path().join("backend.key");
+        std::fs::write(&key_file, BACKEND_KEY).unwrap();
+        let yaml = yaml(&setup, &mock, &key_file.display().to_string());
+        let told = |problems: Vec<Problem>| {
             let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
-            panic!("{}\n{text}", problems.join("\n"))
-        });
+            panic!("{}\n{yaml}", problems.join("\n"))
+        };
+        let checked = config::check(&yaml).unwrap_or_else(told);
         let (access_log, log) = AccessLog::memory();
         let proxy = Firstlight::bind(checked.config, access_log).unwrap().spawn();
-        Self { mock, proxy, client: client(|builder| builder), log }
+        let (live, telemetry) = (Arc::clone(proxy.live()), Arc::clone(proxy.telemetry()));
+        let reloader = Reloader::new(live, telemetry, folder.path().join("firstlight.yaml"));
+        Self { mock, proxy, client: client(|builder| builder), yaml, reloader, folder, log }
+    }
+
+    /// The configuration file that a reload reads.
+    pub(crate) fn file(&self) -> PathBuf {
+        self.folder.path().join("firstlight.yaml")
+    }
+
+    /// Writes the configuration file, and reloads it.
+    pub(crate) async fn reload(&self, yaml: &str) -> Result<Reloaded, Refused> {
+        std::fs::write(self.file(), yaml).unwrap();
+        self.reload_again().await
+    }
+
+    /// Reloads the file as it is.
+    pub(crate) async fn reload_again(&self) -> Result<Reloaded, Refused> {
+        self.reloader.reload().await
+    }
+
+    /// What the file says that is not live.
+    pub(crate) async fn diff(&self) -> Vec<String> {
+        self.reloader.diff().await.unwrap()
+    }
+
+    /// The configuration that it was started with, less a backend.
+    pub(crate) fn without(&self, backend: &str) -> String {
+        let line = format!("  {backend}: {{ endpoint:");
+        assert!(self.yaml.contains(&line), "{}", self.yaml);
+        self.yaml
+            .lines()
+            .filter(|l| !l.starts_with(&line))
+            .fold(String::new(), |all, l| all + l + "\n")
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -160,7 +211,8 @@ impl World {
 }
 
 fn yaml(setup: &Setup, mock: &Mock, key_file: &str) -> String {
-    let mut text = String::from("listen:\n  - address: 127.0.0.1:0\n");
+    let listen = setup.listen.as_deref().unwrap_or("  - address: 127.0.0.1:0\n");
+    let mut text = format!("listen:\n{listen}");
     if let Some((certificate, key)) = &setup.tls {
         writeln!(text, "    tls: {{ certificate: {certificate}, key: {key} }}").unwrap();
     }
@@ -181,7 +233,6 @@ fn yaml(setup: &Setup, mock: &Mock, key_file: &str) -> String {
         )
         .unwrap();
     }
-    let hash = |key: &str| hex::encode(<sha2::Sha256 as sha2::Digest>::digest(key));
     write!(
         text,
         "models:\n{}apps:\n  tests:\n    api_keys: [ {{ sha256: {}, name: k1 }} ]\n    models: [gpt-4o, text-embedding-3-large]\n  \
@@ -197,6 +248,11 @@ fn yaml(setup: &Setup, mock: &Mock, key_file: &str) -> String {
         text.push_str("routing: { probe: { interval_seconds: 0 } }\n");
     }
     text
+}
+
+/// What the configuration holds of a client's key.
+pub(crate) fn hash(key: &str) -> String {
+    hex::encode(<sha2::Sha256 as sha2::Digest>::digest(key))
 }
 
 /// A client without TLS trust: every world is on loopback.

@@ -3,6 +3,8 @@
 mod admin;
 mod bodies;
 mod cancel;
+mod certificates;
+mod doors;
 mod drain;
 mod ema;
 mod failover;
@@ -12,5 +14,8 @@ mod hostile;
 mod log;
 mod lookout;
 mod refusals;
+mod reload;
+mod reload_keeps;
+mod reload_refused;
 mod streams;
 mod upstream_tls;
