@@ -165,13 +165,7 @@ impl Pool {
         self.pick_by_tier(used, Among::Calm, now, rng)
     }
 
-    fn pick_by_tier(
-        &self,
-        used: &Used,
-        among: Among,
-        now: Time,
-        rng: &mut Rng,
-    ) -> Option<usize> {
+    fn pick_by_tier(&self, used: &Used, among: Among, now: Time, rng: &mut Rng) -> Option<usize> {
         let fleet = self.fleet().load();
         let draw = Draw { pool: self, fleet: &fleet, used, now, among };
         fleet.tiers.iter().find_map(|tier| draw.in_tier(tier, rng)).map(|(target, _)| target)

@@ -12,12 +12,12 @@
 //! is in use, all are slow, and a rescue would only add load. When all get slower T grows with them, so that
 //! hardly anything is stuck.
 
+use crate::rng::Rng;
 use crate::routing::attempts::NoHedge;
 use crate::routing::fleet::CONGESTED;
 use crate::routing::guard::lower_median;
 use crate::routing::pick::{Picked, Used, Why};
 use crate::routing::pool::{Pool, Target};
-use crate::rng::Rng;
 use crate::time::Time;
 
 /// How late an attempt is that may be raced.

@@ -132,12 +132,11 @@ impl Engine {
     /// Starts an attempt of a request that has none open. If there is no target it is refused.
     fn send(&mut self, request: u64, purpose: Purpose, now: Time, orders: &mut Vec<Order>) {
         let Some(life) = self.requests.get_mut(&request) else { return };
-        match life.attempts.next(&self.pool, now, &mut self.rng) {
-            Ok(picked) => self.open(request, (picked, purpose), now, orders),
-            Err(_) => {
-                self.requests.remove(&request);
-                orders.push(Order::Refuse { request });
-            }
+        if let Ok(picked) = life.attempts.next(&self.pool, now, &mut self.rng) {
+            self.open(request, (picked, purpose), now, orders);
+        } else {
+            self.requests.remove(&request);
+            orders.push(Order::Refuse { request });
         }
     }
 

@@ -22,7 +22,9 @@ fn next(bench: &mut Bench, attempts: &mut Attempts) -> Result<usize, NoTarget> {
 }
 
 fn hedge(bench: &mut Bench, attempts: &mut Attempts) -> Result<usize, NoHedge> {
-    attempts.hedge(&bench.pool, Urgency::Late, bench.now, &mut bench.rng).map(|picked| picked.target)
+    attempts
+        .hedge(&bench.pool, Urgency::Late, bench.now, &mut bench.rng)
+        .map(|picked| picked.target)
 }
 
 #[test]

@@ -60,10 +60,12 @@ impl Request {
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "what it is compared with is a result")]
 const fn rescued_by(target: usize) -> Result<Picked, NoHedge> {
     Ok(Picked { target, why: Why::Rescue })
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "what it is compared with is a result")]
 const fn hedged_by(target: usize) -> Result<Picked, NoHedge> {
     Ok(Picked { target, why: Why::Hedge })
 }
@@ -211,8 +213,12 @@ fn where_nothing_at_all_is_in_use_all_are_slow() {
     let on = Urgency::Stuck { on: 1 };
     assert_eq!(request.race(&mut bench, on), Err(NoHedge::Target));
     let mut four = pool_of(4);
-    [2, 3].into_iter().for_each(|target| degrade(&mut four, target));
-    [0, 1].iter().for_each(|target| four.pool.set_block(*target, Block::Drained, Switch::On));
+    for target in [2, 3] {
+        degrade(&mut four, target);
+    }
+    for target in [0, 1] {
+        four.pool.set_block(target, Block::Drained, Switch::On);
+    }
     let mut request = request_of(&mut four, LIMITS);
     let on = Urgency::Stuck { on: request.lease.target() };
     assert_eq!(request.race(&mut four, on), Err(NoHedge::Congested));
@@ -270,7 +276,7 @@ fn the_last_open_target_is_found_among_many() {
     let first = (0..100).map(|_| bench.fail(7)).find(Option::is_some);
     assert!(first.is_some(), "errors take it out");
     for target in (0..100).filter(|target| *target != 7) {
-        bench.lease(target).limited(Some(Duration::from_secs(60)), bench.now);
+        bench.lease(target).limited(Some(Duration::from_mins(1)), bench.now);
     }
     bench.pool.tick(bench.now);
     for _ in 0..20 {
