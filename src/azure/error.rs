@@ -112,6 +112,8 @@ pub enum ClientError {
     },
     /// Every backend refused our own credential.
     UpstreamAuth,
+    /// A stream that the backend broke off.
+    BrokenOff,
     /// A mistake of ours.
     Internal,
 }
@@ -197,6 +199,7 @@ impl ClientError {
                 (StatusCode::SERVICE_UNAVAILABLE, "no_backend_available", SERVER)
             }
             Self::UpstreamAuth => (StatusCode::BAD_GATEWAY, "upstream_auth", SERVER),
+            Self::BrokenOff => (StatusCode::BAD_GATEWAY, "upstream_abort", SERVER),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal_error", SERVER),
         }
     }
@@ -256,6 +259,7 @@ impl ClientError {
             Self::MissingApiVersion => MISSING_API_VERSION.to_owned(),
             Self::NothingLeft { .. } => NOTHING_LEFT.to_owned(),
             Self::UpstreamAuth => UPSTREAM_AUTH.to_owned(),
+            Self::BrokenOff => BROKEN_OFF.to_owned(),
             Self::Internal => INTERNAL.to_owned(),
         }
     }
@@ -278,6 +282,7 @@ const MISSING_API_VERSION: &str =
 const NOTHING_LEFT: &str = "The model cannot be reached at the moment; try again.";
 const UPSTREAM_AUTH: &str =
     "The gateway could not authenticate to the model; its operator must check its credentials.";
+const BROKEN_OFF: &str = "The stream broke off before it was complete. Send the request again.";
 const INTERNAL: &str = "The gateway made a mistake; report it with the value of x-request-id.";
 
 impl From<RouteError> for ClientError {
@@ -343,6 +348,7 @@ mod tests {
             ClientError::AllLimited { retry_after },
             ClientError::NothingLeft { retry_after },
             ClientError::UpstreamAuth,
+            ClientError::BrokenOff,
             ClientError::Internal,
         ]
     }

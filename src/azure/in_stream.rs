@@ -71,6 +71,13 @@ pub fn error_event(status: StatusCode, body: &[u8], otherwise: &ClientError) -> 
     Bytes::from(format!("event: error\ndata: {data}\n\n"))
 }
 
+/// The event for a stream that the upstream broke off, wherever that was: it begins by ending what may stand
+/// there half. It is followed by an unclean end of the body, so that no client can take the stream for complete.
+pub fn cut_event() -> Bytes {
+    let why = ClientError::BrokenOff;
+    [b"\n\n", &*error_event(why.status(), b"", &why)].concat().into()
+}
+
 /// A body that is a JSON object with an `error` object.
 fn with_error(body: &[u8]) -> Option<Map<String, Value>> {
     let told: Map<String, Value> = serde_json::from_slice(body).ok()?;
@@ -148,6 +155,20 @@ mod tests {
             assert_eq!(event["error"]["message"], ours["error"]["message"], "{body}");
             assert_eq!(event["code"], ours["error"]["code"]);
         }
+    }
+
+    #[test]
+    fn what_was_cut_is_ended_before_it_is_told() {
+        let event = cut_event();
+        let event = std::str::from_utf8(&event).unwrap();
+        let data = event.strip_prefix("\n\nevent: error\ndata: ").unwrap();
+        let data: Value = serde_json::from_str(data.strip_suffix("\n\n").unwrap()).unwrap();
+        let told = [&data["code"], &data["error"]["code"]];
+        assert_eq!(told, ["upstream_abort"; 2]);
+        assert_eq!(
+            (&data["type"], &data["error"]["type"]),
+            (&json!("error"), &json!("server_error"))
+        );
     }
 
     #[test]

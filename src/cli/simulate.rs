@@ -2,7 +2,7 @@
 
 use crate::cli::Exit;
 use crate::cli::say;
-use crate::config::checked::Config;
+use crate::config::checked::{Config, Model};
 use crate::sim::{
     Balancer, EVENTS, Engine, Figures, POLICIES, Region, Scenario, Summary, Tuning, balancer,
     heading, row, run,
@@ -205,19 +205,21 @@ fn own(config: &Config, options: &Options) -> anyhow::Result<Own> {
             Region { tier: backend.tier, weight: backend.weight, ..usual }
         };
     let backends = model.backends.keys().filter_map(|name| config.backends.get_key_value(name));
+    Ok(Own { tuning: tuning(config, model), regions: backends.enumerate().map(region).collect() })
+}
+
+/// What the engine of a model runs with.
+fn tuning(config: &Config, model: &Model) -> Tuning {
     let probe = &model.routing.probe;
-    Ok(Own {
-        tuning: Tuning {
-            settings: crate::live::settings(&model.routing),
-            first_token: model.first_token,
-            max_attempts: config.retry.max_attempts,
-            retry_share: config.retry.budget_share,
-            retry_min: config.retry.budget_min,
-            rounds: (!probe.interval.is_zero()).then_some((probe.interval, probe.count)),
-            probe_timeout: probe.timeout,
-        },
-        regions: backends.enumerate().map(region).collect(),
-    })
+    Tuning {
+        settings: crate::live::settings(&model.routing),
+        first_token: model.first_token,
+        max_attempts: config.retry.max_attempts,
+        retry_share: config.retry.budget_share,
+        retry_min: config.retry.budget_min,
+        rounds: (!probe.interval.is_zero()).then_some((probe.interval, probe.count)),
+        probe_timeout: probe.timeout,
+    }
 }
 
 fn introduction(scenario: &Scenario, seeds: &[u64]) -> String {
@@ -248,4 +250,22 @@ const fn explanation() -> &'static str {
      requests that came in those minutes; errors, false exclusions and extra (hedges, retries, probes) in the\n\
      whole run. off, back: how long after its beginning and end the bad region lost and had its traffic.\n\
      The world is synthetic: lognormal times, a fluid queue. Compare the rows, not the seconds."
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The defaults of the configuration and those of the simulator are written twice: here they are one.
+    #[test]
+    fn a_file_that_names_only_a_policy_is_simulated_as_the_policy_of_that_name() {
+        let of = |policy: &str| {
+            let minimal = include_str!("../../conf/minimal.yaml");
+            let config = crate::config::check(&format!("{minimal}{policy}")).unwrap().config;
+            tuning(&config, &config.models["gpt-4o"])
+        };
+        assert_eq!(of(""), Tuning::lookout());
+        assert_eq!(of("routing: { policy: lookout }"), Tuning::lookout());
+        assert_eq!(of("routing: { policy: ema }"), Tuning::ema());
+    }
 }

@@ -16,6 +16,7 @@ mod body;
 mod connector;
 mod context;
 mod doors;
+mod early;
 mod forward;
 mod intake;
 mod leg;

@@ -16,7 +16,7 @@ use crate::proxy::forward;
 use crate::proxy::leg::{Leg, first_to_speak};
 use crate::proxy::passing::Passing;
 use crate::proxy::watch::{Aftermath, Watch};
-use crate::routing::{Attempts, Denied, Next, Picked};
+use crate::routing::{Attempts, Denied, Next, Picked, Urgency};
 use crate::time::Time;
 use pingora_core::connectors::http::Connector as HttpConnector;
 use std::sync::Arc;
@@ -110,19 +110,19 @@ impl Race {
 
     fn look_at_deadlines(&mut self, now: Time) {
         let late = |leg: &mut Leg| leg.watch.overdue(now);
-        let wishes = self.legs.iter_mut().map(late).filter(|hedge| *hedge).count();
-        for _ in 0..wishes {
-            self.hedge(now);
+        let wishes: Vec<Urgency> = self.legs.iter_mut().filter_map(late).collect();
+        for urgency in wishes {
+            self.hedge(urgency, now);
         }
     }
 
     /// Races what is late, if that is allowed, with a backend whose name was resolved.
-    fn hedge(&mut self, now: Time) {
+    fn hedge(&mut self, urgency: Urgency, now: Time) {
         let request = Arc::clone(&self.request);
         let (model, rng) = (request.model(), &mut request.services.live.rng());
         let hedges = &request.services.telemetry.metrics.hedges;
         loop {
-            let picked = match self.attempts.hedge(&model.pool, now, rng) {
+            let picked = match self.attempts.hedge(&model.pool, urgency, now, rng) {
                 Ok(picked) => picked,
                 Err(no) => {
                     let denied = format!("denied_{}", no.as_str());

@@ -1,31 +1,26 @@
 //! What Pingora reads an answer from: a client session that runs a race first.
 //!
 //! `read_response_header` returns when the race has its winner, so everything before that can be repeated
-//! elsewhere. A streaming client is not kept waiting for ever: timers between us and it cut at a minute or four,
-//! and a reasoning model thinks for longer. After a while it gets a header of ours, and a comment now and then
-//! while the race goes on behind it ([`Early`]). What Azure's header says is then lost to it, and a failure
-//! can only be told inside the stream. Some clients take no comments (azure-ai-inference for Python raises on
-//! every line that is not `data:`); for them the time until then can be made long.
+//! elsewhere; or when a streaming client has waited for long enough, which then gets a header of ours
+//! ([`Early`]).
 //!
 //! Pingora reads the header and then chunk by chunk in one future that is dropped as a whole when the client
 //! leaves: dropping the race closes every connection of it.
 
 use crate::azure::error::ClientError;
-use crate::azure::in_stream::{WAITING, error_event};
+use crate::azure::in_stream::cut_event;
 use crate::azure::sse::is_event_stream;
-use crate::azure::status::error_code;
-use crate::exchange::{Answer, AnswerKind};
+use crate::exchange::Answer;
 use crate::proxy::admitted::Request;
 use crate::proxy::connector::detach;
-use crate::proxy::forward;
+use crate::proxy::early::{Early, Said};
 use crate::proxy::passing::{Passing, Settled};
 use crate::proxy::race::{Order, Race, Step, Winner};
 use crate::proxy::watch::Aftermath;
-use crate::time::Time;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream;
-use http::{HeaderMap, header};
+use http::HeaderMap;
 use pingora_core::connectors::http::Connector as HttpConnector;
 use pingora_core::protocols::http::custom::client::Session;
 use pingora_core::protocols::http::custom::{BodyWrite, CustomMessageWrite};
@@ -33,21 +28,11 @@ use pingora_core::protocols::l4::socket::SocketAddr;
 use pingora_core::protocols::{Digest, UniqueIDType};
 use pingora_core::{Error, ErrorType, Result};
 use pingora_http::{RequestHeader, ResponseHeader};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
-
-/// What a streaming client is told when the upstream breaks off. It is followed by an unclean end of the
-/// body, so that no client can take the stream for complete.
-const CUT_EVENT: &[u8] = b"\n\ndata: {\"error\":{\"message\":\"The stream broke off before it was complete. \
-    Send the request again.\",\"type\":\"server_error\",\"param\":null,\"code\":\"upstream_abort\"}}\n\n";
 
 /// Over h2 a reset discards what still waits to be sent: the event gets this long to leave.
 const CUT_LINGER: Duration = Duration::from_millis(20);
-
-/// A waiting client hears from us this often; more often where the header was not held for as long, since
-/// whoever sets that time knows of a shorter timer.
-const COMMENT_EVERY: Duration = Duration::from_secs(15);
-const COMMENT_LEAST: Duration = Duration::from_millis(50);
 
 /// One request, as Pingora sees it: a client session.
 #[expect(unnameable_types, reason = "Pingora names it through the connector; nobody else needs to")]
@@ -63,80 +48,6 @@ pub struct LlmSession {
     idle: Option<Duration>,
     /// The upstream broke off after content was sent: told to the client as an event first, then this.
     cut: Option<Box<Error>>,
-}
-
-/// A stream whose header was sent before there was an answer.
-struct Early {
-    header: ResponseHeader,
-    request: Arc<Request>,
-    /// Until there is an answer. In a mutex that is never locked, since a race can only be used by one thread
-    /// at a time and Pingora asks for what can be shared.
-    race: Option<Mutex<Race>>,
-    next_comment: Time,
-}
-
-impl Early {
-    fn new(race: Race) -> Result<Self> {
-        let mut header = ResponseHeader::build(200, Some(8))?;
-        header.insert_header(header::CONTENT_TYPE, "text/event-stream; charset=utf-8")?;
-        header.insert_header(header::CACHE_CONTROL, "no-cache")?;
-        let request = Arc::clone(race.request());
-        let next_comment = request.now();
-        Ok(Self { header, request, race: Some(Mutex::new(race)), next_comment })
-    }
-
-    /// Waits for the next thing to say, or for the winner.
-    async fn wait(&mut self) -> Said {
-        let Some(race) = self.race.as_mut() else { return Said::Nothing };
-        let race = race.get_mut().unwrap_or_else(PoisonError::into_inner);
-        match race.run(Some(self.next_comment)).await {
-            Step::Open => {
-                let pause = self.request.patience.hold.clamp(COMMENT_LEAST, COMMENT_EVERY);
-                self.next_comment = self.request.now() + pause;
-                Said::Chunk(Bytes::from_static(WAITING))
-            }
-            Step::Won(winner) => {
-                self.race = None;
-                self.judge(winner)
-            }
-            Step::Lost(refusal) => {
-                self.race = None;
-                self.request.progress.lock().told = Some(refusal.code().to_owned());
-                Said::Last(error_event(refusal.status(), b"", &refusal), None)
-            }
-        }
-    }
-
-    /// A stream goes on as if nothing had been; anything else can only be told as an error.
-    fn judge(&self, winner: Box<Winner>) -> Said {
-        let answer = &winner.answer;
-        let Some(header) = answer.session.response_header() else { return Said::Nothing };
-        let id = header.headers.get("apim-request-id").and_then(|v| v.to_str().ok());
-        self.request.progress.lock().upstream_id = id.map(str::to_owned);
-        if answer.kind == AnswerKind::Good && is_event_stream(&header.headers) {
-            return Said::Winner(winner);
-        }
-        let otherwise = forward::come_back();
-        let status = header.status;
-        let status = if status.is_success() { otherwise.status() } else { status };
-        let body = answer.held.clone().unwrap_or_default();
-        let code = error_code(&body);
-        let code = code.map_or_else(|| otherwise.code().to_owned(), std::borrow::Cow::into_owned);
-        self.request.progress.lock().told = Some(code);
-        Said::Last(error_event(status, &body, &otherwise), Some(winner))
-    }
-}
-
-/// What a waiting client gets next.
-enum Said {
-    /// This, and more later.
-    Chunk(Bytes),
-    /// This, and nothing more; with the answer that it tells of.
-    Last(Bytes, Option<Box<Winner>>),
-    /// What the winner says.
-    Winner(Box<Winner>),
-    /// It was all said.
-    Nothing,
 }
 
 impl LlmSession {
@@ -258,7 +169,7 @@ impl LlmSession {
             return Err(error);
         }
         self.cut = Some(error);
-        Ok(Some(Bytes::from_static(CUT_EVENT)))
+        Ok(Some(cut_event()))
     }
 
     fn is_event_stream(&self) -> bool {
@@ -326,7 +237,7 @@ impl Session for LlmSession {
     fn response_finished(&self) -> bool {
         match (&self.answer, &self.early) {
             (Some(answer), _) => answer.ended && answer.held.is_none(),
-            (None, Some(early)) => early.race.is_none(),
+            (None, Some(early)) => early.is_over(),
             (None, None) => false,
         }
     }
@@ -340,7 +251,7 @@ impl Session for LlmSession {
 
     fn response_header(&self) -> Option<&ResponseHeader> {
         match &self.early {
-            Some(early) => Some(&early.header),
+            Some(early) => Some(early.header()),
             None => self.answer.as_ref().and_then(|a| a.session.response_header()),
         }
     }

@@ -6,7 +6,7 @@ use crate::exchange::{AnswerKind, Failure, Marks, Outcome};
 use crate::live::LiveBackend;
 use crate::proxy::admitted::Request;
 use crate::proxy::{ProbeRequest, ProbeWish};
-use crate::routing::{Event, Failed, Lease, Repeat, Size, Why};
+use crate::routing::{Event, Failed, Lease, Repeat, Size, Urgency, Why};
 use crate::time::Time;
 use crate::time::millis;
 use std::sync::Arc;
@@ -47,7 +47,7 @@ impl Watch {
     }
 
     pub(super) fn is_hedge(&self) -> bool {
-        self.why == Why::Hedge
+        matches!(self.why, Why::Hedge | Why::Rescue)
     }
 
     /// From its dispatch to its first content.
@@ -61,13 +61,13 @@ impl Watch {
     }
 
     /// Deadlines that have passed: tells what changed, and whether another attempt may race this one.
-    pub(super) fn overdue(&mut self, now: Time) -> bool {
-        let mut hedge = false;
+    pub(super) fn overdue(&mut self, now: Time) -> Option<Urgency> {
+        let mut hedge = None;
         while let Some(lease) = self.lease.as_mut()
             && lease.next_deadline().is_some_and(|due| due <= now)
         {
             let overdue = lease.overdue(now);
-            hedge |= overdue.hedge;
+            hedge = hedge.max(overdue.hedge);
             self.request.tell(overdue.event);
             if overdue.confirm {
                 self.wish(ProbeWish::Confirm);

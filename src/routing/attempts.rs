@@ -14,6 +14,7 @@ use crate::routing::lease::{Ask, Timing};
 use crate::routing::outcome::Event;
 use crate::routing::pick::{NoTarget, Picked, Used, Why};
 use crate::routing::pool::Pool;
+use crate::routing::rescue::Urgency;
 use crate::time::Time;
 
 /// What a request may do.
@@ -105,7 +106,9 @@ pub enum NoHedge {
     Prompt,
     /// The whole pool is slow.
     Congested,
-    /// No healthy target is left.
+    /// Only degraded targets are left: they race what is stuck, not what is late.
+    Degraded,
+    /// No target is left that would help.
     Target,
     /// The token budget is spent.
     Budget,
@@ -119,6 +122,7 @@ impl NoHedge {
             Self::Attempts => "attempts",
             Self::Prompt => "prompt",
             Self::Congested => "congested",
+            Self::Degraded => "degraded",
             Self::Target => "target",
             Self::Budget => "budget",
         }
@@ -173,7 +177,13 @@ impl Attempts {
     }
 
     /// The target of a hedge, whose cost is taken from the budget. It counts as open from now on.
-    pub fn hedge(&mut self, pool: &Pool, now: Time, rng: &mut Rng) -> Result<Picked, NoHedge> {
+    pub fn hedge(
+        &mut self,
+        pool: &Pool,
+        urgency: Urgency,
+        now: Time,
+        rng: &mut Rng,
+    ) -> Result<Picked, NoHedge> {
         let hedge = &pool.settings().hedge;
         let most = if self.ask.timing == Timing::Untimed { 1 } else { hedge.max_per_request };
         let allowed =
@@ -187,16 +197,13 @@ impl Attempts {
         if self.ask.prompt_tokens > hedge.max_prompt_tokens {
             return Err(NoHedge::Prompt);
         }
-        if pool.fleet().load().is_congested() {
-            return Err(NoHedge::Congested);
-        }
-        let target = pool.pick_hedge(&self.used, now, rng).ok_or(NoHedge::Target)?;
+        let picked = pool.pick_racer(&self.used, urgency, now, rng)?;
         if !pool.shared().hedges.take(self.ask.prompt_tokens) {
             return Err(NoHedge::Budget);
         }
-        self.start(target).map_err(|_| NoHedge::Attempts)?;
+        self.start(picked.target).map_err(|_| NoHedge::Attempts)?;
         self.hedges += 1;
-        Ok(Picked { target, why: Why::Hedge })
+        Ok(picked)
     }
 
     /// Whether this request could go elsewhere if what is open now came to nothing: if not, there is no use
@@ -272,7 +279,7 @@ impl Attempts {
         if !pool.can_pick(&self.used, now) {
             return Err(Denied::Targets);
         }
-        let free = how.is_free() || pool.is_rescue(target, &self.used, now);
+        let free = how.is_free() || pool.leaves_degraded(target, &self.used, now);
         if !free && !pool.retries().take(now) {
             return Err(Denied::Budget);
         }

@@ -11,7 +11,7 @@ use crate::time::Time;
 use std::time::Duration;
 
 /// The `pool_ratio` from which on a pool is congested.
-const CONGESTED: f64 = 2.0;
+pub(super) const CONGESTED: f64 = 2.0;
 /// So long a congestion is the new normal.
 const NEW_NORMAL: Duration = Duration::from_mins(30);
 

@@ -9,6 +9,7 @@
 use crate::routing::expected::Expected;
 use crate::routing::outcome::Event;
 use crate::routing::pool::Pool;
+use crate::routing::rescue::Urgency;
 use crate::routing::settings::Mode;
 use crate::routing::target::TargetState;
 use crate::time::Time;
@@ -40,8 +41,8 @@ pub struct Ask {
 pub struct Overdue {
     /// What changed.
     pub event: Option<Event>,
-    /// A second attempt may race this one, if [`crate::routing::Attempts::hedge`] finds a place for it.
-    pub hedge: bool,
+    /// Another attempt may race this one, if [`crate::routing::Attempts::hedge`] finds a place for it.
+    pub hedge: Option<Urgency>,
     /// A probe should find out whether it is the target or the request.
     pub confirm: bool,
 }
@@ -129,9 +130,10 @@ impl Lease {
             return Overdue::default();
         }
         if self.slot.ask.timing == Timing::Untimed {
-            // How long it takes is no evidence, but another may be faster.
+            // How long it takes is no evidence, but another may be faster. It is never stuck: answers three times
+            // as long as usual are usual.
             self.stage = Stage::None;
-            return Overdue { hedge: true, ..Overdue::default() };
+            return Overdue { hedge: Some(Urgency::Late), ..Overdue::default() };
         }
         self.stage = match stage {
             Stage::Late => Stage::Trip,

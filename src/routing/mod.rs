@@ -26,7 +26,7 @@
 //! degraded: the baseline that the others are compared with.
 //!
 //! From the top: [`attempts`](Attempts) what one request may do, `pick` the choice, `lease` and `probe` the
-//! slots, `outcome` and `trip` what they teach; `health` and `strikes` the state, `guard` what holds a trip back,
+//! slots, `rescue` who races a late one, `outcome` and `trip` what they teach; `health` and `strikes` the state, `guard` what holds a trip back,
 //! `speed`, `norm`, `fleet` and `expected` what is fast, normal, general and due; `hedge`, `budget` and
 //! `rest` what may be spent and must be waited for; [`learned`](LearnedPool) what outlives the process.
 //!
@@ -47,6 +47,7 @@ mod outcome;
 mod pick;
 mod pool;
 mod probe;
+mod rescue;
 mod rest;
 mod settings;
 mod size;
@@ -69,6 +70,7 @@ pub use outcome::Event;
 pub use pick::{NoTarget, Picked, Used, Why};
 pub use pool::{Pool, Switch, TargetSpec};
 pub use probe::{ProbeLease, ProbeOutcome, ProbeOverdue};
+pub use rescue::Urgency;
 pub use settings::{
     Baseline, Bounds, Detect, Hedge, Limit, Mode, Overflow, Policy, Recover, Settings,
 };

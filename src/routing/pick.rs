@@ -46,6 +46,8 @@ pub enum Why {
     RoundRobin,
     /// It races a late attempt.
     Hedge,
+    /// It races a stuck attempt, and is no healthy target: none was left.
+    Rescue,
     /// The client named it, and may.
     Asked,
 }
@@ -60,6 +62,7 @@ impl Why {
             Self::Panic => "panic",
             Self::RoundRobin => "round_robin",
             Self::Hedge => "hedge",
+            Self::Rescue => "rescue",
             Self::Asked => "asked",
         }
     }
@@ -139,16 +142,32 @@ impl Pool {
         {
             return found(target, why);
         }
-        let panic = Draw { among: Among::Open, ..draw };
-        let any = panic.least(self.targets().len(), Some, rng);
-        let (target, _) = any.ok_or_else(|| self.why_none(used, now))?;
-        found(target, Why::Panic)
+        let any = self.pick_open(used, now, rng);
+        found(any.ok_or_else(|| self.why_none(used, now))?, Why::Panic)
+    }
+
+    /// The cheapest of all open targets that this request has not used.
+    pub(super) fn pick_open(&self, used: &Used, now: Time, rng: &mut Rng) -> Option<usize> {
+        let fleet = self.fleet().load();
+        let draw = Draw { pool: self, fleet: &fleet, used, now, among: Among::Open };
+        // An unlucky draw must not refuse a request for which one of a hundred targets is open.
+        let drawn = draw.least(self.targets().len(), Some, rng).or_else(|| draw.all(Some, rng));
+        drawn.map(|(target, _)| target)
     }
 
     /// A target for a hedge: healthy, not suspect and not used by this request, of the lowest tier with one.
     pub(super) fn pick_hedge(&self, used: &Used, now: Time, rng: &mut Rng) -> Option<usize> {
+        self.pick_by_tier(used, Among::Sound, now, rng)
+    }
+
+    /// The same, also of those that come back.
+    pub(super) fn pick_calm(&self, used: &Used, now: Time, rng: &mut Rng) -> Option<usize> {
+        self.pick_by_tier(used, Among::Calm, now, rng)
+    }
+
+    fn pick_by_tier(&self, used: &Used, among: Among, now: Time, rng: &mut Rng) -> Option<usize> {
         let fleet = self.fleet().load();
-        let draw = Draw { pool: self, fleet: &fleet, used, now, among: Among::Sound };
+        let draw = Draw { pool: self, fleet: &fleet, used, now, among };
         fleet.tiers.iter().find_map(|tier| draw.in_tier(tier, rng)).map(|(target, _)| target)
     }
 
@@ -161,7 +180,7 @@ impl Pool {
 
     /// Whether `target` is out of use as degraded while a healthy one is left that this request has not used.
     /// To go there adds no load that the degradation has not moved there anyway.
-    pub fn is_rescue(&self, target: usize, used: &Used, now: Time) -> bool {
+    pub fn leaves_degraded(&self, target: usize, used: &Used, now: Time) -> bool {
         let left =
             |(index, other): (usize, &Target)| !used.contains(index) && other.state.is_usable(now);
         self.targets().get(target).is_some_and(|t| t.state.is_degraded(now))
@@ -200,6 +219,8 @@ enum Among {
     Usable,
     /// Healthy and not suspect.
     Sound,
+    /// Not degraded and not suspect.
+    Calm,
     /// Degraded, but they still answer.
     Overflowing,
     /// Whatever is open.
@@ -325,6 +346,7 @@ impl Draw<'_> {
         let right = match self.among {
             Among::Usable => !state.is_degraded(now),
             Among::Sound => state.state(now) == State::Healthy && !state.is_suspect(),
+            Among::Calm => !state.is_degraded(now) && !state.is_suspect(),
             Among::Overflowing => state.is_degraded(now) && state.answered_within(STILL_WORKS, now),
             Among::Open => true,
         };

@@ -5,6 +5,7 @@ use crate::routing::health::{Cause, Change, State};
 use crate::routing::lease::{Overdue, Slot, Stage};
 use crate::routing::outcome::Event;
 use crate::routing::pool::{Pool, Target};
+use crate::routing::rescue::Urgency;
 use crate::routing::settings::Mode;
 use crate::routing::strikes::Strike;
 use crate::routing::target::Known;
@@ -23,11 +24,12 @@ impl Pool {
         let Some(Target { state, .. }) = self.targets().get(slot.target) else {
             return Overdue::default();
         };
-        let mut overdue = Overdue {
-            event: None,
-            hedge: matches!(stage, Stage::Late | Stage::Double),
-            confirm: false,
+        let hedge = match stage {
+            Stage::Late => Some(Urgency::Late),
+            Stage::Double => Some(Urgency::Stuck { on: slot.target }),
+            Stage::Trip | Stage::None => None,
         };
+        let mut overdue = Overdue { event: None, hedge, confirm: false };
         if detect.mode == Mode::Absolute {
             return overdue;
         }

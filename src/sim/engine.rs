@@ -6,8 +6,8 @@
 
 use crate::rng::Rng;
 use crate::routing::{
-    Ask, Attempts, Event, Failed, Lease, Limits, Next, Pool, Repeat, RetryBudget, Settings,
-    TargetSpec, Timing,
+    Ask, Attempts, Event, Failed, Lease, Limits, Next, Picked, Pool, Repeat, RetryBudget, Settings,
+    TargetSpec, Timing, Urgency,
 };
 use crate::sim::balancer::{Balancer, Fact, Order, Outcome, Purpose};
 use crate::sim::prober::Prober;
@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// What an engine runs with.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Tuning {
     /// The pool's numbers.
     pub settings: Settings,
@@ -46,7 +46,7 @@ impl Tuning {
             retry_share: 0.1,
             retry_min: 10,
             rounds: None,
-            probe_timeout: Duration::from_mins(1),
+            probe_timeout: Duration::from_secs(30),
         }
     }
 
@@ -129,23 +129,35 @@ impl Engine {
         self.send(request, Purpose::First, now, orders);
     }
 
-    /// Starts an attempt, if there is a target; a request that has no other left is refused.
+    /// Starts an attempt of a request that has none open. If there is no target it is refused.
     fn send(&mut self, request: u64, purpose: Purpose, now: Time, orders: &mut Vec<Order>) {
         let Some(life) = self.requests.get_mut(&request) else { return };
-        let picked = if purpose == Purpose::Hedge {
-            life.attempts.hedge(&self.pool, now, &mut self.rng).ok()
+        if let Ok(picked) = life.attempts.next(&self.pool, now, &mut self.rng) {
+            self.open(request, (picked, purpose), now, orders);
         } else {
-            life.attempts.next(&self.pool, now, &mut self.rng).ok()
-        };
+            self.requests.remove(&request);
+            orders.push(Order::Refuse { request });
+        }
+    }
+
+    /// Races an attempt of a request, if that is allowed.
+    fn race(&mut self, request: u64, urgency: Urgency, now: Time, orders: &mut Vec<Order>) {
+        let Some(life) = self.requests.get_mut(&request) else { return };
+        if let Ok(picked) = life.attempts.hedge(&self.pool, urgency, now, &mut self.rng) {
+            self.open(request, (picked, Purpose::Hedge), now, orders);
+        }
+    }
+
+    fn open(
+        &mut self,
+        request: u64,
+        (picked, purpose): (Picked, Purpose),
+        now: Time,
+        orders: &mut Vec<Order>,
+    ) {
+        let Some(life) = self.requests.get_mut(&request) else { return };
         let ask = life.attempts.ask();
-        let Some(lease) = picked.and_then(|picked| self.pool.dispatch(picked.target, ask, now))
-        else {
-            if purpose != Purpose::Hedge {
-                self.requests.remove(&request);
-                orders.push(Order::Refuse { request });
-            }
-            return;
-        };
+        let Some(lease) = self.pool.dispatch(picked.target, ask, now) else { return };
         let attempt = self.next_attempt;
         self.next_attempt += 1;
         life.legs.push(attempt);
@@ -176,8 +188,8 @@ impl Engine {
         self.arm(attempt, &leg, orders);
         let (request, target) = (leg.request, leg.lease.target());
         self.legs.insert(attempt, leg);
-        if overdue.hedge {
-            self.send(request, Purpose::Hedge, now, orders);
+        if let Some(urgency) = overdue.hedge {
+            self.race(request, urgency, now, orders);
         }
         if overdue.confirm {
             self.prober.send((&self.pool, target), &mut self.next_attempt, now, orders);

@@ -45,7 +45,7 @@ rows! {
     RETRY_BUDGET_EXHAUSTED = "firstlight_retry_budget_exhausted_total" ["model"]
         "Retries that the budget did not allow.";
     HEDGES = "firstlight_hedges_total" ["model", "result"]
-        "Attempts that race a late one: sent, and of those won (they answered) or lost; denied_ and why, where a late attempt was not raced.";
+        "Attempts that race a late one: sent, and of those won (they answered) or lost; denied_ and why, where a late attempt was not raced (degraded: only degraded targets are left, which race what is stuck at 2 T).";
     HEDGE_LEAD = "firstlight_hedge_saved_seconds" ["model"]
         "When a hedge wins: how much longer the beaten attempt had already waited than the winner took. At least so much slower was the beaten backend; what the client would have waited for it is not known.";
     HEDGE_TOKENS_LEFT = "firstlight_hedge_tokens_left" ["model"]

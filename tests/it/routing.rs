@@ -5,6 +5,7 @@ mod learned;
 mod lookout;
 mod recovery;
 mod requests;
+mod rescue;
 mod rules;
 
 use firstlight::rng::Rng;

@@ -73,7 +73,8 @@ pub(in crate::config) const HEDGE_MOST: Whole = Whole {
     least: 0,
     most: 8,
     unit: "hedges",
-    about: "One when the first token is late, one at twice the trip time.",
+    about: "One when the first token is late, one at twice the trip time: that one also to a degraded target, if no\n\
+            other is left.",
 };
 
 pub(in crate::config) const HEDGE_PROMPT: Whole = Whole {

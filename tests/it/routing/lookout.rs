@@ -3,7 +3,7 @@
 use super::{Bench, changed, spec};
 use firstlight::routing::{
     Block, Cause, Change, Lease, ProbeOutcome, Settings, Size, State, Switch, Timing, TripBlocked,
-    Why,
+    Urgency, Why,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -49,14 +49,14 @@ fn an_answer_is_late_while_it_is_outstanding() {
     assert!((1.6..=2.3).contains(&due), "about twice the usual second: {due}");
     assert_eq!(lease.overdue(bench.now), firstlight::routing::Overdue::default(), "not yet");
     let overdue = pass_deadline(&mut bench, &mut lease);
-    assert!(overdue.hedge && overdue.confirm, "{overdue:?}");
+    assert!(overdue.hedge == Some(Urgency::Late) && overdue.confirm, "{overdue:?}");
     assert_eq!((bench.view(0).late, bench.view(0).in_flight), (1, 1));
     assert!((bench.view(0).strikes - 0.4).abs() < 1e-9);
     let at_trip = pass_deadline(&mut bench, &mut lease);
-    assert!(!at_trip.hedge && !at_trip.confirm);
+    assert!(at_trip.hedge.is_none() && !at_trip.confirm);
     assert!((bench.view(0).strikes - 0.8).abs() < 1e-9);
     let at_double = pass_deadline(&mut bench, &mut lease);
-    assert!(at_double.hedge, "a second one");
+    assert_eq!(at_double.hedge, Some(Urgency::Stuck { on: 0 }), "a second one");
     assert!((bench.view(0).strikes - 1.6).abs() < 1e-9);
     assert_eq!(lease.next_deadline(), None);
     drop(lease);
@@ -76,7 +76,7 @@ fn one_late_request_among_many_is_its_own_fault() {
     }
     let before = bench.view(0).strikes;
     let overdue = late.overdue(bench.now);
-    assert!(overdue.hedge && !overdue.confirm, "{overdue:?}");
+    assert!(overdue.hedge.is_some() && !overdue.confirm, "{overdue:?}");
     assert!((bench.view(0).strikes - before).abs() < 1e-9, "one of four is not half");
     drop((late, young));
 }

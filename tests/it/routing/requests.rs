@@ -3,7 +3,7 @@
 use super::{Bench, spec};
 use firstlight::routing::{
     Attempts, Denied, Failed, Limits, Next, NoHedge, NoTarget, Pool, Repeat, RetryBudget, Settings,
-    State, Timing, Why,
+    State, Timing, Urgency, Why,
 };
 use std::sync::Arc;
 
@@ -22,7 +22,9 @@ fn next(bench: &mut Bench, attempts: &mut Attempts) -> Result<usize, NoTarget> {
 }
 
 fn hedge(bench: &mut Bench, attempts: &mut Attempts) -> Result<usize, NoHedge> {
-    attempts.hedge(&bench.pool, bench.now, &mut bench.rng).map(|picked| picked.target)
+    attempts
+        .hedge(&bench.pool, Urgency::Late, bench.now, &mut bench.rng)
+        .map(|picked| picked.target)
 }
 
 #[test]

@@ -147,3 +147,21 @@ fn hedges_stay_within_their_share() {
         assert!(summary.mean(|f| f64::from(f.hedges)) > 10.0, "nothing was hedged");
     }
 }
+
+/// Two regions, one of which is slow for long enough to be out; now and then the other freezes a request. Its
+/// client leaves after a minute, unless the slow one rescues it: there were 50 of those without.
+#[test]
+fn who_is_frozen_beside_a_degraded_region_is_rescued() {
+    let mut scenario = Scenario::healthy(&["a", "b"], 1.0, 4.0, Duration::from_mins(90));
+    let fault = |name: &str, kind, minutes: Range<u64>| Fault {
+        place: Where::Named(name.to_owned()),
+        ..everywhere(kind, minutes)
+    };
+    scenario.faults = vec![
+        fault("b", Kind::Slow { factor: 10.0, share: 1.0 }, 20..70),
+        fault("a", Kind::Silent { share: 0.03 }, 30..60),
+    ];
+    let left = |policy| runs(&scenario, policy, 1..9).mean(|figures| f64::from(figures.errors));
+    assert!(left("round_robin") >= 30.0, "it no longer freezes: {}", left("round_robin"));
+    assert!(left("lookout") <= 15.0, "{} left", left("lookout"));
+}

@@ -128,6 +128,12 @@ impl Watched {
         self.requests.entry(request).or_default().push(region);
     }
 
+    /// Whether the request of that order has asked `region` already.
+    fn asked_before(&self, order: Order, region: usize) -> bool {
+        let Order::Send { request, .. } = order else { return false };
+        self.requests.get(&request).is_some_and(|used| used.contains(&region))
+    }
+
     /// What the pool says of itself agrees with the second account.
     fn agree(&self, now: Time) {
         for region in 0..self.regions {
@@ -178,11 +184,16 @@ impl Balancer for Watched {
                 now,
             );
             hold!(self, refused_by != Some(region), "sent back to the region that refused it", now);
-            let healthy = views[region].state == State::Healthy;
+            // Before this order: the request's own region is among those that it has asked.
+            let asked = |other: usize| other == region || self.asked_before(order, other);
+            let in_use = |other: &usize| {
+                views[*other].limited.is_zero() && views[*other].state != State::Degraded
+            };
+            let better = (0..self.regions).filter(in_use).any(|other| !asked(other));
             hold!(
                 self,
-                purpose != Purpose::Hedge || healthy,
-                "hedged on a region that is not healthy",
+                purpose != Purpose::Hedge || views[region].state != State::Degraded || !better,
+                "raced by a degraded region while another was left",
                 now,
             );
         }

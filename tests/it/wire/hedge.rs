@@ -99,6 +99,34 @@ async fn over_h2_too() {
     world.mock.wait_until("a", |c| c.cancelled_by_client == 1).await.unwrap();
 }
 
+/// One region is degraded by errors of a while ago and now answers slowly; the other freezes a request, whose
+/// time-out is four minutes.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_stuck_is_rescued_by_a_degraded_region() {
+    let world = World::of(Setup { regions: vec!["a", "b"], ..setup("") }).await;
+    world.fault("b", Fault::Status5xx { status: 500 });
+    while !world.is_degraded("gpt-4o", "b") {
+        let request = world.client.post(world.url(V1_CHAT)).header("api-key", PROBE_KEY);
+        let request = request.header("x-probe-target", "b").json(&streamed_chat());
+        assert_eq!(request.send().await.unwrap().status(), 503);
+    }
+    world.fault("b", Fault::Slow { factor: 1.0, add_ms: 300.0 });
+    world.fault("a", Fault::FreezeAfterRole);
+    let answer = world.chat().await;
+    answer.assert_whole_stream();
+    assert_eq!((answer.backend(), answer.attempts()), (Some("b"), Some(2)));
+    let line = world.log_line(answer.request_id()).await;
+    assert_eq!(line["attempts"][0]["outcome"], "lost", "{line}");
+    let waited = line["attempts"][0]["ms"].as_f64().unwrap();
+    assert!((400.0..20_000.0).contains(&waited), "2 T, and an answer of 300 ms: {line}");
+    assert_eq!(line["attempts"][1]["why"], "rescue", "{line}");
+    let found = [hedges(&world, "denied_degraded"), hedges(&world, "sent"), hedges(&world, "won")];
+    assert_eq!(futures_util::future::join_all(found).await, ["1", "1", "1"]);
+    let picks = "firstlight_picks_total{backend=\"b\",model=\"gpt-4o\",why=\"rescue\"}";
+    assert_eq!(world.metric(picks).await, "1");
+    assert!(world.is_degraded("gpt-4o", "b"), "an answer as slow as that leads nowhere");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_late_one_may_win_all_the_same() {
     let world = World::of(patient_setup("")).await;
