@@ -108,7 +108,7 @@ prepare_clients() {
 # What a script could not do on this machine, with the reason; told at its end, where it is seen.
 skipped=()
 
-# test_service: the tests under a real systemd, where this machine can boot one.
+# test_service: the tests under a real systemd, where this machine can boot one. The executable is built already.
 test_service() {
   local why
   why=$("$repository/tests/service/run" --why-not)
@@ -116,7 +116,7 @@ test_service() {
     skipped+=("the service under systemd (tests/service/run): $why")
     printf 'SKIPPED: %s\n' "${skipped[-1]}" >&2
   else
-    "$repository/tests/service/run"
+    "$repository/tests/service/run" --binary "$CARGO_TARGET_DIR/debug/firstlight"
   fi
 }
 

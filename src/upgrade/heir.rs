@@ -199,3 +199,21 @@ fn signal(pid: u32, signal: Signal) {
         tracing::debug!(pid, ?signal, %error, "the new process cannot be signalled");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stop_ends_the_waiting_but_what_was_said_counts() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let (stop, serving) = (Stop::default(), Word::Serving { pid: 7 });
+        stop.breaks(&ours).unwrap();
+        link::say(&theirs, &serving).unwrap();
+        stop.now();
+        let mut words = Reader::new(ours);
+        assert_eq!(words.read::<Word>().unwrap(), Some(serving));
+        assert_eq!(words.read::<Word>().unwrap(), None, "although the other end is open");
+        assert!(matches!(stop.breaks(&theirs), Err(UpgradeError::Stopped)), "it came too early");
+    }
+}

@@ -31,12 +31,18 @@ Description=Fake Azure OpenAI
 [Service]
 ExecStart=/opt/judge/firstlight mock --control {control} {backends}
 """
+# Busy machines write more than journald's default allows; a little is enough here.
+JOURNALD = """[Journal]
+RateLimitIntervalSec=30
+RateLimitBurst=100
+"""
 FAKE_AZURE_CONTROL = "127.0.0.1:9100"
 
 
 def configuration(**changes: Any) -> str:
     """A configuration file; `changes` replace whole keys of the first level. JSON is YAML."""
-    backends = {name: {"endpoint": f"http://127.0.0.1:{port}", "auth": "none"} for name, port in REGIONS.items()}
+    # By name, as in production: a new process must not take requests before it knows the addresses.
+    backends = {name: {"endpoint": f"http://localhost:{port}", "auth": "none"} for name, port in REGIONS.items()}
     fields = {
         "listen": [
             {"address": f"127.0.0.1:{PLAIN_PORT}"},
@@ -67,6 +73,10 @@ def put_tools(root: Path, binary: Path) -> None:
         shutil.copy(Path(__file__).with_name(module), tools)
     backends = " ".join(f"--backend {name}=127.0.0.1:{port},{BEHAVIOUR}" for name, port in REGIONS.items())
     unit = root / "etc/systemd/system/fake-azure.service"
+    journald = root / "etc/systemd/journald.conf.d/busy.conf"
+    journald.parent.mkdir(exist_ok=True)
+    journald.write_text(JOURNALD)
+    (root / "etc/hosts").write_text("127.0.0.1 localhost\n")
     unit.write_text(FAKE_AZURE_UNIT.format(control=FAKE_AZURE_CONTROL, backends=backends))
 
 

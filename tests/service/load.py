@@ -6,6 +6,7 @@ It obeys lines on standard input, and answers each with a line of JSON on standa
     pause        starts nothing more and waits for the short requests under way; streams go on
     resume       goes on
     streams N    waits until N streams run
+    stream N     begins one more stream, of N tokens, even while nothing else is started
     drained      waits until no stream runs
     report       tells about all phases and all failures
 
@@ -33,6 +34,8 @@ async def obey(traffic: Traffic, line: str) -> dict[str, Any]:
             traffic.going.set()
         case "streams":
             await traffic.until(lambda: len(traffic.streams) >= int(argument))
+        case "stream":
+            traffic.one_more_stream(int(argument))
         case "drained":
             await traffic.until(lambda: not traffic.streams)
         case "report":

@@ -26,18 +26,22 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--packages", nargs=2, type=Path, metavar=("OLD", "NEW"), help="two versions, instead of those that scripts/package makes"
     )
-    parser.add_argument("--binary", type=Path, help="plays the fake Azure, instead of target/debug/firstlight")
+    default = Path(os.environ["CARGO_TARGET_DIR"]) / "debug/firstlight"
+    told = "is packed and plays the fake Azure, instead of target/debug/firstlight"
+    parser.add_argument("--binary", type=Path, default=default, help=told)
     names = [name for name, _ in SCENARIOS]
     parser.add_argument("--only", metavar="NAME,...", help=f"these scenarios alone, of {', '.join(names)}")
     return parser.parse_args()
 
 
-def build_packages() -> list[Path]:
+def make_packages(binary: Path) -> list[Path]:
     """Two packages that differ in their version only."""
     script, made = REPOSITORY / "scripts/package", []
     for version in ["0.0.1", "0.0.2"]:
-        command = [str(script), "--profile", "dev", "--version", version]
-        told = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+        command = [str(script), "--profile", "dev", "--version", version, "--binary", str(binary)]
+        # They are used once, so compressing them would only take time.
+        environment = {**os.environ, "DPKG_DEB_COMPRESSOR_TYPE": "none"}
+        told = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment).stdout
         made.append(Path(told.splitlines()[-1]))
     return made
 
@@ -71,13 +75,12 @@ def judge(world: World, wanted: list[str]) -> None:
 
 
 def run(options: argparse.Namespace, work: Path, checks: Checks) -> None:
-    binary = options.binary or Path(os.environ["CARGO_TARGET_DIR"]) / "debug/firstlight"
-    packages = options.packages or build_packages()
+    packages = options.packages or make_packages(options.binary)
     wanted = options.only.split(",") if options.only else [name for name, _ in SCENARIOS]
     root = work / "root"
     root.mkdir()
     subprocess.run(["tar", "--numeric-owner", "-xpf", options.tree, "-C", root], check=True)
-    installation.put_tools(root, binary)
+    installation.put_tools(root, options.binary)
     for name, package in zip(["old.deb", "new.deb"], packages, strict=True):
         shutil.copy(package, root / "opt/judge" / name)
     start = time.monotonic()

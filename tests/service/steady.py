@@ -68,6 +68,10 @@ class SteadyLoad:
         """Waits until so many streams run."""
         self.tell(f"streams {count}")
 
+    def one_more_stream(self, tokens: int) -> None:
+        """Begins a stream, even in a pause."""
+        self.tell(f"stream {tokens}")
+
     def drained(self) -> None:
         self.tell("drained")
 

@@ -137,6 +137,10 @@ class Traffic:
         question = Question(tokens=self.settings.stream_tokens, stream=True)
         await self._judged("long", self.streams, self._ask_once("long", number, question))
 
+    def one_more_stream(self, tokens: int) -> None:
+        question = Question(tokens, stream=True)
+        self._spawn(self._judged("extra", self.streams, self._ask_once("extra", 0, question)))
+
     async def _ask_once(self, kind: str, number: int, question: Question) -> None:
         connections = [await self._open(number)]
         try:

@@ -2,10 +2,12 @@
 
 from installation import REGIONS, configuration, make_certificate, served_certificate, weighted
 from scenarios.world import World
-from texts import CONFIGURATION, REFUSED, RELOADED
+from texts import CONFIGURATION, DRAINED_BACKEND, ENABLED_BACKEND, REFUSED, RELOADED, UNIT
 
 # Enough for the effect of a change to show in requests.
 WATCH_SECONDS = 5
+# With the time that a reload itself takes: in about five seconds.
+RELOADS, RELOAD_PAUSE_SECONDS = 20, 0.2
 
 
 def reload(world: World) -> None:
@@ -24,6 +26,19 @@ def reload(world: World) -> None:
         checks.equal(after.get("pid"), before.get("pid"), "the process stays")
         world.check_said(journal, RELOADED)
         load.watch(WATCH_SECONDS)
+
+
+def reloads(world: World) -> None:
+    service, checks = world.service, world.checks
+    with world.under_load(streams=2):
+        before, journal = service.status(), service.journal()
+        again = f"for i in $(seq {RELOADS}); do systemctl reload {UNIT} || exit 1; sleep {RELOAD_PAUSE_SECONDS}; done"
+        checks.equal(world.container.run("sh", "-c", again).returncode, 0, f"{RELOADS} times systemctl reload")
+        checks.equal(service.status()["generation"] - before["generation"], RELOADS, "every reload counts")
+        world.check_said(journal, RELOADED, times=RELOADS)
+        service.systemctl("kill", "--signal=HUP", "--kill-whom=main", UNIT)
+        world.check_said(journal, RELOADED, times=RELOADS + 1)
+        checks.equal(service.pid(), before["pid"], "the process stays")
 
 
 def refused_reload(world: World) -> None:
@@ -59,6 +74,7 @@ def drain_backend(world: World) -> None:
     service, checks = world.service, world.checks
     name = next(iter(REGIONS))
     with world.under_load(streams=10) as load:
+        journal = service.journal()
         ended = service.firstlight("backend", "drain", name)
         checks.equal(ended.returncode, 0, f"firstlight backend drain {name}")
         before = asked(world, name)
@@ -68,6 +84,8 @@ def drain_backend(world: World) -> None:
         checks.equal(ended.returncode, 0, f"firstlight backend enable {name}")
         load.watch(WATCH_SECONDS)
         checks.check(asked(world, name) > before, "the enabled backend gets requests", asked(world, name) - before)
+        world.check_said(journal, DRAINED_BACKEND)
+        world.check_said(journal, ENABLED_BACKEND)
         checks.equal(service.firstlight("diff").returncode, 0, "firstlight diff")
 
 

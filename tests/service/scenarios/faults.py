@@ -5,7 +5,7 @@ from typing import Any
 import texts
 from checks import wait_until
 from scenarios.world import World
-from texts import CERTIFICATE, KEY, UNIT
+from texts import CERTIFICATE, KEY, RECALLED, UNIT
 
 RESTART_SECONDS = 5
 # WatchdogSec, and the restart after it.
@@ -16,23 +16,20 @@ def killed(world: World) -> None:
     service, checks = world.service, world.checks
     with world.under_load(streams=5, allowed=True) as load:
         load.watch(5)
-        before, learned = service.pid(), samples(service.status())
+        before, learned, journal = service.pid(), known(service.status()), service.journal()
         world.container.must("kill", "-KILL", str(before))
         took = wait_until(lambda: service.pid() not in (0, before) and service.ready(), RESTART_SECONDS)
         checks.need(took is not None, "systemd restarts it", f"{before} -> {service.pid()} after {took} s")
-        known = samples(service.status())
-        # What it has learned since the restart alone would be far less.
-        checks.check(known > learned / 2, "it remembers what it had learned", f"{learned} samples before, {known} after")
+        checks.check(learned > 0 and known(service.status()) == learned, "it knows what is normal, as before", learned)
+        world.check_said(journal, RECALLED)
     with world.under_load(streams=5) as load:
         load.watch(3)
 
 
-def samples(status: Any) -> int:
-    """All samples that a status tells of, wherever they stand in it."""
-    if isinstance(status, dict):
-        own = status.get("samples", 0)
-        return (own if isinstance(own, int) else 0) + sum(samples(value) for value in status.values())
-    return sum(samples(value) for value in status) if isinstance(status, list) else 0
+def known(status: dict[str, Any]) -> int:
+    """How many targets it knows the normal time of."""
+    targets = [target for model in status.get("models", []) for target in model["targets"]]
+    return sum(target["base_ms"] is not None for target in targets)
 
 
 def hung(world: World) -> None:
@@ -50,9 +47,7 @@ def hung(world: World) -> None:
 def start_refused(world: World) -> None:
     """One clear line, the documented exit code, and a start once it is repaired. No load: nothing serves."""
     container, service = world.container, world.service
-    load = world.need_load()
-    load.pause()
-    load.drained()
+    world.quiet_load()
     service.systemctl("stop", UNIT)
 
     taker = "import socket,time; s=socket.create_server(('127.0.0.1',8080)); time.sleep(600)"

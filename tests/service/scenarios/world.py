@@ -30,6 +30,13 @@ class World:
             raise Broken("no load runs: the installation has failed")
         return self.load
 
+    def quiet_load(self) -> SteadyLoad:
+        """The load with nothing under way."""
+        load = self.need_load()
+        load.pause()
+        load.drained()
+        return load
+
     @contextlib.contextmanager
     def under_load(self, streams: int, allowed: bool = False) -> Iterator[SteadyLoad]:
         """A phase of the load, with at least so many streams running when it begins; judged at its end."""
@@ -76,6 +83,8 @@ class World:
         for phase in report["phases"]:
             if phase["requests"]:
                 print(f"     {phase['phase']}: {describe(phase)}")
+        kept_back = self.container.output("journalctl", "--quiet", "--identifier=systemd-journald", "--grep=Suppressed.*firstlight")
+        self.checks.equal(kept_back, "", "journald has kept every line")
         failed = sum(
             sum(phase["failed"].values()) for phase in report["phases"] if phase["phase"] not in self.allowed
         )
