@@ -97,7 +97,9 @@ def disable_roles(ids, application):
 
 
 def remove_roles(ids, application):
-    return {"appRoles": [role for role in application.get("appRoles", []) if role["id"] not in ids]}
+    roles = application.get("appRoles", [])
+    kept = [role for role in roles if role["id"] not in ids]
+    return {"appRoles": kept} if kept != roles else None
 
 
 def add_uri(uri, application):

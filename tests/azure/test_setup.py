@@ -1,6 +1,5 @@
 """What scripts/azure/setup makes, says and leaves alone, and what its errors tell."""
 
-import json
 import re
 import unittest
 
@@ -92,6 +91,17 @@ class Names(unittest.TestCase):
         self.assertEqual(holders(world.tenant), {(azure.IDENTITY_PRINCIPAL, "Probe.Execute")})
         self.assertEqual([one["principalId"] for one in world.tenant["roleAssignments"]], [azure.IDENTITY_PRINCIPAL])
         self.assertIn("c11e0000-0000-4000-8000-000000000001", found.out)
+
+    def test_an_application_may_be_named_by_id_and_must_be_there_then(self):
+        world = World(self)
+        world.run("setup")
+        there = world.tenant["applications"][0]["appId"]
+        world.state_file.unlink()
+        self.assertEqual(world.run("setup", "--app", there).changes, [])
+        world.state_file.unlink()
+        lost = world.run("setup", "--app", azure.NIGHTLY)
+        self.assertEqual((lost.code, lost.changes), (1, []))
+        self.assertIn("no app registration has this application id", lost.err)
 
     def test_another_cloud_has_other_addresses(self):
         world = World(self)
