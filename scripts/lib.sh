@@ -50,6 +50,11 @@ missing_for_clients() {
   has npm || echo npm
 }
 
+# The tests of scripts/azure: they bring an az of their own.
+missing_for_azure() {
+  has python3 || echo python3
+}
+
 # scripts/package: what packs.
 missing_for_package() {
   has python3 || echo python3
