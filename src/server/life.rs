@@ -11,7 +11,7 @@ use crate::reload::Reloader;
 use crate::state_file;
 use crate::telemetry::AccessLog;
 use crate::upgrade::link::Bequest;
-use crate::upgrade::{self, Heir, Inheritance, Launch, Predecessor, UpgradeError};
+use crate::upgrade::{self, Halt, Heir, Inheritance, Launch, Predecessor, UpgradeError};
 use pingora_core::services::background::BackgroundService;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -256,11 +256,15 @@ impl Life {
                 },
                 Some(Order::Upgrade(answer)) = orders.recv() => Some(answer),
             };
+            let halt = Arc::new(Halt::default());
             tokio::select! {
-                upgraded = self.upgrade(asked) => if let Some(heir) = upgraded {
+                upgraded = self.upgrade(asked, &halt) => if let Some(heir) = upgraded {
                     break Ended::HandedOver(heir);
                 },
-                () = signals.stop() => break Ended::Stopped,
+                () = signals.stop() => {
+                    halt.halt();
+                    break Ended::Stopped;
+                }
             }
         };
         if let Some(watchdog) = watchdog {
@@ -274,9 +278,13 @@ impl Life {
     }
 
     /// Starts the next process; `None` if it does not serve.
-    async fn upgrade(&self, asked: Option<oneshot::Sender<Answer>>) -> Option<Heir> {
+    async fn upgrade(
+        &self,
+        asked: Option<oneshot::Sender<Answer>>,
+        halt: &Arc<Halt>,
+    ) -> Option<Heir> {
         tracing::info!(program = %self.launch.program.display(), "upgrade: starting the new process");
-        let (heir, answer) = match self.launch().await {
+        let (heir, answer) = match self.launch(Arc::clone(halt)).await {
             Ok(heir) => {
                 let in_flight = self.running.in_flight();
                 tracing::info!(
@@ -304,7 +312,7 @@ impl Life {
         heir
     }
 
-    async fn launch(&self) -> Result<Heir, UpgradeError> {
+    async fn launch(&self, halt: Arc<Halt>) -> Result<Heir, UpgradeError> {
         let (mut addresses, mut sockets) = (Vec::new(), Vec::new());
         for (address, socket) in self.running.socket_copies()? {
             addresses.push(address.to_string());
@@ -318,7 +326,7 @@ impl Life {
         let bequest = Bequest { addresses, learned };
         let launch = self.launch.clone();
         let limit = self.upgrade;
-        let work = move || upgrade::launch(&launch, &bequest, &sockets, limit);
+        let work = move || upgrade::launch(&launch, &bequest, &sockets, limit, &halt);
         let done = tokio::task::spawn_blocking(work).await;
         done.unwrap_or_else(|error| Err(UpgradeError::Failed(error.to_string())))
     }

@@ -2,12 +2,14 @@
 
 use super::link::{self, Bequest, Reader, Word};
 use super::{LAUNCHER, TAKE_OVER};
+use rustix::process::{Pid, Signal, kill_process};
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// The binary that runs, whatever stands at its path now.
@@ -20,6 +22,37 @@ pub struct Launch {
     pub program: PathBuf,
     /// Its arguments.
     pub arguments: Vec<OsString>,
+}
+
+/// Lets an order to stop reach a process that is being started: otherwise it would serve when this one is gone.
+#[derive(Debug, Default)]
+pub struct Halt(Mutex<Halted>);
+
+#[derive(Debug, Default)]
+enum Halted {
+    #[default]
+    No,
+    /// Not so far; there is a process of that id.
+    Started(u32),
+    Yes,
+}
+
+impl Halt {
+    /// Tells the new process to stop, now or as soon as it is there.
+    pub fn halt(&self) {
+        let mut halted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Halted::Started(pid) = std::mem::replace(&mut *halted, Halted::Yes) {
+            send(pid, Signal::TERM);
+        }
+    }
+
+    fn started(&self, pid: u32) {
+        let mut halted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match *halted {
+            Halted::Yes => send(pid, Signal::TERM),
+            Halted::No | Halted::Started(_) => *halted = Halted::Started(pid),
+        }
+    }
 }
 
 /// Why there was no upgrade. The old process serves on.
@@ -64,6 +97,7 @@ pub fn launch(
     bequest: &Bequest,
     sockets: &[OwnedFd],
     limit: Duration,
+    halt: &Halt,
 ) -> Result<Heir, UpgradeError> {
     let (ours, theirs) = UnixStream::pair()?;
     ours.set_read_timeout(Some(limit))?;
@@ -82,6 +116,7 @@ pub fn launch(
         Some(Word::Failed { why }) => return Err(UpgradeError::Failed(why)),
         Some(Word::Serving { .. }) | None => return Err(UpgradeError::Gone),
     };
+    halt.started(pid);
     hand_over(&ours, bequest, sockets, &mut words).map(|()| Heir { pid, _link: ours }).map_err(
         |e| {
             let UpgradeError::Start(io) = e else { return e };
@@ -140,9 +175,13 @@ fn is_broken(error: &io::Error) -> bool {
 
 /// Ends a process that hangs. It never served, and what it holds of the sockets are copies.
 fn end(pid: u32) {
-    let id = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+    send(pid, Signal::KILL);
+}
+
+fn send(pid: u32, signal: Signal) {
+    let id = i32::try_from(pid).ok().and_then(Pid::from_raw);
     let Some(id) = id else { return };
-    if let Err(error) = rustix::process::kill_process(id, rustix::process::Signal::KILL) {
+    if let Err(error) = kill_process(id, signal) {
         // It may have ended meanwhile, which is as good.
         tracing::info!(pid, %error, "the new process was not ended");
     }

@@ -20,7 +20,7 @@ pub mod link;
 mod heir;
 mod predecessor;
 
-pub use heir::{Heir, Launch, UpgradeError, launch};
+pub use heir::{Halt, Heir, Launch, UpgradeError, launch};
 pub use predecessor::{Inheritance, Predecessor};
 
 use std::ffi::OsString;
