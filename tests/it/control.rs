@@ -224,10 +224,11 @@ async fn fifty_reloads_leave_no_file_open() {
     let home = home().await;
     let service = home.start().await;
     let socket = home.path("admin.sock");
-    let less: String =
-        home.yaml().lines().filter(|l| !l.starts_with("  a: ")).map(|l| format!("{l}\n")).collect();
+    let yaml = home.yaml();
+    let less: Vec<&str> = yaml.lines().filter(|line| !line.starts_with("  a: ")).collect();
+    let less = less.join("\n");
     let mut before = 0;
-    for (round, yaml) in [less, home.yaml()].iter().cycle().take(50).enumerate() {
+    for (round, yaml) in [less, yaml].iter().cycle().take(50).enumerate() {
         home.configure(yaml);
         let answer = converse(&socket, b"{\"command\":\"reload\"}\n");
         assert!(answer.contains("\"done\":true"), "{answer}");

@@ -1,11 +1,13 @@
 //! The life of a real process: signals, draining, its end.
 
 use crate::support::{Home, KEY, Service, V1_CHAT, streamed_chat, wait_until};
+use firstlight::clock::Clock;
 use firstlight::mock::Behaviour;
+use firstlight::time::Time;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Streams of five tokens, so far apart.
 async fn home(gap_ms: f64) -> Home {
@@ -82,10 +84,10 @@ async fn idle_it_lingers_a_moment_and_no_longer() {
     let home = home(0.0).await;
     let mut service = home.start().await;
     assert_eq!(service.chat().await.status, 200);
-    let told = Instant::now();
+    let told = Clock::start();
     service.signal("TERM");
     assert_eq!(service.ended().await.code(), Some(0));
-    let took = told.elapsed();
+    let took = told.now().since(Time::ZERO);
     let linger = firstlight::server::LINGER;
     assert!(took >= linger && took < linger + Duration::from_secs(3), "{took:?}");
 }
@@ -144,9 +146,10 @@ async fn told_to_stop_while_it_waits_for_names_it_does_not_wait() {
     let mut service = home.launch(&[]);
     // The socket is open before the names are waited for.
     wait_until("the admin socket", || home.path("admin.sock").exists()).await;
-    let told = Instant::now();
+    let told = Clock::start();
     service.signal("TERM");
     assert_eq!(service.ended().await.code(), Some(0));
-    assert!(told.elapsed() < Duration::from_secs(6), "{:?}", told.elapsed());
+    let took = told.now().since(Time::ZERO);
+    assert!(took < Duration::from_secs(6), "{took:?}");
     assert_eq!(service.lines("serving").len(), 0);
 }

@@ -3,14 +3,16 @@
 use crate::support::{
     Answer, Home, KEY, Service, V1_CHAT, running, signal, streamed_chat, wait_until,
 };
+use firstlight::clock::Clock;
 use firstlight::mock::Behaviour;
+use firstlight::time::Time;
 use reqwest::Client;
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::task::JoinSet;
 
 async fn home(gap_ms: f64) -> Home {
@@ -153,9 +155,9 @@ async fn a_program_that_does_not_work_is_refused_with_the_reason() {
     home.replace_program(
         format!("#!/bin/sh\necho $$ > {}\nexec sleep 1000\n", pid.display()).as_bytes(),
     );
-    let begun = Instant::now();
+    let begun = Clock::start();
     refused(&service, &["did not serve within 1 s and was ended"]).await;
-    assert!(begun.elapsed() < Duration::from_secs(10));
+    assert!(begun.now().since(Time::ZERO) < Duration::from_secs(10));
     let hanging: u32 = fs::read_to_string(pid).unwrap().trim().parse().unwrap();
     wait_until("its end", || !running(hanging)).await;
     fs::remove_file(home.path("firstlight")).unwrap();
@@ -163,6 +165,30 @@ async fn a_program_that_does_not_work_is_refused_with_the_reason() {
     home.replace_program(&good);
     upgrade(&service).await;
     service.chat().await.assert_whole_stream();
+}
+
+/// Told to stop, there is no service any more: not the one that was about to be, either.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_to_stop_ends_the_process_that_is_being_started() {
+    let home = home(0.0).await;
+    let mut service = home.start().await;
+    let file = home.path("hanging.pid");
+    let script =
+        format!("#!/bin/sh\necho $$ > {0}.new\nmv {0}.new {0}\nexec sleep 1000\n", file.display());
+    home.replace_program(script.as_bytes());
+    let asked = async {
+        let (code, printed) = service.told(&["upgrade"]).await;
+        assert_eq!(code, 1, "{printed}");
+        assert!(printed.contains("this process was told to stop"), "{printed}");
+    };
+    let stopped = async {
+        wait_until("the hanging process", || file.exists()).await;
+        service.signal("TERM");
+    };
+    tokio::join!(asked, stopped);
+    assert_eq!(service.ended().await.code(), Some(0));
+    let hanging: u32 = fs::read_to_string(file).unwrap().trim().parse().unwrap();
+    wait_until("its end", || !running(hanging)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -217,7 +243,7 @@ async fn of_two_upgrades_at_once_one_works_and_both_are_answered() {
     assert!(codes == [0, 1] || codes == [0, 0], "{one:?} {two:?}");
     for (code, printed) in [&one, &two] {
         let refused = printed.contains("an upgrade is under way already")
-            || printed.contains("this process is about to end");
+            || printed.contains("another process has taken over");
         assert_eq!(*code == 1, refused, "{printed}");
     }
     assert_ne!(serving(&service).await, service.pid());

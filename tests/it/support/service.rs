@@ -244,6 +244,7 @@ fn processes_of(program: &Path) -> Vec<u32> {
 }
 
 impl Drop for Service {
+    #[expect(clippy::print_stderr, reason = "of a failed test, beside its panic")]
     fn drop(&mut self) {
         // A successor is no child of ours. Twice: one may be about to start another.
         for _ in 0..2 {

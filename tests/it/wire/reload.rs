@@ -161,22 +161,25 @@ async fn fifty_reloads_under_load_fail_nobody_and_leave_no_task_behind() {
         load.spawn(ask(world.client.clone(), world.url(V1_CHAT), Arc::clone(&stop)));
     }
     let less = [world.without("a"), world.without("b"), world.yaml.clone()];
-    let mut before = 0;
-    for (round, yaml) in less.iter().cycle().take(50).enumerate() {
+    for yaml in less.iter().cycle().take(50) {
         let served = world.requests("c") + world.requests("a") + world.requests("b");
         world.reload(yaml).await.unwrap();
         wait_until("requests meet it", || {
             world.requests("c") + world.requests("a") + world.requests("b") > served + 3
         })
         .await;
-        if round == 9 {
-            before = tasks();
-        }
     }
     stop.store(true, Relaxed);
     let answers: usize = load.join_all().await.into_iter().sum();
     assert!(answers >= 150, "{answers}");
     assert_eq!(world.metric("firstlight_config_generation").await, "51");
-    wait_for("no more tasks than before", || async { (tasks() <= before).then_some(()) }).await;
     assert_eq!(world.proxy.in_flight(), 0);
+
+    // Every backend has its kept connections by now, which have tasks, too. Reloads add none.
+    let before = tasks();
+    for yaml in less.iter().cycle().take(50) {
+        world.reload(yaml).await.unwrap();
+        world.chat().await.assert_whole_stream();
+    }
+    wait_for("no more tasks than before", || async { (tasks() <= before + 5).then_some(()) }).await;
 }
