@@ -104,7 +104,7 @@ def make_certificate(container: Container) -> str:
         *["-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=critical,CA:FALSE"],
         *["-keyout", "/opt/judge/new.key", "-out", "/opt/judge/new.crt"],
     )
-    # Readable for the service, whose user the package makes; the key for nobody else.
+    # The service's group, which the package makes, may read the key; nobody else may.
     place = 'install -D -m 0644 /opt/judge/new.crt "$1" && install -m 0640 -g firstlight /opt/judge/new.key "$2"'
     container.must("sh", "-c", place, "sh", CERTIFICATE, KEY)
     return container.must("openssl", "x509", "-noout", "-serial", "-in", CERTIFICATE)
