@@ -25,8 +25,16 @@ DRAIN_SECONDS = 90
 CA = "/opt/judge/ca.pem"
 CURVE = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30"]
 
+SLOW_DNS_UNIT = """[Unit]
+Description=A DNS server that takes its time
+
+[Service]
+ExecStart=/usr/bin/python3 -B /opt/judge/slow_dns.py
+"""
 FAKE_AZURE_UNIT = """[Unit]
 Description=Fake Azure OpenAI
+Requires=slow-dns.service
+After=slow-dns.service
 
 [Service]
 ExecStart=/opt/judge/firstlight mock --control {control} {backends}
@@ -41,7 +49,7 @@ FAKE_AZURE_CONTROL = "127.0.0.1:9100"
 
 def configuration(**changes: Any) -> str:
     """A configuration file; `changes` replace whole keys of the first level. JSON is YAML."""
-    # By name, as in production: a new process must not take requests before it knows the addresses.
+    # By a name that has to be looked up, as in production; see slow_dns.
     backends = {name: {"endpoint": f"http://localhost:{port}", "auth": "none"} for name, port in REGIONS.items()}
     fields = {
         "listen": [
@@ -69,14 +77,18 @@ def put_tools(root: Path, binary: Path) -> None:
     tools = root / "opt/judge"
     tools.mkdir(parents=True)
     shutil.copy(binary, tools / "firstlight")
-    for module in ["load.py", "traffic.py", "chat.py", "http1.py", "ledger.py"]:
+    for module in ["load.py", "traffic.py", "chat.py", "http1.py", "ledger.py", "slow_dns.py"]:
         shutil.copy(Path(__file__).with_name(module), tools)
     backends = " ".join(f"--backend {name}=127.0.0.1:{port},{BEHAVIOUR}" for name, port in REGIONS.items())
     unit = root / "etc/systemd/system/fake-azure.service"
     journald = root / "etc/systemd/journald.conf.d/busy.conf"
     journald.parent.mkdir(exist_ok=True)
     journald.write_text(JOURNALD)
-    (root / "etc/hosts").write_text("127.0.0.1 localhost\n")
+    # No name is known without a look-up.
+    (root / "etc/hosts").write_text("")
+    (root / "etc/resolv.conf").unlink(missing_ok=True)
+    (root / "etc/resolv.conf").write_text("nameserver 127.0.0.1\n")
+    unit.with_name("slow-dns.service").write_text(SLOW_DNS_UNIT)
     unit.write_text(FAKE_AZURE_UNIT.format(control=FAKE_AZURE_CONTROL, backends=backends))
 
 
@@ -92,7 +104,7 @@ def make_certificate(container: Container) -> str:
         *["-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=critical,CA:FALSE"],
         *["-keyout", "/opt/judge/new.key", "-out", "/opt/judge/new.crt"],
     )
-    # Readable for the service, whose user the package makes; the key for nobody else.
+    # The service's group, which the package makes, may read the key; nobody else may.
     place = 'install -D -m 0644 /opt/judge/new.crt "$1" && install -m 0640 -g firstlight /opt/judge/new.key "$2"'
     container.must("sh", "-c", place, "sh", CERTIFICATE, KEY)
     return container.must("openssl", "x509", "-noout", "-serial", "-in", CERTIFICATE)

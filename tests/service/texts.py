@@ -4,7 +4,8 @@ UNIT = "firstlight.service"
 BINARY = "/usr/bin/firstlight"
 CONFIGURATION = "/etc/firstlight/firstlight.yaml"
 CERTIFICATE = "/etc/firstlight/tls.crt"
-KEY = "/etc/firstlight/tls.key"
+SECRETS = "/etc/firstlight/secrets"
+KEY = f"{SECRETS}/tls.key"
 ADMIN = "http://127.0.0.1:9090"
 
 # The `message` of a line of the service log.

@@ -2,7 +2,7 @@
 
 from installation import configuration, make_authority, make_certificate
 from scenarios.world import World
-from texts import CONFIGURATION, DRAINING, SECURITY_THRESHOLD, STOPPED, UNIT
+from texts import CONFIGURATION, DRAINING, SECRETS, SECURITY_THRESHOLD, STOPPED, UNIT
 
 # Where nothing of the package's may be: what the judge brought, the journal, and what is no file.
 NOT_SEARCHED = ["/proc", "/sys", "/dev", "/opt/judge", "/var/log", "/tmp", "/var/tmp"]
@@ -17,6 +17,8 @@ def install(world: World) -> None:
     checks.equal(container.output("systemctl", "is-enabled", UNIT), "enabled", "the unit is enabled")
     checks.equal(container.output("systemctl", "is-active", UNIT), "inactive", "without a configuration it does not run")
     checks.equal(container.output("systemctl", "is-failed", UNIT), "inactive", "which is no failure")
+    owners = container.output("stat", "--format=%a %U:%G", SECRETS)
+    checks.equal(owners, "750 root:firstlight", "the place for secrets")
     make_certificate(container)
     container.write(CONFIGURATION, configuration())
     ended = service.systemctl("start", UNIT)
