@@ -124,7 +124,9 @@ impl Operator {
         let (answer, answered) = oneshot::channel();
         // If nobody takes orders any more, the answer's other end is dropped, too.
         drop(self.orders.send(Order::Upgrade(answer)).await);
-        answered.await.unwrap_or_else(|_| Answer::refused("another process has taken over, or this one is stopping"))
+        answered.await.unwrap_or_else(|_| {
+            Answer::refused("another process has taken over, or this one is stopping")
+        })
     }
 
     async fn switch(&self, backend: &str, drained: Switch) -> Answer {

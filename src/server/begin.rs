@@ -70,9 +70,8 @@ fn sort(inheritance: Option<Inheritance>) -> (Sockets, Vec<(String, OwnedFd)>) {
     let sockets = inheritance.map(|left| left.sockets).unwrap_or_default();
     let (unix, tcp): (Vec<_>, Vec<_>) =
         sockets.into_iter().partition(|(address, _)| address.starts_with(UNIX));
-    let parsed = |(address, socket): (String, OwnedFd)| {
-        Some((address.parse::<SocketAddr>().ok()?, socket))
-    };
+    let parsed =
+        |(address, socket): (String, OwnedFd)| Some((address.parse::<SocketAddr>().ok()?, socket));
     (Sockets::inherit(tcp.into_iter().filter_map(parsed).collect()), unix)
 }
 

@@ -6,7 +6,7 @@
 //!   firstlight upgrade, SIGUSR2
 //!   starts the launcher ---------> starts the new process -----> checks the configuration
 //!   waits for its end   <--------- "launched", ends              (now a child of systemd)
-//!   sends sockets, learned state ------------------------------> builds everything, listens
+//!   sends sockets, learned state ------------------------------> finds the backends, listens
 //!                                                                READY=1, MAINPID to systemd
 //!   stops accepting, drains   <--------------------------------- "serving"
 //!   ends                      ---------------------------------> sees the end of the link
