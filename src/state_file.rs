@@ -320,7 +320,7 @@ mod tests {
         let directory = directory();
         save(directory.path(), &learned()).unwrap();
         let full = |file: &mut File| {
-            file.write_all(b"{\"version\": 1, \"sav")?;
+            file.write_all(b"{\"version\": 1, \"s")?;
             OpenOptions::new().write(true).open("/dev/full")?.write_all(b"ed_at")
         };
         let error = replace(&directory.path().join(NAME), full).unwrap_err();

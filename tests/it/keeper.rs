@@ -133,7 +133,7 @@ async fn without_a_file_it_starts_cold() {
 #[tokio::test]
 async fn a_corrupt_file_is_kept_aside_and_the_next_save_is_good() {
     let directory = directory();
-    std::fs::write(directory.path().join("learned.json"), "{\"version\": 1, \"sav").unwrap();
+    std::fs::write(directory.path().join("learned.json"), "{\"version\": 1, \"s").unwrap();
     let process = Process::starts(directory.path());
     assert_eq!((process.state(0), process.view(0).base_ms), (State::Healthy, None));
     assert!(directory.path().join("learned.json.rejected").exists());
