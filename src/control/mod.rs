@@ -134,10 +134,11 @@ impl Operator {
             // The next process would not hear of it.
             return Answer::refused("an upgrade is under way; ask again when it is over");
         }
-        let answer = self.switch_live(backend, drained);
-        if let Some(keeper) = &self.keeper {
-            // A crash must not put it back. A failure is told in the log.
-            drop(keeper.save_now().await);
+        let mut answer = self.switch_live(backend, drained);
+        // A crash must not put it back.
+        let Some(keeper) = self.keeper.as_ref().filter(|_| answer.done) else { return answer };
+        if let Err(error) = keeper.save_now().await {
+            answer.lines.push(format!("not saved, the next process would not know: {error}"));
         }
         answer
     }

@@ -61,3 +61,14 @@ async fn a_damaged_file_is_a_warning_and_a_cold_start() {
         "{ half of it"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drain_that_cannot_be_kept_says_so_and_holds() {
+    let home = home().await;
+    let service = home.start().await;
+    fs::remove_dir_all(home.path("state")).unwrap();
+    let (code, printed) = service.told(&["backend", "drain", "b"]).await;
+    assert_eq!(code, 0, "{printed}");
+    assert!(printed.contains("not saved, the next process would not know"), "{printed}");
+    assert_eq!(service.target("b").await["state"], "drained");
+}
