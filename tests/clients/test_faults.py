@@ -67,15 +67,17 @@ HEDGED = itertools.count()
 
 @pytest.mark.parametrize("fault", ["freeze_before_headers", "freeze_after_filter", "freeze_after_role"])
 def test_a_request_that_is_stuck_is_rescued(client, mock, fault):
-    # No time-out comes to help: the first token may take four minutes here. Where a request goes is chance, so
-    # there are several, and one of them at least is rescued.
-    ask, rescued = ask_for(f"hedged-{next(HEDGED)}"), 0
+    # No time-out comes to help: the first token may take four minutes here. Where a request goes is chance: of a
+    # hundred none goes to one of three regions once in 10^17 runs.
+    ask, rescued = ask_for(f"hedged-{next(HEDGED)}"), False
     with mock.fault(fault, ["eastus2"]):
-        for _ in range(12):
+        for _ in range(100):
             raw = client.chat.completions.with_raw_response.create(**ask, stream=True)
             assert text_of(raw.parse()) == WHOLE_ANSWER
-            rescued += raw.headers["x-firstlight-attempts"] == "2"
-    assert rescued > 0
+            rescued = raw.headers["x-firstlight-attempts"] == "2"
+            if rescued:
+                break
+    assert rescued
 
 
 def test_every_region_is_rate_limited(form, mock, model):
