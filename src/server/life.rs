@@ -10,6 +10,7 @@ use crate::keeper::Keeper;
 use crate::notify;
 use crate::telemetry::AccessLog;
 use crate::upgrade::{Heir, Inheritance, Launch, Predecessor};
+use futures_util::future::OptionFuture;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -64,9 +65,9 @@ pub async fn run(start: Start, predecessor: Option<&Predecessor>) -> Result<i64,
         begun = begin(start) => begun?,
         () = signals.stop() => return Ok(0),
     };
-    let mut before = take_over(&life, predecessor);
+    let before = take_over(&life, predecessor);
     life.announce();
-    let ended = life.serve(&mut signals, orders, &mut before).await;
+    let ended = life.serve(&mut signals, orders).await;
     Ok(life.end(ended, &mut signals, before).await)
 }
 
@@ -101,12 +102,7 @@ impl Life {
     }
 
     /// Serves and obeys, until it is told to stop or another process has taken over.
-    async fn serve(
-        &self,
-        signals: &mut Signals,
-        mut orders: mpsc::Receiver<Order>,
-        before: &mut Option<JoinHandle<()>>,
-    ) -> Ended {
+    async fn serve(&self, signals: &mut Signals, mut orders: mpsc::Receiver<Order>) -> Ended {
         let watchdog = notify::watchdog();
         let mut upgrade = Upgrade::default();
         let ended = loop {
@@ -131,10 +127,6 @@ impl Life {
         if let Some(watchdog) = watchdog {
             watchdog.abort();
         }
-        // Forgotten if it is over; else its end is waited for.
-        if before.as_ref().is_some_and(JoinHandle::is_finished) {
-            before.take();
-        }
         ended
     }
 
@@ -143,25 +135,22 @@ impl Life {
         let in_flight = self.running.in_flight();
         let drain = self.running.live().snapshot().config.drain;
         tracing::info!(in_flight, drain_seconds = drain.as_secs_f64(), "draining");
-        let mut extending = None;
-        // Held to the end: the new process waits for the end of this link before it ends itself.
-        let heir = match ended {
+        // The heir is held to the end: the new process waits for the end of this link before it ends itself.
+        let (heir, extending) = match ended {
             Ended::Stopped => {
                 notify::stopping(in_flight);
-                extending = Some(notify::extend_stop());
-                None
+                (None, Some(notify::extend_stop()))
             }
             Ended::HandedOver(heir) => {
                 // The new process answers there now, and keeps what is learned.
                 self.running.stop_admin();
                 self.stop_tasks();
                 self.save_for_the_last_time().await;
-                Some(heir)
+                (Some(heir), None)
             }
         };
         // The time of the process before began earlier than ours.
-        let before = before.unwrap_or_else(|| tokio::spawn(async {}));
-        let before = tokio::time::timeout(drain, before);
+        let before = tokio::time::timeout(drain, OptionFuture::from(before));
         let finished = async { tokio::join!(self.running.drain(drain), before).0 };
         let left = tokio::select! {
             left = finished => left,
