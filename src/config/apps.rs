@@ -3,9 +3,11 @@
 //! A key must belong to one app. The same hash in two places would make it a matter of order who pays for
 //! a request, so it is refused here, where both places can be named.
 
+use crate::config::app_entra;
 use crate::config::at::At;
 use crate::config::checked::ApiKey;
 use crate::config::checked::App;
+use crate::config::checked::AppLimits;
 use crate::config::keys;
 use crate::config::loopback::Exposure;
 use crate::config::models::Models;
@@ -13,6 +15,7 @@ use crate::config::names;
 use crate::config::problem::Problems;
 use crate::config::secrets;
 use crate::config::section::Section;
+use crate::config::until;
 use std::collections::BTreeMap;
 
 /// Enough to change keys without a gap, few enough to compare with each request's.
@@ -30,6 +33,7 @@ pub(super) struct Apps<'a> {
 struct Others {
     /// Each hash and the path where it stands.
     hashes: BTreeMap<String, String>,
+    entra: app_entra::Others,
     anonymous: Option<String>,
 }
 
@@ -50,22 +54,34 @@ pub(super) fn read<'a>(
         let section = at.section("apps.*", problems);
         let app = App {
             api_keys: api_keys(&section, &mut others, problems),
+            entra: app_entra::read(&section, &mut others.entra, problems),
+            limits: limits(&section, problems),
             models: section.get("models").map(|at| {
                 names::known(at, &names::Known { one: "model", names: &models.names }, problems)
             }),
             probe: section.flag(&keys::APP_PROBE, problems),
             anonymous: anonymous(&section, &mut others, exposure, problems),
         };
-        if section.lacks("api_keys") && !app.anonymous {
+        if section.lacks("api_keys") && section.lacks("entra") && !app.anonymous {
             problems.refuse(
                 &section.spot,
                 "no way to prove a request",
-                "write `api_keys: [{ sha256: HASH, name: NAME }]`",
+                "write `api_keys: [{ sha256: HASH, name: NAME }]` or `entra: { tenant: GUID, audiences: [GUID] }`",
             );
         }
         apps.all.extend(name.map(|name| (name, app)));
     }
     apps
+}
+
+fn limits(app: &Section<'_>, problems: &mut Problems) -> AppLimits {
+    let section = app.inner("apps.*.limits", problems);
+    let mut limit = |key| Some(section.whole(key, problems)).filter(|&most| most > 0);
+    AppLimits {
+        requests_per_minute: limit(&keys::APP_REQUESTS),
+        tokens_per_minute: limit(&keys::APP_TOKENS),
+        concurrent: limit(&keys::APP_CONCURRENT),
+    }
 }
 
 fn anonymous(
@@ -127,5 +143,10 @@ fn api_key(at: &At<'_>, others: &mut Others, problems: &mut Problems) -> Option<
         let name = at.text("what you call this key", problems)?;
         names::check(name, &at.spot, problems)
     });
-    Some(ApiKey { sha256: hash?, name: name? })
+    // One that cannot be read must not be taken for none.
+    let expires = match section.get("expires") {
+        Some(at) => Some(until::read(at, problems)?),
+        None => None,
+    };
+    Some(ApiKey { sha256: hash?, name: name?, expires })
 }

@@ -2,9 +2,9 @@
 
 use crate::config::at::At;
 use crate::config::checked::Backend;
-use crate::config::checked::BackendAuth;
 use crate::config::checked::Endpoint;
 use crate::config::endpoint;
+use crate::config::identities;
 use crate::config::keys;
 use crate::config::loopback::Exposure;
 use crate::config::names;
@@ -12,7 +12,6 @@ use crate::config::problem::Problems;
 use crate::config::problem::Spot;
 use crate::config::secrets;
 use crate::config::section::Section;
-use crate::config::tree::Value;
 use std::collections::BTreeMap;
 
 /// The backends that could be read, and the names of all that are written: a model that names a broken
@@ -40,8 +39,7 @@ pub(super) fn read<'a>(
     exposure: &mut Exposure,
     problems: &mut Problems,
 ) -> Backends<'a> {
-    const WHAT: &str =
-        "{ NAME: { endpoint: https://NAME.openai.azure.com, auth: { api_key: { env: KEY } } } }";
+    const WHAT: &str = "{ NAME: { endpoint: https://NAME.openai.azure.com } }";
     let mut backends = Backends::default();
     let mut endpoints: BTreeMap<(String, u16), String> = BTreeMap::new();
     let written = file.require("backends", WHAT, problems).map(|at| at.named(WHAT, problems));
@@ -75,9 +73,7 @@ fn backend(
     let endpoint = section
         .require("endpoint", "https://NAME.openai.azure.com", problems)
         .and_then(|at| read_endpoint(at, exposure, problems));
-    let auth = section
-        .require("auth", "{ api_key: { env: NAME } }", problems)
-        .and_then(|at| auth(at, exposure, problems));
+    let auth = identities::auth(section, exposure, problems);
     let tier = section.whole(&keys::TIER, problems);
     let weight = section.whole(&keys::WEIGHT, problems);
     let ca = section.get("ca").map(|at| secrets::path(at, "the path of a PEM file", problems));
@@ -99,25 +95,4 @@ fn read_endpoint(
             None
         }
     }
-}
-
-fn auth(at: &At<'_>, exposure: &mut Exposure, problems: &mut Problems) -> Option<BackendAuth> {
-    const FORM: &str = "write `{ api_key: { env: NAME } }`";
-    if matches!(at.value(), Value::Map(_)) {
-        let section = at.section("backends.*.auth", problems);
-        let key = section.require("api_key", "{ env: NAME }", problems)?;
-        return secrets::source(key, problems).map(BackendAuth::ApiKey);
-    }
-    match at.text("{ api_key: { env: NAME } }", problems)? {
-        "none" => {
-            exposure.trusting(&at.spot);
-            return Some(BackendAuth::None);
-        }
-        "managed_identity" => {
-            problems.refuse(&at.spot, "managed identity is not available yet", FORM);
-        }
-        // It may be the key itself: not repeated.
-        _ => problems.refuse(&at.spot, "text where a map belongs", FORM),
-    }
-    None
 }

@@ -18,6 +18,31 @@ const EXAMPLE: &str = "write `https://NAME.openai.azure.com`";
 
 /// Reads an endpoint as it stands in the file.
 pub(super) fn parse(text: &str) -> Result<Endpoint, Refusal> {
+    let (endpoint, ip) = read(text)?;
+    if let Some(ip) = ip {
+        usable(ip)?;
+    }
+    if !endpoint.tls && !is_loopback(&endpoint) {
+        return Err((
+            "plain http to a host that is not on loopback",
+            "write `https://`; the key must not travel in the clear",
+        ));
+    }
+    Ok(endpoint)
+}
+
+/// Reads the address of a metadata service: on this machine, or link-local.
+pub(super) fn parse_near(text: &str) -> Result<Endpoint, Refusal> {
+    let (endpoint, ip) = read(text)?;
+    let near = ip.is_some_and(is_link_local) || is_loopback(&endpoint);
+    if near && !endpoint.tls {
+        return Ok(endpoint);
+    }
+    Err(("neither link-local nor loopback over http", "write `http://169.254.169.254`"))
+}
+
+/// Scheme, host and port, and the address where the host is one.
+fn read(text: &str) -> Result<(Endpoint, Option<IpAddr>), Refusal> {
     let (scheme, rest) = text.split_once("://").ok_or(("not scheme://host", EXAMPLE))?;
     let tls = match scheme {
         "https" => true,
@@ -39,14 +64,8 @@ pub(super) fn parse(text: &str) -> Result<Endpoint, Refusal> {
     }
     let (host, port) = split_port(authority)?;
     let host = read_host(host)?;
-    let endpoint = Endpoint { tls, host, port: port.unwrap_or(if tls { 443 } else { 80 }) };
-    if !tls && !is_loopback(&endpoint) {
-        return Err((
-            "plain http to a host that is not on loopback",
-            "write `https://`; the key must not travel in the clear",
-        ));
-    }
-    Ok(endpoint)
+    let ip = address(&host);
+    Ok((Endpoint { tls, host, port: port.unwrap_or(if tls { 443 } else { 80 }) }, ip))
 }
 
 /// Whether requests to it stay on this machine.
@@ -84,11 +103,11 @@ fn read_host(text: &str) -> Result<String, Refusal> {
         let ip: Ipv6Addr = literal
             .parse()
             .map_err(|_| ("not an IPv6 address in the brackets", "write `[2001:db8::1]`"))?;
-        return usable(ip.into()).map(|ip| ip.to_string());
+        return Ok(IpAddr::from(ip).to_canonical().to_string());
     }
     let host = text.to_ascii_lowercase();
-    if let Ok(ip) = host.parse::<Ipv4Addr>() {
-        return usable(ip.into()).map(|ip| ip.to_string());
+    if host.parse::<Ipv4Addr>().is_ok() {
+        return Ok(host);
     }
     if host.is_empty() || host.len() > 253 || !host.split('.').all(is_label) {
         return Err(("not a host name", EXAMPLE));
@@ -108,13 +127,15 @@ fn is_label(label: &str) -> bool {
         && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }
 
-fn usable(ip: IpAddr) -> Result<IpAddr, Refusal> {
-    let ip = ip.to_canonical();
-    let link_local = match ip {
+fn is_link_local(ip: IpAddr) -> bool {
+    match ip {
         IpAddr::V4(v4) => v4.is_link_local() || v4.is_broadcast(),
         IpAddr::V6(v6) => v6.is_unicast_link_local(),
-    };
-    if link_local {
+    }
+}
+
+fn usable(ip: IpAddr) -> Result<(), Refusal> {
+    if is_link_local(ip) {
         return Err((
             "a link-local address",
             "write the backend's own address; metadata services live here",
@@ -123,7 +144,7 @@ fn usable(ip: IpAddr) -> Result<IpAddr, Refusal> {
     if ip.is_unspecified() || ip.is_multicast() {
         return Err(("an address that no single host has", "write the backend's own address"));
     }
-    Ok(ip)
+    Ok(())
 }
 
 fn address(host: &str) -> Option<IpAddr> {

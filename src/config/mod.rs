@@ -3,7 +3,7 @@
 //!
 //! There are two stages. `tree` reads the file into nodes that know their places (`syntax` says what is not YAML,
 //! `levels` moves what is not indented enough). The readers (`listen`,
-//! `backends`, `models`, `apps`, `routing`, `settings`, `places`) walk the nodes, note each problem with its place and what to
+//! `backends`, `models`, `apps`, `entra`, `callers`, `routing`, `settings`, `places`) walk the nodes, note each problem with its place and what to
 //! write instead, and go on; `loopback` asks what no single part can know. Only a file without a problem
 //! becomes a [`Config`], in which nothing is left to check.
 //!
@@ -14,13 +14,17 @@
 pub mod checked;
 
 mod adopt;
+mod app_entra;
 mod apps;
 mod at;
 mod backends;
+mod callers;
 mod diff;
 mod dump;
 mod endpoint;
+mod entra;
 mod fields;
+mod identities;
 mod idle;
 mod keys;
 mod layers;
@@ -39,6 +43,7 @@ mod section;
 mod settings;
 mod syntax;
 mod tree;
+mod until;
 
 pub use crate::config::adopt::adopt;
 pub use crate::config::diff::Difference;
@@ -101,6 +106,7 @@ fn read(file: &Section<'_>, problems: &mut Problems) -> Config {
     let common = Common { routing: &layers, timeouts: &timeouts };
     let models = models::read(file, &backends, &common, problems);
     let apps = apps::read(file, &models, &mut exposure, problems);
+    let entra = entra::read(file, &mut exposure, problems);
     let (listen, admin) = listen::read(file, &apps, &mut exposure, problems);
     exposure.check(problems);
 
@@ -115,6 +121,8 @@ fn read(file: &Section<'_>, problems: &mut Problems) -> Config {
         backends: backends.all,
         models: models.all,
         apps: apps.all,
+        entra,
+        caller: callers::read(file, problems),
         routing,
         retry: settings::retry(file, problems),
         timeouts: settings::timeouts(&timeouts, problems),

@@ -44,6 +44,18 @@ pub(super) fn is_credential(name: &str) -> bool {
         && !name.starts_with('.')
 }
 
+/// Reads a GUID, lower case. `what` says whose.
+pub(super) fn guid(at: &At<'_>, what: &str, problems: &mut Problems) -> Option<String> {
+    let text = at.text(what, problems)?.to_ascii_lowercase();
+    let lengths = text.split('-').map(str::len);
+    if lengths.eq([8, 4, 4, 4, 12]) && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-') {
+        return Some(text);
+    }
+    let instead = format!("write {what}: 8-4-4-4-12 hexadecimal digits, as in the Azure portal");
+    problems.refuse(&at.spot, "not a GUID", instead);
+    None
+}
+
 fn is_word_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')
 }

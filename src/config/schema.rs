@@ -19,7 +19,7 @@ use serde_json::json;
 use std::fmt::Display;
 
 /// Maps and lists that must be written. (A [`Text`] says so itself.)
-const REQUIRED: &[&str] = &["listen", "backends", "models", "apps", "backends.*.auth"];
+const REQUIRED: &[&str] = &["listen", "backends", "models", "apps"];
 
 /// Names of the operator's choice.
 const NAME: &str = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$";
@@ -46,7 +46,7 @@ fn group(pattern: &str) -> Value {
         "listen.*.tls" => {
             json!({ "anyOf": [plain, { "type": "array", "items": plain, "minItems": 1 }] })
         }
-        "backends.*.auth" => json!({ "anyOf": [plain, { "const": "none" }] }),
+        "backends.*.auth" => json!({ "anyOf": [plain, { "enum": ["managed_identity", "none"] }] }),
         _ => plain,
     }
 }
@@ -83,11 +83,16 @@ fn map(pattern: &str) -> Value {
     match pattern {
         "apps.*" => merge(
             &mut map,
-            json!({ "anyOf": [{ "required": ["api_keys"] },
+            json!({ "anyOf": [{ "required": ["api_keys"] }, { "required": ["entra"] },
                 { "required": ["anonymous"], "properties": { "anonymous": { "const": true } } }] }),
         ),
-        "backends.*.auth" => merge(&mut map, json!({ "required": ["api_key"] })),
-        "backends.*.auth.api_key" => {
+        "backends.*.auth.workload_identity" => {
+            merge(&mut map, json!({ "required": ["tenant", "client_id", "token_file"] }));
+        }
+        "backends.*.auth.client_secret" => {
+            merge(&mut map, json!({ "required": ["tenant", "client_id", "secret"] }));
+        }
+        "backends.*.auth" | "backends.*.auth.api_key" => {
             merge(&mut map, json!({ "minProperties": 1, "maxProperties": 1 }));
         }
         // Nothing written is an empty map.
@@ -159,6 +164,8 @@ fn value(text: &Text) -> Value {
             json!({ "anyOf": [list, deployments] })
         }
         "models.*.routing" => json!({ "$ref": "#/properties/routing" }),
+        "backends.*.auth.client_secret.secret" => one_of(&["env", "file", "credential"]),
+        path if !keys::allowed(path).is_empty() => map(path),
         "apps.*.api_keys.*.sha256" => {
             json!({ "type": ["string", "number"], "pattern": "^[0-9A-Fa-f]{64}$" })
         }

@@ -3,8 +3,15 @@
 //! Every value here has passed its checks: no `Option` that means "use the default", no name that points
 //! nowhere, no address that does not parse. Maps are ordered, so that two dumps of one file are equal.
 
+mod entra;
 mod routing;
 
+pub use self::entra::AppEntra;
+pub use self::entra::CallerHeaders;
+pub use self::entra::CallerId;
+pub use self::entra::Credential;
+pub use self::entra::Entra;
+pub use self::entra::Identity;
 pub use self::routing::Baseline;
 pub use self::routing::Detect;
 pub use self::routing::Hedge;
@@ -40,6 +47,10 @@ pub struct Config {
     pub models: BTreeMap<String, Model>,
     /// Client applications by name; at least one.
     pub apps: BTreeMap<String, App>,
+    /// Where Entra ID is.
+    pub entra: Entra,
+    /// What backends are told of callers.
+    pub caller: CallerHeaders,
     /// How targets are chosen where a model says nothing else.
     pub routing: Routing,
     /// When a failed request is tried again.
@@ -127,18 +138,31 @@ pub struct Endpoint {
     pub port: u16,
 }
 
+impl Endpoint {
+    /// `scheme://host[:port]`, as URLs and issuers have it: without the port that is usual.
+    pub fn origin(&self) -> String {
+        let Self { tls, host, port } = self;
+        let (scheme, usual) = if *tls { ("https", 443) } else { ("http", 80) };
+        let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+        let port = if *port == usual { String::new() } else { format!(":{port}") };
+        format!("{scheme}://{host}{port}")
+    }
+}
+
 /// How Firstlight authenticates to a backend.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BackendAuth {
     /// The resource's key, sent as `api-key`.
     ApiKey(SecretSource),
+    /// A token of an identity of ours, sent as `Authorization: Bearer`.
+    Identity(Identity),
     /// Nothing is sent; only where every listener and endpoint is on loopback.
     None,
 }
 
 /// Where a secret comes from. The secret itself is never part of the configuration.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SecretSource {
     /// An environment variable of the process.
@@ -179,8 +203,12 @@ pub enum ProbeKind {
 /// One client application.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct App {
-    /// Keys that prove a request comes from this app; empty only if `anonymous`.
+    /// Keys that prove a request comes from this app.
     pub api_keys: Vec<ApiKey>,
+    /// Tokens that prove it. Without any, and without keys, the app is `anonymous`.
+    pub entra: Option<AppEntra>,
+    /// How much it may use.
+    pub limits: AppLimits,
     /// Models it may use; `None` means all of them.
     pub models: Option<Vec<String>>,
     /// Whether it may send `X-Probe-Target`.
@@ -196,6 +224,19 @@ pub struct ApiKey {
     pub sha256: String,
     /// What the operator calls it; written to the access log.
     pub name: String,
+    /// From when on it is no good, in seconds since 1970; `None`: it does not expire.
+    pub expires: Option<u64>,
+}
+
+/// How much an app may use of this instance; `None` is no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct AppLimits {
+    /// Requests in a minute.
+    pub requests_per_minute: Option<u32>,
+    /// Tokens in a minute, of prompts and answers.
+    pub tokens_per_minute: Option<u32>,
+    /// Requests at a time.
+    pub concurrent: Option<u32>,
 }
 
 /// When a failed request is tried again.

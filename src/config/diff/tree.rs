@@ -8,6 +8,7 @@ use crate::config::checked::Model;
 use crate::config::checked::ProbeKind;
 use crate::config::dump;
 use crate::config::routing;
+use crate::config::until;
 use serde_yaml::Mapping;
 use serde_yaml::Value;
 
@@ -92,6 +93,10 @@ pub(super) fn others(config: &Config) -> Value {
                 written.insert("api_keys".into(), keys(app));
             }
             written.get_mut("models").map(sort).unwrap_or_default();
+            for list in ["audiences", "roles", "probe_roles", "scopes", "clients"] {
+                let list = written.get_mut("entra").and_then(|entra| entra.get_mut(list));
+                list.map(sort).unwrap_or_default();
+            }
         }
     }
     file
@@ -101,10 +106,15 @@ fn entry<'a>(file: &'a mut Value, group: &str, name: &str) -> Option<&'a mut Map
     file.get_mut(group)?.get_mut(name)?.as_mapping_mut()
 }
 
-/// Each hash by the name of its key, which no other key of the app has.
+/// Each hash by the name of its key, which no other key of the app has, and when it is over.
 fn keys(app: &App) -> Value {
-    let one = |key: &ApiKey| (key.name.as_str().into(), key.sha256.as_str().into());
-    Value::Mapping(app.api_keys.iter().map(one).collect())
+    let hash = |key: &ApiKey| (key.name.as_str().into(), key.sha256.as_str().into());
+    let expires = |key: &ApiKey| {
+        let over = until::written(key.expires?);
+        Some((format!("{}.expires", key.name).into(), over.into()))
+    };
+    let keys = app.api_keys.iter();
+    Value::Mapping(keys.flat_map(|key| [Some(hash(key)), expires(key)]).flatten().collect())
 }
 
 /// What a model's routing has of its own, over what it would be with none: the file's, or with another policy

@@ -5,12 +5,13 @@
 //! the one key that is not: it is the default of a model's own time, and each model is written with its. A model has a `routing` of its own
 //! only where it differs.
 
+mod entra;
 pub(super) mod routing;
 
 use crate::config::checked::ApiKey;
 use crate::config::checked::App;
+use crate::config::checked::AppLimits;
 use crate::config::checked::Backend;
-use crate::config::checked::BackendAuth;
 use crate::config::checked::Config;
 use crate::config::checked::Listener;
 use crate::config::checked::ListenerTls;
@@ -21,6 +22,7 @@ use crate::config::checked::SecretSource;
 use crate::config::endpoint;
 use crate::config::keys;
 use crate::config::settings;
+use crate::config::until;
 use serde_yaml::Mapping;
 use serde_yaml::Value;
 use std::collections::BTreeMap;
@@ -44,6 +46,8 @@ pub(super) fn written(config: &Config) -> Value {
         ("backends", named(&config.backends, backend)),
         ("models", named(&config.models, |one| model(one, config))),
         ("apps", named(&config.apps, app)),
+        ("entra", entra::entra(&config.entra)),
+        ("caller", entra::caller(&config.caller)),
         ("routing", routing::written(&config.routing)),
         ("retry", retry(config)),
         ("timeouts", timeouts(config)),
@@ -93,13 +97,9 @@ fn pem(source: &SecretSource) -> Value {
 }
 
 fn backend(backend: &Backend) -> Value {
-    let auth = match &backend.auth {
-        BackendAuth::None => "none".into(),
-        BackendAuth::ApiKey(source) => map([("api_key", secret(source))]),
-    };
     let entries = [
         ("endpoint", endpoint::written(&backend.endpoint).into()),
-        ("auth", auth),
+        ("auth", entra::auth(&backend.auth)),
         (keys::name(keys::TIER.path), backend.tier.into()),
         (keys::name(keys::WEIGHT.path), backend.weight.into()),
     ];
@@ -133,14 +133,29 @@ fn model(model: &Model, config: &Config) -> Value {
 
 fn app(app: &App) -> Value {
     let key = |key: &ApiKey| {
-        map([("sha256", key.sha256.as_str().into()), ("name", key.name.as_str().into())])
+        let expires = key.expires.map(|over| ("expires", until::written(over).into()));
+        let entries = [("sha256", key.sha256.as_str().into()), ("name", key.name.as_str().into())];
+        map(entries.into_iter().chain(expires))
     };
     // An empty list would be a mistake in a file.
     let api_keys =
         (!app.api_keys.is_empty()).then(|| ("api_keys", app.api_keys.iter().map(key).collect()));
+    let entra = app.entra.as_ref().map(|entra| ("entra", entra::app(entra)));
     let models = app.models.as_ref().map(|models| ("models", list(models)));
     let flags = [flag(keys::APP_PROBE.path, app.probe), flag(keys::ANONYMOUS.path, app.anonymous)];
-    map(api_keys.into_iter().chain(models).chain(flags))
+    let limits = ("limits", app_limits(&app.limits));
+    map(api_keys.into_iter().chain(entra).chain(models).chain([limits]).chain(flags))
+}
+
+fn app_limits(limits: &AppLimits) -> Value {
+    let limit = |key: &'static keys::Whole, most: Option<u32>| {
+        (keys::name(key.path), most.unwrap_or_default().into())
+    };
+    map([
+        limit(&keys::APP_REQUESTS, limits.requests_per_minute),
+        limit(&keys::APP_TOKENS, limits.tokens_per_minute),
+        limit(&keys::APP_CONCURRENT, limits.concurrent),
+    ])
 }
 
 fn retry(config: &Config) -> Value {

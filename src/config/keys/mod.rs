@@ -4,16 +4,24 @@
 //! `conf/firstlight.yaml` is this table written out; so none of the three can say something else than the
 //! others. A path uses `*` for a name that the operator chooses and for an item of a list.
 
+mod apps;
+mod backends;
 mod detect;
+mod entra;
 mod entries;
 mod hedge;
+mod models;
 mod recover;
 mod routing;
 mod steps;
 
+pub(super) use self::apps::*;
+pub(super) use self::backends::*;
 pub(super) use self::detect::*;
+pub(super) use self::entra::*;
 pub(super) use self::entries::*;
 pub(super) use self::hedge::*;
+pub(super) use self::models::*;
 pub(super) use self::recover::*;
 pub(super) use self::routing::*;
 pub(super) use self::steps::*;
@@ -162,5 +170,6 @@ pub(super) fn is_known(word: &str) -> bool {
 /// Every key, in the order of the reference.
 pub(super) fn table() -> impl Iterator<Item = Key> {
     let routing = ROUTING.iter().chain(DETECT).chain(RECOVER).chain(HEDGING);
-    ENTRIES.iter().chain(routing).chain(STEPS).copied()
+    let parts = [ENTRIES, BACKENDS, MODELS, APPS, ENTRA];
+    parts.into_iter().flatten().chain(routing).chain(STEPS).copied()
 }
