@@ -19,7 +19,7 @@
 )]
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput};
-use firstlight::auth::keys::KeyRing;
+use firstlight::auth::keys::{KeyRing, ListedKey};
 use firstlight::azure::peek::peek;
 use firstlight::azure::route::Operation;
 use firstlight::azure::sse::Scanner;
@@ -64,13 +64,18 @@ fn keys(criterion: &mut Criterion) {
     for count in [3_usize, 100] {
         let hashes: Vec<(String, String)> =
             (0..count).map(|n| (format!("app-{n}"), hex::encode(Sha256::digest(key(n))))).collect();
-        let listed = hashes.iter().map(|(app, hash)| (app.as_str(), "2026-11", hash.as_str()));
+        let listed = hashes.iter().map(|(app, sha256)| ListedKey {
+            app,
+            name: "2026-11",
+            sha256,
+            expires: None,
+        });
         let ring = KeyRing::new(listed).unwrap();
         for (which, presented) in
             [("first", key(0)), ("last", key(count - 1)), ("none", key(count))]
         {
             group.bench_function(BenchmarkId::new(which, count), |b| {
-                b.iter(|| ring.find(black_box(presented.as_bytes())).is_some());
+                b.iter(|| ring.find(black_box(presented.as_bytes()), 0).is_ok());
             });
         }
     }

@@ -10,6 +10,7 @@ mod learned;
 mod settings;
 
 use crate::auth::keys::KeyRing;
+use crate::auth::keys::ListedKey;
 use crate::clock::Clock;
 use crate::config::checked::App;
 use crate::config::checked::Config;
@@ -184,10 +185,12 @@ impl Snapshot {
         };
         let certificates = config.listen.iter().map(load).collect::<Result<_, _>>()?;
         let keys = config.apps.iter().flat_map(|(app, settings)| {
-            settings
-                .api_keys
-                .iter()
-                .map(move |k| (app.as_str(), k.name.as_str(), k.sha256.as_str()))
+            settings.api_keys.iter().map(move |key| ListedKey {
+                app,
+                name: &key.name,
+                sha256: &key.sha256,
+                expires: None,
+            })
         });
         Ok(Self {
             generation: previous.map_or(1, |p| p.generation + 1),

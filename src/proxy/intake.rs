@@ -1,7 +1,8 @@
 //! Admission: who asks, for what, and whether they may. Everything is judged on one parsed request, the
 //! same one that is routed, so that nobody is authorised for one model and served another.
 
-use crate::auth::keys::credential;
+use crate::auth::credential::Presented;
+use crate::auth::credential::credential;
 use crate::azure::error::ClientError;
 use crate::azure::peek::Effort;
 use crate::azure::peek::Peek;
@@ -81,12 +82,17 @@ fn identify(
     ctx: &mut Context,
 ) -> Result<Arc<str>, ClientError> {
     let presented = credential(headers).map_err(|_| ClientError::AmbiguousCredential)?;
-    let Some(key) = presented else {
-        let app = snapshot.anonymous.clone().ok_or(ClientError::MissingKey)?;
-        ctx.note_app(&app, None);
-        return Ok(app);
+    let key = match presented {
+        Presented::Nothing => {
+            let app = snapshot.anonymous.clone().ok_or(ClientError::MissingKey)?;
+            ctx.note_app(&app, None);
+            return Ok(app);
+        }
+        Presented::Key(key) => key,
+        Presented::Token(token) => token.as_bytes(),
     };
-    let found = snapshot.keys.find(key).ok_or(ClientError::BadKey)?;
+    // No key of the configuration has an end.
+    let found = snapshot.keys.find(key, 0).map_err(|_| ClientError::BadKey)?;
     let app: Arc<str> = found.app.into();
     ctx.note_app(&app, Some((found.key_id, found.key_name)));
     Ok(app)
