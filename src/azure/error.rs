@@ -16,6 +16,9 @@ use std::time::Duration;
 /// Longest name that is repeated to the client, in characters.
 const ECHO_CHARS_MAX: usize = 64;
 
+/// When the signing keys of a tenant may have been fetched.
+const KEYS_FETCHED: Duration = Duration::from_secs(5);
+
 /// The challenge that comes with every 401.
 const CHALLENGE: &str = "Bearer realm=\"firstlight\"";
 
@@ -38,6 +41,29 @@ pub enum ClientError {
     MissingKey,
     /// A credential that belongs to no app.
     BadKey,
+    /// A key whose time is over.
+    ExpiredKey,
+    /// A token that proves nothing.
+    BadToken {
+        /// Why, in a word.
+        code: &'static str,
+        /// Why, without quotes.
+        description: &'static str,
+    },
+    /// A token that is genuine, and does not permit this.
+    TokenForbidden {
+        /// Why, in a word.
+        code: &'static str,
+        /// Why, without quotes.
+        description: &'static str,
+    },
+    /// A token that cannot be checked yet.
+    TokenUnchecked {
+        /// Why, in a word.
+        code: &'static str,
+        /// Why, without quotes.
+        description: &'static str,
+    },
     /// Two credentials, or one that cannot be read.
     AmbiguousCredential,
     /// A credential in the query.
@@ -131,11 +157,12 @@ impl ClientError {
 
     /// The value of `Retry-After` in seconds, rounded up so that nobody comes back early.
     pub fn retry_after_seconds(&self) -> Option<u64> {
-        let (Self::AllLimited { retry_after }
-        | Self::NothingLeft { retry_after }
-        | Self::Overloaded { retry_after }) = self
-        else {
-            return None;
+        let retry_after = match self {
+            Self::AllLimited { retry_after }
+            | Self::NothingLeft { retry_after }
+            | Self::Overloaded { retry_after } => retry_after,
+            Self::TokenUnchecked { .. } => &KEYS_FETCHED,
+            _ => return None,
         };
         let part = u64::from(retry_after.subsec_nanos() > 0);
         Some(retry_after.as_secs().saturating_add(part).max(1))
@@ -146,9 +173,32 @@ impl ClientError {
         if let Self::MethodNotAllowed { allow } = self { Some(allow) } else { None }
     }
 
-    /// The value of `WWW-Authenticate`.
-    pub fn www_authenticate(&self) -> Option<&'static str> {
-        (self.status() == StatusCode::UNAUTHORIZED).then_some(CHALLENGE)
+    /// The value of `WWW-Authenticate` (RFC 6750, section 3).
+    pub fn www_authenticate(&self) -> Option<String> {
+        let with = |error: &str, description: &str| {
+            format!("{CHALLENGE}, error=\"{error}\", error_description=\"{description}\"")
+        };
+        match self {
+            Self::BadToken { description, .. } => Some(with("invalid_token", description)),
+            Self::TokenForbidden { description, .. } => {
+                Some(with("insufficient_scope", description))
+            }
+            _ => (self.status() == StatusCode::UNAUTHORIZED).then(|| CHALLENGE.to_owned()),
+        }
+    }
+
+    /// Whether it is the credential that is refused.
+    pub fn is_of_credential(&self) -> bool {
+        matches!(
+            self,
+            Self::MissingKey
+                | Self::BadKey
+                | Self::ExpiredKey
+                | Self::BadToken { .. }
+                | Self::TokenForbidden { .. }
+                | Self::TokenUnchecked { .. }
+                | Self::AmbiguousCredential
+        )
     }
 
     /// The JSON body of the answer.
@@ -169,6 +219,10 @@ impl ClientError {
             Self::AppNotHere => (StatusCode::FORBIDDEN, "listener_forbidden", REQUEST),
             Self::MissingKey => (StatusCode::UNAUTHORIZED, "missing_api_key", REQUEST),
             Self::BadKey => (StatusCode::UNAUTHORIZED, "invalid_api_key", REQUEST),
+            Self::ExpiredKey => (StatusCode::UNAUTHORIZED, "expired_api_key", REQUEST),
+            Self::BadToken { code, .. } => (StatusCode::UNAUTHORIZED, code, REQUEST),
+            Self::TokenForbidden { code, .. } => (StatusCode::FORBIDDEN, code, REQUEST),
+            Self::TokenUnchecked { code, .. } => (StatusCode::SERVICE_UNAVAILABLE, code, SERVER),
             Self::AmbiguousCredential => (StatusCode::BAD_REQUEST, "ambiguous_credential", REQUEST),
             Self::CredentialInUrl => (StatusCode::BAD_REQUEST, "credential_in_url", REQUEST),
             Self::BadJson { .. } => (StatusCode::BAD_REQUEST, "invalid_json", REQUEST),
@@ -217,6 +271,15 @@ impl ClientError {
                 "This key may not be used on this address; use the address of its application."
                     .to_owned()
             }
+            Self::BadToken { description, .. } => {
+                format!("The token is not accepted: {description}. Get one for this API.")
+            }
+            Self::TokenForbidden { description, .. } => {
+                format!("The token does not permit this: {description}. Ask for its role.")
+            }
+            Self::TokenUnchecked { description, .. } => {
+                format!("The token cannot be checked: {description}. Try again.")
+            }
             Self::BadJson { offset, what } => {
                 format!("The request body is not a JSON object, at byte {offset}: {what}.")
             }
@@ -247,6 +310,7 @@ impl ClientError {
             }
             Self::MissingKey => MISSING_KEY.to_owned(),
             Self::BadKey => BAD_KEY.to_owned(),
+            Self::ExpiredKey => "This key has expired; use the one that replaces it.".to_owned(),
             Self::AmbiguousCredential => AMBIGUOUS_CREDENTIAL.to_owned(),
             Self::CredentialInUrl => CREDENTIAL_IN_URL.to_owned(),
             Self::NoModel => NO_MODEL.to_owned(),
@@ -328,6 +392,10 @@ mod tests {
             ClientError::AppNotHere,
             ClientError::MissingKey,
             ClientError::BadKey,
+            ClientError::ExpiredKey,
+            ClientError::BadToken { code: "expired", description: "the token has expired" },
+            ClientError::TokenForbidden { code: "missing_role", description: "it lacks a role" },
+            ClientError::TokenUnchecked { code: "no_keys", description: "there are no keys yet" },
             ClientError::AmbiguousCredential,
             ClientError::CredentialInUrl,
             ClientError::BadJson { offset: 7, what: "a comma or } is expected here" },
@@ -381,7 +449,10 @@ mod tests {
     #[test]
     fn the_headers_that_belong_to_a_status_come_with_it() {
         for error in every_kind() {
-            assert_eq!(error.www_authenticate().is_some(), error.status() == 401, "{error:?}");
+            // A token without a role is told so in the same header (RFC 6750, section 3.1).
+            let challenges =
+                error.status() == 401 || matches!(error, ClientError::TokenForbidden { .. });
+            assert_eq!(error.www_authenticate().is_some(), challenges, "{error:?}");
             assert_eq!(error.allow().is_some(), error.status() == 405, "{error:?}");
             assert_eq!(
                 error.retry_after_seconds().is_some(),

@@ -90,7 +90,7 @@ pub(super) fn path(at: &At<'_>, what: &str, problems: &mut Problems) -> Option<P
 
 /// Reads the SHA-256 of a client's key.
 pub(super) fn hash(at: &At<'_>, problems: &mut Problems) -> Option<String> {
-    const HOW: &str = "write what this prints: printf %s \"$KEY\" | sha256sum";
+    const HOW: &str = "write what `firstlight key hash` prints for the key";
     let text = at.text("64 hexadecimal digits", problems)?.to_ascii_lowercase();
     let wrong = if text.len() != 64 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
         "not a SHA-256: 64 hexadecimal digits"

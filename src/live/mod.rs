@@ -8,6 +8,7 @@ mod certificates;
 mod drains;
 mod learned;
 mod settings;
+mod tenants;
 
 use crate::auth::keys::KeyRing;
 use crate::auth::keys::ListedKey;
@@ -36,6 +37,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+pub use tenants::{Tenant, Tenants};
 use tokio::sync::Semaphore;
 
 /// The pointer to the present snapshot, and what does not change with it.
@@ -63,6 +65,8 @@ pub struct Snapshot {
     pub config: Arc<Config>,
     /// Who the clients are.
     pub keys: KeyRing,
+    /// Whose tokens are taken.
+    pub tenants: Tenants,
     /// The app for requests without a key, if any.
     pub anonymous: Option<Arc<str>>,
     models: BTreeMap<String, Arc<LiveModel>>,
@@ -189,12 +193,13 @@ impl Snapshot {
                 app,
                 name: &key.name,
                 sha256: &key.sha256,
-                expires: None,
+                expires: key.expires,
             })
         });
         Ok(Self {
             generation: previous.map_or(1, |p| p.generation + 1),
             keys: KeyRing::new(keys)?,
+            tenants: Tenants::build(&config, previous.map(|p| &p.tenants)),
             anonymous: config
                 .apps
                 .iter()

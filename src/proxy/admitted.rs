@@ -6,8 +6,11 @@ use crate::azure::peek::Effort;
 use crate::azure::route::Operation;
 use crate::azure::route::Route;
 use crate::clock::Clock;
+use crate::config::checked::CallerHeaders;
 use crate::live::{Live, LiveModel};
 use crate::proxy::ProbeRequest;
+use crate::proxy::caller;
+use crate::proxy::context::Note;
 use crate::proxy::progress::Progress;
 use crate::routing::{Ask, Attempts, Event, Limits, Repeat, Timing};
 use crate::telemetry::Telemetry;
@@ -86,6 +89,8 @@ pub(super) struct Request {
 /// Where a request comes from, for [`Request::new`].
 pub(super) struct Origin<'a> {
     pub(super) headers: &'a HeaderMap,
+    /// What backends are to be told of the caller, and what is known of it.
+    pub(super) caller: (&'a CallerHeaders, &'a Note),
     pub(super) request_id: &'a str,
     pub(super) serial: u64,
     pub(super) patience: Patience,
@@ -99,7 +104,7 @@ impl Request {
             admitted,
             progress: Progress::default(),
             patience: origin.patience,
-            headers: crossing(origin.headers, origin.request_id),
+            headers: crossing(origin),
             serial: origin.serial,
             max_attempts: origin.max_attempts,
         }
@@ -148,15 +153,18 @@ impl Request {
     }
 }
 
-fn crossing(client: &HeaderMap, request_id: &str) -> HeaderMap {
+/// The client's headers that cross, and those that say who it is. What it sends under their names does not cross.
+fn crossing(origin: &Origin<'_>) -> HeaderMap {
     const ID: HeaderName = HeaderName::from_static("x-ms-client-request-id");
     let mut headers = HeaderMap::with_capacity(8);
-    for (name, value) in client {
+    for (name, value) in origin.headers {
         if forward_request(name) {
             headers.append(name.clone(), value.clone());
         }
     }
-    if let (false, Ok(id)) = (headers.contains_key(&ID), HeaderValue::from_str(request_id)) {
+    let (wanted, note) = origin.caller;
+    caller::identify(wanted, (note.app.as_deref(), &note.proof), &mut headers);
+    if let (false, Ok(id)) = (headers.contains_key(&ID), HeaderValue::from_str(origin.request_id)) {
         headers.insert(ID, id);
     }
     headers

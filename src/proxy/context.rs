@@ -11,6 +11,7 @@ use crate::live::Live;
 use crate::live::Snapshot;
 use crate::proxy::admitted::Request;
 use crate::proxy::body::Body;
+use crate::proxy::identify::Proof;
 use crate::routing::Attempts;
 use crate::routing::Lease;
 use crate::routing::Why;
@@ -52,7 +53,7 @@ pub struct Context {
 pub(super) struct Note {
     pub(super) route: Option<&'static str>,
     pub(super) app: Option<Arc<str>>,
-    pub(super) key: Option<(String, String)>,
+    pub(super) proof: Proof,
     pub(super) model: Option<Arc<str>>,
     pub(super) stream: bool,
     pub(super) bytes_in: usize,
@@ -117,11 +118,6 @@ impl Context {
         } else {
             Uuid::now_v7().to_string()
         };
-    }
-
-    pub(super) fn note_app(&mut self, app: &Arc<str>, key: Option<(&str, &str)>) {
-        self.note.app = Some(Arc::clone(app));
-        self.note.key = key.map(|(id, name)| (id.to_owned(), name.to_owned()));
     }
 
     pub(super) fn admit(&mut self, request: Request, body: Body) {

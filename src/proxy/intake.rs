@@ -1,8 +1,6 @@
 //! Admission: who asks, for what, and whether they may. Everything is judged on one parsed request, the
 //! same one that is routed, so that nobody is authorised for one model and served another.
 
-use crate::auth::credential::Presented;
-use crate::auth::credential::credential;
 use crate::azure::error::ClientError;
 use crate::azure::peek::Effort;
 use crate::azure::peek::Peek;
@@ -14,25 +12,26 @@ use crate::azure::route::Route;
 use crate::azure::route::route;
 use crate::config::checked::App;
 use crate::config::checked::Listener;
+use crate::live::Live;
 use crate::live::LiveModel;
 use crate::live::Snapshot;
 use crate::proxy::admitted::{Admitted, Refusal};
 use crate::proxy::body;
 use crate::proxy::body::Body;
 use crate::proxy::context::Context;
+use crate::proxy::identify::identify;
 use crate::routing::Repeat;
 use http::HeaderMap;
 use pingora_proxy::Session;
 use std::ops::Range;
 use std::sync::Arc;
-use tokio::sync::Semaphore;
 
 /// Judges a request, reading its body. What is learned on the way is noted in `ctx` for the log, whatever
 /// the verdict.
 pub(super) async fn admit(
     session: &mut Session,
     ctx: &mut Context,
-    memory: &Arc<Semaphore>,
+    live: &Live,
 ) -> Result<(Admitted, Body), Refusal> {
     let snapshot = Arc::clone(&ctx.snapshot);
     let request = session.req_header();
@@ -41,7 +40,8 @@ pub(super) async fn admit(
     let raw = std::str::from_utf8(request.raw_path()).unwrap_or(target);
     let route = route(&request.method, raw).map_err(ClientError::from)?;
     ctx.note.route = Some(route.path_template());
-    let app = identify(&request.headers, &snapshot, ctx)?;
+    let now = live.clock().unix().as_secs();
+    let app = identify(&request.headers, &snapshot, (now, &mut ctx.note))?;
     check_door(&snapshot, ctx.door, &app)?;
     let app = snapshot.app(&app).ok_or(ClientError::Internal)?;
     if route.operation == Operation::Models {
@@ -62,8 +62,9 @@ pub(super) async fn admit(
         return Ok((admitted, Body::default()));
     }
     check_content_type(&request.headers)?;
-    let wish = app.probe.then(|| request.headers.get("x-probe-target").cloned()).flatten();
-    let body = body::read(session.as_downstream_mut(), &snapshot.config, memory).await?;
+    let may_probe = app.probe || ctx.note.proof.caller().is_some_and(|caller| caller.may_probe);
+    let wish = may_probe.then(|| request.headers.get("x-probe-target").cloned()).flatten();
+    let body = body::read(session.as_downstream_mut(), &snapshot.config, live.memory()).await?;
     ctx.note.bytes_in = body.bytes.len();
     let Asked { model, model_span, stream, prompt_tokens, effort, repeat } =
         read_body(&route, &body.bytes, (&snapshot, app))?;
@@ -73,29 +74,6 @@ pub(super) async fn admit(
     let admitted =
         Admitted { route, model, model_span, stream, prompt_tokens, effort, repeat, only };
     Ok((admitted, body))
-}
-
-/// The app that the credential belongs to.
-fn identify(
-    headers: &HeaderMap,
-    snapshot: &Snapshot,
-    ctx: &mut Context,
-) -> Result<Arc<str>, ClientError> {
-    let presented = credential(headers).map_err(|_| ClientError::AmbiguousCredential)?;
-    let key = match presented {
-        Presented::Nothing => {
-            let app = snapshot.anonymous.clone().ok_or(ClientError::MissingKey)?;
-            ctx.note_app(&app, None);
-            return Ok(app);
-        }
-        Presented::Key(key) => key,
-        Presented::Token(token) => token.as_bytes(),
-    };
-    // No key of the configuration has an end.
-    let found = snapshot.keys.find(key, 0).map_err(|_| ClientError::BadKey)?;
-    let app: Arc<str> = found.app.into();
-    ctx.note_app(&app, Some((found.key_id, found.key_name)));
-    Ok(app)
 }
 
 /// A listener may be for some apps only. A connection whose listener is not known may use it for none of those.

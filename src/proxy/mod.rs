@@ -13,11 +13,13 @@
 mod admitted;
 mod answer;
 mod body;
+mod caller;
 mod connector;
 mod context;
 mod doors;
 mod early;
 mod forward;
+mod identify;
 mod intake;
 mod leg;
 mod native;
@@ -31,7 +33,6 @@ mod watch;
 pub use connector::LlmConnector;
 pub use context::Context;
 
-use crate::azure::error::ClientError;
 use crate::azure::route::Operation;
 use crate::live::Live;
 use crate::proxy::admitted::{Origin, Patience, Refusal, Request, Services};
@@ -107,7 +108,7 @@ impl ProxyHttp for FirstlightProxy {
         session.as_downstream_mut().set_write_timeout(Some(idle));
         let local = session.server_addr().and_then(|at| at.as_inet()).copied();
         ctx.door = local.and_then(|local| self.doors.place(local));
-        match intake::admit(session, ctx, self.services.live.memory()).await {
+        match intake::admit(session, ctx, &self.services.live).await {
             Ok((admitted, body)) => {
                 let config = &ctx.snapshot.config;
                 let first_content = match admitted.route.operation {
@@ -120,6 +121,7 @@ impl ProxyHttp for FirstlightProxy {
                 let patience = Patience { first_content, idle, hold: config.retry.hold_headers };
                 let origin = Origin {
                     headers: &session.req_header().headers,
+                    caller: (&config.caller, &ctx.note),
                     request_id: &ctx.request_id,
                     serial: ctx.serial,
                     patience,
@@ -130,7 +132,7 @@ impl ProxyHttp for FirstlightProxy {
                 Ok(false)
             }
             Err(Refusal::Answer(error)) => {
-                if matches!(error, ClientError::MissingKey | ClientError::BadKey) {
+                if error.is_of_credential() {
                     let failures = &self.services.telemetry.metrics.auth_failures;
                     failures.with_label_values(&[error.code()]).inc();
                 }

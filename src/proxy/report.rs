@@ -32,6 +32,7 @@ pub(super) fn finish(
     let backend = answered.map(|a| &*a.backend);
     let request = session.req_header();
     let model = ctx.request.as_ref().map(|r| r.model());
+    let caller = ctx.note.proof.caller();
     let deployment = model.zip(backend).and_then(|(m, b)| m.pool.spec(m.pool.position(b)?));
     telemetry.access_log.write(&Record {
         ts: humantime::format_rfc3339_millis(UNIX_EPOCH + live.clock().unix()).to_string(),
@@ -39,9 +40,12 @@ pub(super) fn finish(
         request_id: &ctx.request_id,
         client_ip: session.client_addr().and_then(|a| a.as_inet()).map(|a| a.ip().to_string()),
         app: ctx.note.app.as_deref(),
-        auth: ctx.note.key.as_ref().map(|_| "key"),
-        key_id: ctx.note.key.as_ref().map(|k| k.0.as_str()),
-        key_name: ctx.note.key.as_ref().map(|k| k.1.as_str()),
+        auth: ctx.note.proof.word(),
+        key_id: ctx.note.proof.key().map(|(id, _)| id),
+        key_name: ctx.note.proof.key().map(|(_, name)| name),
+        tenant: caller.map(|caller| caller.tenant.as_str()),
+        object_id: caller.and_then(|caller| caller.object_id.as_deref()),
+        client_id: caller.and_then(|caller| caller.client.as_deref()),
         method: request.method.as_str(),
         route: ctx.note.route.unwrap_or("other"),
         model: ctx.note.model.as_deref(),

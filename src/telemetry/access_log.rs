@@ -38,12 +38,18 @@ pub struct Record<'a> {
     pub client_ip: Option<String>,
     /// Which app the credential belongs to.
     pub app: Option<&'a str>,
-    /// How the client proved who it is: `key`; nothing for an anonymous app.
+    /// How the client proved who it is: `key`, `jwt`; nothing for an anonymous app.
     pub auth: Option<&'static str>,
     /// First digits of the hash of the key.
     pub key_id: Option<&'a str>,
     /// What the operator calls the key.
     pub key_name: Option<&'a str>,
+    /// Of a token: the tenant.
+    pub tenant: Option<&'a str>,
+    /// Of a token: the user or the service (`oid`).
+    pub object_id: Option<&'a str>,
+    /// Of a token: the client application (`azp`, `appid`).
+    pub client_id: Option<&'a str>,
     /// Request method.
     pub method: &'a str,
     /// The kind of path, without names in it.

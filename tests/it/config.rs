@@ -1,6 +1,7 @@
 //! The configuration: good files, wrong files, the reference and the dump.
 
 mod differences;
+mod entra;
 mod listeners;
 mod mistakes;
 mod routing;
@@ -149,7 +150,12 @@ fn the_reference_means_what_a_file_without_options_means() {
 listen: [{ address: 0.0.0.0:8443, tls: { certificate: /etc/firstlight/tls.crt, key: /etc/firstlight/tls.key } }]
 backends: { eastus2: { endpoint: https://my-aoai-eus2.openai.azure.com, auth: { api_key: { env: EUS2_KEY } } } }
 models: { gpt-4o: {} }
-apps: { chat-ui: { api_keys: [{ sha256: 090d1548c9d65f413a1a2c828a0bee3a7ae02d2137caf51e6029e6c3cb1f1fa4, name: 2026-11 }] } }
+apps:
+  chat-ui:
+    api_keys: [{ sha256: 090d1548c9d65f413a1a2c828a0bee3a7ae02d2137caf51e6029e6c3cb1f1fa4, name: 2026-11 }]
+    entra:
+      tenant: 00000000-0000-0000-0000-000000000001
+      audiences: [33333333-3333-3333-3333-333333333333, api://33333333-3333-3333-3333-333333333333]
 ";
     let Checked { config, warnings } = check(&reference()).unwrap();
     assert_eq!(warnings, []);
@@ -159,9 +165,17 @@ apps: { chat-ui: { api_keys: [{ sha256: 090d1548c9d65f413a1a2c828a0bee3a7ae02d21
 /// Optional keys are comments in the reference: with the sign taken away they must be good too.
 #[test]
 fn what_the_reference_shows_as_a_comment_can_be_used() {
-    for optional in
-        ["ca: /", "models: [", "routing: {", "apps: [", "socket: /", "state_directory: /"]
-    {
+    for optional in [
+        "ca: /",
+        "models: [",
+        "routing: {",
+        "apps: [",
+        "socket: /",
+        "state_directory: /",
+        "expires: 2",
+        "scopes: [",
+        "clients: [",
+    ] {
         let text = reference().replace(&format!("# {optional}"), optional);
         assert_ne!(text, reference());
         assert_eq!(problems(&text), Vec::<String>::new());
@@ -169,6 +183,15 @@ fn what_the_reference_shows_as_a_comment_can_be_used() {
     for other in ["file: /", "credential: eastus2"] {
         let text =
             reference().replace("env: EUS2_KEY\n", "\n").replace(&format!("# {other}"), other);
+        assert_eq!(problems(&text), Vec::<String>::new());
+    }
+    for other in ["managed_identity: {", "workload_identity: {", "client_secret: {"] {
+        let (guid, key) = ("11111111-1111-1111-1111-111111111111", "      api_key:\n");
+        let key_less =
+            |text: &str| text.replacen(key, "", 1).replace("        env: EUS2_KEY\n", "");
+        let text =
+            key_less(&reference()).replace("TENANT", guid).replace("APP,", &format!("{guid},"));
+        let text = text.replace(&format!("# {other}"), other);
         assert_eq!(problems(&text), Vec::<String>::new());
     }
 }
@@ -208,7 +231,7 @@ fn every_range_in_the_reference_is_the_readers() {
         }
         ranges += 1;
     }
-    assert_eq!(ranges, 71, "ranges found in the reference");
+    assert_eq!(ranges, 74, "ranges found in the reference");
 }
 
 proptest! {

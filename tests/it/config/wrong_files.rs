@@ -6,7 +6,7 @@
 use super::file;
 use super::problems;
 
-fn wrong(part: &str, expected: &str) {
+pub(super) fn wrong(part: &str, expected: &str) {
     told(&file(part), expected);
 }
 
@@ -136,22 +136,21 @@ fn secrets_have_a_source_and_are_never_repeated() {
   f: { endpoint: https://f.example, auth: { api_key: { env: A, file: b } } }
   g: { endpoint: https://g.example, auth: { api_key: { credential: ../hunter2 } } }
   h: { endpoint: https://h.example, auth: { api_key: { file: } } }
-  i: { endpoint: https://i.example, auth: managed_identity }
+  i: { endpoint: https://i.example, auth: {} }
   j: { endpoint: https://j.example, auth: { api_key: [hunter2] } }
-  k: { endpoint: https://k.example }",
+  k: { endpoint: https://k.example, auth: { managed_identity: {}, api_key: { env: K } } }",
         r"
-2:43  backends.a.auth: text where a map belongs; write `{ api_key: { env: NAME } }`
+2:43  backends.a.auth: text that is no way to prove ourselves; write `managed_identity`, or a map with one of `managed_identity`, `workload_identity`, `client_secret`, `api_key`
 3:54  backends.b.auth.api_key: a secret, or nothing, where its source belongs; put it elsewhere and write { env: NAME }, { file: /path } or { credential: name }
-4:37  backends.c.auth: `api_key` is missing; write `api_key: { env: NAME }`
-4:45  backends.c.auth: unknown key; write `api_key`
+4:45  backends.c.auth: unknown key; write one of `api_key`, `managed_identity`, `workload_identity`, `client_secret`
 5:54  backends.d.auth.api_key: not exactly one source of a secret; write { env: NAME }, { file: /path } or { credential: name }
 6:61  backends.e.auth.api_key.env: not the name of an environment variable; write letters, digits and `_`, no digit first; the secret itself belongs in the variable
 7:54  backends.f.auth.api_key: not exactly one source of a secret; write { env: NAME }, { file: /path } or { credential: name }
 8:68  backends.g.auth.api_key.credential: not the name of a systemd credential; write the plain name from `LoadCredential=`, without a path
 9:60  backends.h.auth.api_key.file: empty; write the path of a file that holds the key
-10:43  backends.i.auth: managed identity is not available yet; write `{ api_key: { env: NAME } }`
+10:37  backends.i.auth: not exactly one way to prove ourselves; write `managed_identity`, or a map with one of `managed_identity`, `workload_identity`, `client_secret`, `api_key`
 11:54  backends.j.auth.api_key: a secret, or nothing, where its source belongs; put it elsewhere and write { env: NAME }, { file: /path } or { credential: name }
-12:3  backends.k: `auth` is missing; write `auth: { api_key: { env: NAME } }`
+12:37  backends.k.auth: not exactly one way to prove ourselves; write `managed_identity`, or a map with one of `managed_identity`, `workload_identity`, `client_secret`, `api_key`
 ",
     );
 }
@@ -173,22 +172,22 @@ fn client_keys_are_hashes_that_belong_to_one_app() {
   k: { api_keys: [] }
   l: { api_keys: [{ sha256: 0000000000000000000000000000000000000000000000000000000000000010, name: n16 },{ sha256: 0000000000000000000000000000000000000000000000000000000000000011, name: n17 },{ sha256: 0000000000000000000000000000000000000000000000000000000000000012, name: n18 },{ sha256: 0000000000000000000000000000000000000000000000000000000000000013, name: n19 },{ sha256: 0000000000000000000000000000000000000000000000000000000000000014, name: n20 },{ sha256: 0000000000000000000000000000000000000000000000000000000000000015, name: n21 },{ sha256: 0000000000000000000000000000000000000000000000000000000000000016, name: n22 },{ sha256: 0000000000000000000000000000000000000000000000000000000000000017, name: n23 },{ sha256: 0000000000000000000000000000000000000000000000000000000000000018, name: n24 }] }",
         r#"
-2:29  apps.a.api_keys[0].sha256: not a SHA-256: 64 hexadecimal digits; write what this prints: printf %s "$KEY" | sha256sum
-3:19  apps.b.api_keys[0]: text, not a map; write a map with `sha256`, `name`
+2:29  apps.a.api_keys[0].sha256: not a SHA-256: 64 hexadecimal digits; write what `firstlight key hash` prints for the key
+3:19  apps.b.api_keys[0]: text, not a map; write a map with `sha256`, `name`, `expires`
 3:28  apps.b.api_keys[1]: `name` is missing; write `name: NAME`
 3:28  apps.b.api_keys[1]: `sha256` is missing; write `sha256: 64 hexadecimal digits`
-3:30  apps.b.api_keys[1]: unknown key; write one of `sha256`, `name`
+3:30  apps.b.api_keys[1]: unknown key; write one of `sha256`, `name`, `expires`
 3:41  apps.b.api_keys[2]: `name` is missing; write `name: NAME`
 3:41  apps.b.api_keys[2]: `sha256` is missing; write `sha256: 64 hexadecimal digits`
-3:43  apps.b.api_keys[2]: unknown key; write one of `sha256`, `name`
+3:43  apps.b.api_keys[2]: unknown key; write one of `sha256`, `name`, `expires`
 4:18  apps.c.api_keys: text, not a list; write at least one `{ sha256: HASH, name: NAME }`
-5:3  apps.d: no way to prove a request; write `api_keys: [{ sha256: HASH, name: NAME }]`
+5:3  apps.d: no way to prove a request; write `api_keys: [{ sha256: HASH, name: NAME }]` or `entra: { tenant: GUID, audiences: [GUID] }`
 5:8  apps.d.api_key: unknown key; did you mean `api_keys`?
-6:29  apps.e.api_keys[0].sha256: zeros, which no key hashes to; write what this prints: printf %s "$KEY" | sha256sum
-7:29  apps.f.api_keys[0].sha256: the SHA-256 of nothing: the key was empty when it was hashed; write what this prints: printf %s "$KEY" | sha256sum
+6:29  apps.e.api_keys[0].sha256: zeros, which no key hashes to; write what `firstlight key hash` prints for the key
+7:29  apps.f.api_keys[0].sha256: the SHA-256 of nothing: the key was empty when it was hashed; write what `firstlight key hash` prints for the key
 9:29  apps.h.api_keys[0].sha256: the same key as `apps.g.api_keys[0].sha256`; give each app keys of its own: this one is ambiguous
 10:106  apps.i.api_keys[1]: another key of this app has this name; give each key a name of its own
-11:3  apps.j: no way to prove a request; write `api_keys: [{ sha256: HASH, name: NAME }]`
+11:3  apps.j: no way to prove a request; write `api_keys: [{ sha256: HASH, name: NAME }]` or `entra: { tenant: GUID, audiences: [GUID] }`
 12:18  apps.k.api_keys: empty; write at least one `{ sha256: HASH, name: NAME }`
 13:18  apps.l.api_keys: more than 8 keys; remove those that nobody uses any more
 "#,
@@ -233,7 +232,7 @@ frobnicate: 1",
 2:12  routing.ema_alpa: unknown key; did you mean `ema_alpha`?
 2:37  routing.detect.trip_seconds: unknown key; did you mean `trip_ms`?
 3:1  timeout: unknown key; did you mean `timeouts`?
-4:1  frobnicate: unknown key; write one of `listen`, `admin`, `threads`, `backends`, `models`, `apps`, `routing`, `retry`, `timeouts`, `limits`, `log`, `dns`, `drain_seconds`, `state_directory`
+4:1  frobnicate: unknown key; write one of `listen`, `admin`, `threads`, `backends`, `models`, `apps`, `entra`, `caller`, `routing`, `retry`, `timeouts`, `limits`, `log`, `dns`, `drain_seconds`, `state_directory`
 ",
     );
     wrong(

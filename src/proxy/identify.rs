@@ -1,0 +1,107 @@
+//! Who asks: the app that the credential of a request belongs to.
+
+use crate::auth::caller::Caller;
+use crate::auth::credential::{CredentialError, Presented, credential};
+use crate::auth::keys::KeyError;
+use crate::auth::token_error::{Refused, TokenError};
+use crate::azure::error::ClientError;
+use crate::live::Snapshot;
+use crate::proxy::context::Note;
+use http::HeaderMap;
+use std::sync::Arc;
+
+/// How a client proved itself, for the log and for backends.
+#[derive(Clone, Default)]
+pub(super) enum Proof {
+    /// It did not, or an app takes requests without a proof.
+    #[default]
+    None,
+    /// With a key.
+    Key {
+        /// The first digits of its hash.
+        id: String,
+        /// What the operator calls it.
+        name: String,
+    },
+    /// With a token of Entra ID.
+    Token(Arc<Caller>),
+}
+
+impl Proof {
+    /// The word for it in the log.
+    pub(super) fn word(&self) -> Option<&'static str> {
+        match self {
+            Self::None => None,
+            Self::Key { .. } => Some("key"),
+            Self::Token(_) => Some("jwt"),
+        }
+    }
+
+    /// Key id and name.
+    pub(super) fn key(&self) -> Option<(&str, &str)> {
+        if let Self::Key { id, name } = self { Some((id, name)) } else { None }
+    }
+
+    /// Whom a token proved to be there.
+    pub(super) fn caller(&self) -> Option<&Caller> {
+        if let Self::Token(caller) = self { Some(caller) } else { None }
+    }
+}
+
+/// The app that the credential belongs to, which is noted; at a moment in Unix seconds. Waits for nothing: a token
+/// whose signing key is not known is refused, and its keys are wished for.
+pub(super) fn identify(
+    headers: &HeaderMap,
+    snapshot: &Snapshot,
+    (now, note): (u64, &mut Note),
+) -> Result<Arc<str>, ClientError> {
+    let (app, proof) = match credential(headers).map_err(unclear)? {
+        Presented::Nothing => {
+            (snapshot.anonymous.clone().ok_or(ClientError::MissingKey)?, Proof::None)
+        }
+        Presented::Key(key) => {
+            let found = snapshot.keys.find(key, now).map_err(|error| match error {
+                KeyError::Unknown => ClientError::BadKey,
+                KeyError::Expired => ClientError::ExpiredKey,
+            })?;
+            let (id, name) = (found.key_id.to_owned(), found.key_name.to_owned());
+            (found.app.into(), Proof::Key { id, name })
+        }
+        Presented::Token(token) => {
+            let caller = verify(token, now, snapshot)?;
+            (Arc::clone(&caller.app), Proof::Token(caller))
+        }
+    };
+    note.app = Some(Arc::clone(&app));
+    note.proof = proof;
+    Ok(app)
+}
+
+fn verify(token: &str, now: u64, snapshot: &Snapshot) -> Result<Arc<Caller>, ClientError> {
+    let tenants = &snapshot.tenants;
+    let checked = tenants.verifier().check(token, now, |tenant| tenants.get(tenant)?.keys());
+    checked.map_err(|error| {
+        if let TokenError::UnknownKey { tenant } = &error
+            && let Some(tenant) = tenants.get(tenant)
+        {
+            tenant.want_keys();
+        }
+        refused(&error)
+    })
+}
+
+fn refused(error: &TokenError) -> ClientError {
+    let (code, description) = (error.reason(), error.description());
+    match error.kind() {
+        Refused::Invalid => ClientError::BadToken { code, description },
+        Refused::Forbidden => ClientError::TokenForbidden { code, description },
+        Refused::Unavailable => ClientError::TokenUnchecked { code, description },
+    }
+}
+
+fn unclear(error: CredentialError) -> ClientError {
+    match error {
+        CredentialError::Ambiguous | CredentialError::NotBearer => ClientError::AmbiguousCredential,
+        CredentialError::TooLong => refused(&TokenError::TooLong),
+    }
+}
