@@ -5,6 +5,7 @@ import os
 import urllib.error
 import urllib.parse
 import urllib.request
+from dataclasses import dataclass
 
 import jwt
 import msal
@@ -13,12 +14,7 @@ import pytest
 import requests
 from azure.core.exceptions import ClientAuthenticationError
 from azure.core.pipeline.transport import RequestsTransport
-from azure.identity import (
-    ClientSecretCredential,
-    ManagedIdentityCredential,
-    WorkloadIdentityCredential,
-    get_bearer_token_provider,
-)
+from azure.identity import ManagedIdentityCredential, WorkloadIdentityCredential, get_bearer_token_provider
 from conftest import API_VERSION, WAIT_SECONDS
 from test_answers import ASK, WHOLE_ANSWER
 
@@ -120,7 +116,7 @@ def test_keys_rotate(entra, mock):
 def test_without_keys_nothing_is_valid(entra, mock, fault):
     token = entra()
     mock.call("PUT", "/entra/fault", {"endpoint": "keys", "fault": fault})
-    with pytest.raises((jwt.PyJWKClientError, jwt.PyJWKSetError, OSError, json.JSONDecodeError, UnicodeDecodeError)):
+    with pytest.raises((jwt.PyJWKClientError, jwt.PyJWKSetError, ValueError)):
         validated(token)
 
 
@@ -145,11 +141,30 @@ def plain(url):
 AUTHORITY = ENTRA.replace("http:", "https:", 1)
 
 
-class PlainSession(requests.Session):
-    """What MSAL sends its requests with: its option `http_client`."""
+@dataclass
+class Answer:
+    """As much of an answer as MSAL looks at."""
 
-    def request(self, method, url, **options):
-        return super().request(method, plain(url), **options)
+    status_code: int
+    headers: dict
+    text: str
+
+
+class PlainClient:
+    """What MSAL sends its requests with: its option `http_client`. It must not see that there is no https."""
+
+    def get(self, url, **options):
+        return self._ask(requests.get, url, options)
+
+    def post(self, url, **options):
+        return self._ask(requests.post, url, options)
+
+    def _ask(self, method, url, options):
+        answer = method(plain(url), timeout=WAIT_SECONDS, **options)
+        return Answer(answer.status_code, answer.headers, answer.text.replace(ENTRA, AUTHORITY))
+
+    def close(self):
+        """Nothing is kept open."""
 
 
 class PlainTransport(RequestsTransport):
@@ -164,7 +179,7 @@ def test_msal_gets_a_token(entra):
     def ask(secret):
         app = msal.ConfidentialClientApplication(
             CLIENT["client_id"], secret, authority=f"{AUTHORITY}/{TENANT}",
-            instance_discovery=False, http_client=PlainSession(),
+            instance_discovery=False, http_client=PlainClient(),
         )
         return app.acquire_token_for_client([f"api://{API}/.default"])
 
@@ -173,13 +188,11 @@ def test_msal_gets_a_token(entra):
     assert (refused["error"], refused["error_codes"]) == ("invalid_client", [7000215])
 
 
-def test_azure_identity_gets_a_token_with_a_secret_and_with_an_assertion(entra, tmp_path):
-    options = {"authority": AUTHORITY, "disable_instance_discovery": True, "transport": PlainTransport()}
-    with ClientSecretCredential(TENANT, CLIENT["client_id"], CLIENT["client_secret"], **options) as credential:
-        assert validated(credential.get_token(f"api://{API}/.default").token)["azpacr"] == "1"
+def test_a_pods_assertion_gets_a_token(entra, tmp_path):
     (tmp_path / "token").write_text("the assertion of a pod")
     who = {"tenant_id": TENANT, "client_id": CLIENT["client_id"], "token_file_path": str(tmp_path / "token")}
-    with WorkloadIdentityCredential(**who, **options) as credential:
+    how = {"authority": AUTHORITY, "disable_instance_discovery": True, "transport": PlainTransport()}
+    with WorkloadIdentityCredential(**who, **how) as credential:
         claims = validated(credential.get_token(SCOPE).token, "", "https://cognitiveservices.azure.com")
     assert claims["appidacr"] == "2"
 
@@ -204,7 +217,7 @@ def test_a_managed_identity_gets_a_token(imds, options, client_id):
 
 def test_an_identity_that_the_machine_does_not_have(imds):
     with ManagedIdentityCredential(client_id="nobody") as credential:
-        with pytest.raises(ClientAuthenticationError, match="Identity not found|Unexpected content|managed identity"):
+        with pytest.raises(ClientAuthenticationError, match="Identity not found"):
             credential.get_token(SCOPE)
     assert imds.call("GET", "/imds")["counters"]["rejected"] >= 1
 
