@@ -116,7 +116,7 @@ def test_keys_rotate(entra, mock):
 def test_without_keys_nothing_is_valid(entra, mock, fault):
     token = entra()
     mock.call("PUT", "/entra/fault", {"endpoint": "keys", "fault": fault})
-    with pytest.raises((jwt.PyJWKClientError, jwt.PyJWKSetError, ValueError)):
+    with pytest.raises((jwt.PyJWKClientError, jwt.PyJWKSetError, ConnectionResetError, ValueError)):
         validated(token)
 
 

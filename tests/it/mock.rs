@@ -1,5 +1,6 @@
 //! The mock Azure service over real sockets: what it answers (`surfaces`), how it fails (`faults`), how it is
-//! steered and looked into (`control`), and the `entra` and `imds` whose tokens it takes (`bearer`). Nothing here asserts a time: tests wait for a state.
+//! steered and looked into (`control`), and the `entra` and `imds` whose tokens it takes (`bearer`);
+//! and all of it as a `command`. Nothing here asserts a time: tests wait for a state.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -8,6 +9,7 @@
 )]
 
 mod bearer;
+mod command;
 mod control;
 mod entra;
 mod faults;

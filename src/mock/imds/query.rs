@@ -158,8 +158,7 @@ mod tests {
 
     #[test]
     fn without_a_name_it_has_to_be_clear_who_is_meant() {
-        let both = ImdsSpec::default();
-        let one = ImdsSpec { system: None, ..both.clone() };
+        let one = ImdsSpec { system: None, ..ImdsSpec::default() };
         assert_eq!(told(&one, ""), ImdsSpec::ASSIGNED);
         let second = ManagedIdentity { client: "x".to_owned(), ..one.assigned[0].clone() };
         let two = ImdsSpec { assigned: vec![one.assigned[0].clone(), second], ..one.clone() };
