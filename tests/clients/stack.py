@@ -7,6 +7,7 @@ its environment, and models called fresh-0 to fresh-63 for tests that switch fau
     FIRSTLIGHT_KEY             the key of an app that may use every model
     FIRSTLIGHT_RESTRICTED_KEY  the key of an app that may use gpt-4o only
     MOCK_CONTROL               where faults are switched and requests looked at
+    MOCK_ENTRA, MOCK_IMDS      the fake Entra ID and the fake metadata service beside the regions
     MOCK_KEY                   what the regions take; no client knows it, only Firstlight
 """
 
@@ -84,9 +85,9 @@ class Process:
 
 
 def start_mock(binary, key, directory):
-    command = [binary, "mock", "--json"]
+    command = [binary, "mock", "--json", "--entra", "127.0.0.1:0", "--imds", "127.0.0.1:0"]
     for region in REGIONS:
-        command += ["--backend", f"{region}=127.0.0.1:0,api_key={key},{BEHAVIOUR}"]
+        command += ["--backend", f"{region}=127.0.0.1:0,api_key={key},bearer=true,{BEHAVIOUR}"]
     return Process("mock", command, dict(os.environ), "stdout", directory)
 
 
@@ -164,6 +165,8 @@ def main(arguments):
                 **keys,
                 "FIRSTLIGHT_URL": f"http://{listening(firstlight)}",
                 "MOCK_CONTROL": f"http://{addresses['control']}",
+                "MOCK_ENTRA": f"http://{addresses['entra']}",
+                "MOCK_IMDS": f"http://{addresses['imds']}",
             }
             code = subprocess.run(command, env=environment).returncode
         finally:

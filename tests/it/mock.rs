@@ -1,5 +1,6 @@
-//! The mock Azure service over real sockets: what it answers (`surfaces`), how it fails (`faults`), and how it
-//! is steered and looked into (`control`). Nothing here asserts a time: tests wait for a state.
+//! The mock Azure service over real sockets: what it answers (`surfaces`), how it fails (`faults`), how it is
+//! steered and looked into (`control`), and the `entra` and `imds` whose tokens it takes (`bearer`);
+//! and all of it as a `command`. Nothing here asserts a time: tests wait for a state.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -7,8 +8,12 @@
     reason = "a failed helper is a failed test, and its panic says where"
 )]
 
+mod bearer;
+mod command;
 mod control;
+mod entra;
 mod faults;
+mod imds;
 mod surfaces;
 
 use firstlight::mock::{BackendSpec, Behaviour, Fault, Mock};
