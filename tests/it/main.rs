@@ -6,6 +6,7 @@
     reason = "a failed helper is a failed test, and its panic says where"
 )]
 
+mod auth;
 mod azure;
 mod cli;
 mod config;
