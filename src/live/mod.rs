@@ -6,6 +6,7 @@
 mod backend;
 mod certificates;
 mod drains;
+mod grants;
 mod learned;
 mod settings;
 
@@ -28,6 +29,7 @@ use arc_swap::ArcSwap;
 pub use backend::{BuildError, LiveBackend};
 pub use certificates::{Certificate, CertificateError, Certificates, ServerNames};
 pub use drains::UnknownBackend;
+pub use grants::{grants, issuers};
 pub use learned::Learned;
 pub(crate) use settings::settings;
 use std::collections::BTreeMap;
@@ -189,7 +191,7 @@ impl Snapshot {
                 app,
                 name: &key.name,
                 sha256: &key.sha256,
-                expires: None,
+                expires: key.expires,
             })
         });
         Ok(Self {

@@ -9,6 +9,7 @@
 mod auth;
 mod azure;
 mod cli;
+mod cli_auth;
 mod config;
 mod control;
 mod demo;

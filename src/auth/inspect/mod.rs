@@ -40,18 +40,18 @@ pub struct Step {
     pub advice: String,
 }
 
-/// Judges a token by every check, at a moment in Unix seconds. Without keys the signature stays unknown.
+/// Judges a token by every check, at a moment in Unix seconds. `keys` gives the signing keys of a tenant; without
+/// them the signature stays unknown.
 pub fn inspect(
     token: &str,
     grants: &[Grant],
     issuers: &[Issuer],
-    keys: Option<&SigningKeys>,
+    keys: &dyn Fn(&str) -> Option<Arc<SigningKeys>>,
     now: u64,
 ) -> Vec<Step> {
     let rules = Rules::new(grants.to_vec(), issuers.to_vec());
-    let keys = keys.cloned().map(Arc::new);
     let mut trail = Trail::Whole(Vec::new());
-    let caller = walk(token, &rules, now, &|_: &str| keys.clone(), &mut trail).ok().flatten();
+    let caller = walk(token, &rules, now, keys, &mut trail).ok().flatten();
     let Trail::Whole(steps) = trail else { return Vec::new() };
     let read = Read::new(token, caller, now);
     let step = |(check, verdict): (Check, Verdict)| {

@@ -22,8 +22,8 @@ fn grants() -> Vec<Grant> {
     vec![grant(), mine]
 }
 
-fn steps(token: &str, keys: Option<&SigningKeys>) -> Vec<Step> {
-    inspect(token, &grants(), &[issuer_of(TENANT)], keys, NOW)
+fn steps(token: &str, keys: Option<&Arc<SigningKeys>>) -> Vec<Step> {
+    inspect(token, &grants(), &[issuer_of(TENANT)], &|_| keys.cloned(), NOW)
 }
 
 fn first_refusal(steps: &[Step]) -> Option<TokenError> {
@@ -218,7 +218,7 @@ fn agree(token: &str, now: u64) -> Result<(), TestCaseError> {
     let verdict = verifier.check(token, now, |_| Some(Arc::clone(&KEYS)));
     let again = verifier.check(token, now, |_| Some(Arc::clone(&KEYS)));
     prop_assert_eq!(&verdict, &again);
-    let steps = inspect(token, &grants(), &issuers, Some(&KEYS), now);
+    let steps = inspect(token, &grants(), &issuers, &|_| Some(Arc::clone(&KEYS)), now);
     let reason = first_refusal(&steps);
     prop_assert_eq!(verdict.as_ref().err(), reason.as_ref());
     let all_fulfilled = steps.iter().all(|step| step.verdict == Verdict::Ok);

@@ -61,8 +61,9 @@ impl Signer {
     /// Modulus and exponent, out of the DER of RFC 8017: a head of 9 bytes, 256 bytes of modulus, 2 of head, 65,537.
     fn numbers(&self) -> (&[u8], &[u8]) {
         let der = self.key.public_key().as_ref();
-        assert_eq!((der.len(), &der[..9]), (270, &b"\x30\x82\x01\x0a\x02\x82\x01\x01\x00"[..]));
-        (&der[9..265], &der[267..])
+        let numbers = der.strip_prefix(b"\x30\x82\x01\x0a\x02\x82\x01\x01\x00").unwrap();
+        let (modulus, rest) = numbers.split_at(256);
+        (modulus, rest.strip_prefix(b"\x02\x03").unwrap())
     }
 
     /// The public key in the form that an attacker would take for an HMAC secret.
