@@ -14,6 +14,13 @@ pub(super) const SKEW_SECONDS: u64 = 60;
 /// Longest text of a token that is handed on.
 const HANDED_ON_CHARS_MAX: usize = 128;
 
+/// Which application asked for the token.
+#[derive(Clone, Copy)]
+pub(super) struct Client<'a> {
+    /// `None`: the token does not say.
+    pub(super) id: Option<&'a str>,
+}
+
 /// The issuer, which must be one of the configured, and which of its two forms it is.
 pub(super) fn issuer<'i>(
     claims: &Object,
@@ -80,12 +87,12 @@ pub(super) fn some_permission(permissions: &Permissions<'_>) -> Result<(), Token
     if none { Err(TokenError::NoPermission) } else { Ok(()) }
 }
 
-/// The client application, if the token names one.
-pub(super) fn client(claims: &Object, version: Version) -> Result<Option<&str>, TokenError> {
+/// The client application.
+pub(super) fn client(claims: &Object, version: Version) -> Result<Client<'_>, TokenError> {
     let name = version.client_claim();
     match claims.get(name) {
-        None => Ok(None),
-        Some(Value::String(id)) if may_be_handed_on(id) => Ok(Some(id)),
+        None => Ok(Client { id: None }),
+        Some(Value::String(id)) if may_be_handed_on(id) => Ok(Client { id: Some(id) }),
         Some(_) => Err(TokenError::BadClaim(name)),
     }
 }

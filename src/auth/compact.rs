@@ -6,11 +6,11 @@ use crate::auth::token_error::TokenError;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-/// Longest header, decoded.
-const HEADER_BYTES_MAX: usize = 1024;
+/// Longest header, encoded: 1 KiB of JSON, as four characters hold three bytes.
+const HEADER_CHARS_MAX: usize = (1024_usize * 4).div_ceil(3);
 
-/// Longest claims, decoded. Entra stops at about half of it: beyond that groups become a reference.
-const CLAIMS_BYTES_MAX: usize = 12 * 1024;
+/// Claims are at most 12 KiB, decoded, without a limit of their own: a longer token was refused before.
+const _: () = assert!(TOKEN_BYTES_MAX / 4 * 3 <= 12 * 1024);
 
 /// The parts of a token.
 #[derive(Clone, Copy, Debug)]
@@ -44,24 +44,20 @@ pub(super) fn split(token: &str) -> Result<Compact<'_>, TokenError> {
 impl Compact<'_> {
     /// The header's members.
     pub(super) fn header(&self) -> Result<Object, TokenError> {
-        members(self.header, HEADER_BYTES_MAX, TokenError::BadHeader)
+        if self.header.len() > HEADER_CHARS_MAX {
+            return Err(TokenError::BadHeader);
+        }
+        members(self.header, TokenError::BadHeader)
     }
 
     /// The claims.
     pub(super) fn claims(&self) -> Result<Object, TokenError> {
-        members(self.claims, CLAIMS_BYTES_MAX, TokenError::BadClaims)
+        members(self.claims, TokenError::BadClaims)
     }
 }
 
-fn members(part: &str, bytes_max: usize, bad: TokenError) -> Result<Object, TokenError> {
-    // Four characters hold three bytes.
-    if part.len() / 4 * 3 > bytes_max {
-        return Err(bad);
-    }
+fn members(part: &str, bad: TokenError) -> Result<Object, TokenError> {
     let Ok(text) = URL_SAFE_NO_PAD.decode(part) else { return Err(bad) };
-    if text.len() > bytes_max {
-        return Err(bad);
-    }
     object(&text).map_err(|why| match why {
         BadJson::Duplicate => TokenError::Duplicate,
         BadJson::Malformed => bad,

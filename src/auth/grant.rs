@@ -101,12 +101,12 @@ mod tests {
         mut grants: Vec<Grant>,
         client: Option<&str>,
         (roles, scopes): (&[&str], &[&str]),
-        expected: Result<&str, TokenError>,
+        expected: &Result<&str, TokenError>,
     ) {
         grants.sort_by(Grant::precedence);
         let permissions = Permissions { roles: roles.to_vec(), scopes: scopes.to_vec() };
         let found = choose(grants.iter(), client, &permissions);
-        assert_eq!(found.map(|grant| &*grant.app), expected, "{client:?} {permissions:?}");
+        assert_eq!(found.map(|grant| &*grant.app), *expected, "{client:?} {permissions:?}");
     }
 
     #[test]
@@ -119,33 +119,33 @@ mod tests {
                 grant("also-any", &[], &["R"], &[]),
             ]
         };
-        check(grants(), Some("c1"), (&["R"], &[]), Ok("mine"));
-        check(grants(), Some("c2"), (&["R"], &[]), Ok("zeta"));
-        check(grants(), Some("c3"), (&["R"], &[]), Ok("also-any"));
-        check(grants(), None, (&["R"], &[]), Ok("also-any"));
-        check(grants(), Some("C1"), (&["R"], &[]), Ok("also-any"));
+        check(grants(), Some("c1"), (&["R"], &[]), &Ok("mine"));
+        check(grants(), Some("c2"), (&["R"], &[]), &Ok("zeta"));
+        check(grants(), Some("c3"), (&["R"], &[]), &Ok("also-any"));
+        check(grants(), None, (&["R"], &[]), &Ok("also-any"));
+        check(grants(), Some("C1"), (&["R"], &[]), &Ok("also-any"));
     }
 
     #[test]
     fn one_role_or_one_scope_suffices() {
         let grants = || vec![grant("app", &[], &["R", "S"], &["use", "all"])];
-        check(grants(), None, (&["x", "S"], &[]), Ok("app"));
-        check(grants(), None, (&[], &["openid", "use"]), Ok("app"));
-        check(grants(), None, (&["R"], &["openid"]), Ok("app"));
-        check(grants(), None, (&["use"], &["R"]), Err(TokenError::MissingRole));
-        check(grants(), None, (&["r"], &["USE"]), Err(TokenError::MissingRole));
+        check(grants(), None, (&["x", "S"], &[]), &Ok("app"));
+        check(grants(), None, (&[], &["openid", "use"]), &Ok("app"));
+        check(grants(), None, (&["R"], &["openid"]), &Ok("app"));
+        check(grants(), None, (&["use"], &["R"]), &Err(TokenError::MissingRole));
+        check(grants(), None, (&["r"], &["USE"]), &Err(TokenError::MissingRole));
         let without_scopes = vec![grant("app", &[], &["R"], &[])];
-        check(without_scopes, None, (&[], &["R", "use"]), Err(TokenError::MissingRole));
+        check(without_scopes, None, (&[], &["R", "use"]), &Err(TokenError::MissingRole));
     }
 
     #[test]
     fn the_reason_is_that_of_the_grant_that_came_furthest() {
         let one = || vec![grant("app", &["c"], &["R"], &[])];
-        check(one(), Some("d"), (&["R"], &[]), Err(TokenError::ClientNotPermitted));
-        check(one(), None, (&["R"], &[]), Err(TokenError::ClientNotPermitted));
-        check(one(), Some("c"), (&["S"], &[]), Err(TokenError::MissingRole));
+        check(one(), Some("d"), (&["R"], &[]), &Err(TokenError::ClientNotPermitted));
+        check(one(), None, (&["R"], &[]), &Err(TokenError::ClientNotPermitted));
+        check(one(), Some("c"), (&["S"], &[]), &Err(TokenError::MissingRole));
         let two = || [one(), vec![grant("other", &["d"], &["S"], &[])]].concat();
-        check(two(), Some("d"), (&["R"], &[]), Err(TokenError::MissingRole));
-        check(two(), Some("e"), (&["R"], &[]), Err(TokenError::ClientNotPermitted));
+        check(two(), Some("d"), (&["R"], &[]), &Err(TokenError::MissingRole));
+        check(two(), Some("e"), (&["R"], &[]), &Err(TokenError::ClientNotPermitted));
     }
 }

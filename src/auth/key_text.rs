@@ -91,13 +91,9 @@ mod tests {
             let damaged = String::from_utf8(damaged).unwrap();
             assert_eq!(key_form(&damaged), KeyForm::Damaged, "{damaged}");
         }
-        for cut in [
-            &key[..key.len() - 1],
-            &key[..20],
-            "firstlight_",
-            &format!("{key}x"),
-            "firstlight_\u{e9}",
-        ] {
+        let shorter: String = key.chars().take(key.len() - 1).collect();
+        let longer = format!("{key}x");
+        for cut in [&*shorter, &longer, "firstlight_", "firstlight_x", "firstlight_\u{e9}"] {
             assert_eq!(key_form(cut), KeyForm::Damaged, "{cut}");
         }
     }

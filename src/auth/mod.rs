@@ -5,7 +5,7 @@
 //! every `now` is Unix seconds.
 //!
 //! `credential` tells what a request presents, `keys` whose key it is, and `verifier` whose token. What a token
-//! has to fulfil stands once, in `walk`.
+//! has to fulfil stands once, in `walk`: the verifier ends it at the first refusal, `inspect` goes to the end.
 
 pub mod caller;
 mod claims;
@@ -13,6 +13,7 @@ mod compact;
 pub mod credential;
 pub mod grant;
 mod header;
+pub mod inspect;
 pub mod issuer;
 mod json;
 pub mod key_text;

@@ -15,6 +15,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::RangeInclusive;
 
 /// Longest document that is read, in bytes.
 pub const DOCUMENT_BYTES_MAX: usize = 1024 * 1024;
@@ -22,10 +23,10 @@ pub const DOCUMENT_BYTES_MAX: usize = 1024 * 1024;
 /// Most keys of a document. Entra has fewer than ten at a time.
 pub const KEYS_MAX: usize = 64;
 
-const MODULUS_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
+const MODULUS_BITS: RangeInclusive<usize> = 2048..=8192;
 
-/// The least exponent that is in use, and the most that `aws-lc-rs` takes.
-const EXPONENT: std::ops::Range<u64> = 65_537..1 << 33;
+/// From 65,537, the least that is in use, to what `aws-lc-rs` takes.
+const EXPONENT_BITS: RangeInclusive<usize> = 17..=33;
 
 /// The signing keys of one tenant: at least one.
 #[derive(Clone)]
@@ -171,8 +172,8 @@ fn bits(number: &[u8]) -> usize {
 }
 
 fn is_exponent(number: &[u8]) -> bool {
-    let value = number.iter().fold(0_u64, |sum, &byte| sum.wrapping_mul(256) + u64::from(byte));
-    bits(number) <= 33 && value % 2 == 1 && EXPONENT.contains(&value)
+    let odd = number.last().is_some_and(|byte| byte % 2 == 1);
+    odd && EXPONENT_BITS.contains(&bits(number))
 }
 
 fn revision<'k>(keys: impl Iterator<Item = &'k RsaKey>) -> u64 {

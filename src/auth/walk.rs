@@ -121,7 +121,7 @@ struct Claimed<'a> {
     issuer: Option<(&'a Issuer, Version)>,
     expires: Option<u64>,
     audiences: Option<Vec<&'a str>>,
-    client: Option<Option<&'a str>>,
+    client: Option<claims::Client<'a>>,
     permissions: Option<Permissions<'a>>,
 }
 
@@ -148,7 +148,7 @@ pub(super) fn walk(
     let asked = tenant.zip(claimed.audiences.as_ref()).zip(claimed.client).zip(permissions);
     let grant = trail.then(Check::App, asked, |(((tenant, audiences), client), permissions)| {
         let grants = rules.grants_of(tenant).filter(|grant| grant.is_for(tenant, audiences));
-        choose(grants, client, permissions)
+        choose(grants, client.id, permissions)
     })?;
 
     let all = grant.zip(claims).zip(permissions).zip(claimed.expires);
@@ -157,7 +157,7 @@ pub(super) fn walk(
         tenant: grant.tenant.clone(),
         object_id: claims::name(claims, "oid"),
         subject: claims::name(claims, "sub"),
-        client: claimed.client.flatten().map(str::to_owned),
+        client: claimed.client.and_then(|client| client.id).map(str::to_owned),
         may_probe: grant.may_probe(permissions),
         expires,
     }))

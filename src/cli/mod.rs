@@ -1,7 +1,7 @@
 //! The command line: one file a command.
 //!
-//! Exit codes: 0 done; 1 the configuration or the scenario has problems, a running process refused, or the claim of the
-//! demo did not hold; 2 the command line was not understood; 3 Firstlight could not start, a file could not be read or
+//! Exit codes: 0 done; 1 the configuration or the scenario has problems, a running process or a check of a token refused,
+//! or the claim of the demo did not hold; 2 the command line was not understood; 3 Firstlight could not start, a file could not be read or
 //! written, or no running process was reached.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command speaks to people")]
 
@@ -10,10 +10,12 @@ mod check;
 mod completions;
 mod config;
 mod demo;
+mod key;
 mod man;
 mod mock;
 mod run;
 mod simulate;
+mod token;
 
 use crate::config::Checked;
 use crate::control::protocol::Command as Ask;
@@ -26,6 +28,8 @@ use std::process::ExitCode;
 #[derive(Debug, Parser)]
 #[command(name = "firstlight", version, disable_help_subcommand = true)]
 #[command(
+    // Without two of the usual empty lines it fits a screen.
+    help_template = "{about}\n{usage-heading} {usage}\nCommands:\n{subcommands}\n\nOptions:\n{options}{after-help}",
     after_help = "Exit codes: 0 done, 1 problems or refused, 2 command line not understood, 3 not started or reached"
 )]
 struct Arguments {
@@ -54,6 +58,10 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         command: Vec<std::ffi::OsString>,
     },
+    /// Make an API key, or hash one for the configuration.
+    Key(key::Options),
+    /// Say offline, check by check, why a token of Entra ID is taken or refused.
+    Token(token::Options),
     /// Print configuration: what a file comes to, or every key there is.
     Config(config::Options),
     /// Watch a region go bad in silence, through Firstlight and beside it through round robin.
@@ -89,6 +97,8 @@ pub fn main() -> ExitCode {
         Command::Backend(options) => ask::backend(&options),
         Command::Upgrade(options) => ask::ask(&options, &Ask::Upgrade),
         Command::LaunchSuccessor { command } => launch_successor(&command),
+        Command::Key(options) => key::main(&options),
+        Command::Token(options) => token::main(&options),
         Command::Config(options) => config::main(&options),
         Command::Demo(options) => demo::main(&options),
         Command::Simulate(options) => simulate::main(&options),
@@ -122,6 +132,21 @@ fn say(text: impl std::fmt::Display) -> anyhow::Result<()> {
 fn launch_successor(command: &[std::ffi::OsString]) -> anyhow::Result<Exit> {
     crate::upgrade::launcher(command)?;
     Ok(Exit::Done)
+}
+
+/// Most that is read from standard input, in bytes: whoever sends more has sent the wrong file.
+const STDIN_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Reads standard input to its end; somebody at a terminal is told that it waits.
+fn stdin(what: &str) -> anyhow::Result<Vec<u8>> {
+    use std::io::{IsTerminal as _, Read as _};
+    let input = std::io::stdin();
+    if input.is_terminal() {
+        eprintln!("paste {what}, then Enter and Ctrl-D");
+    }
+    let mut text = Vec::new();
+    input.lock().take(STDIN_BYTES_MAX).read_to_end(&mut text)?;
+    Ok(text)
 }
 
 /// Reads and checks a file; tells all its problems on standard error.

@@ -6,6 +6,7 @@
 mod backend;
 mod certificates;
 mod drains;
+mod grants;
 mod learned;
 mod settings;
 mod tenants;
@@ -29,6 +30,7 @@ use arc_swap::ArcSwap;
 pub use backend::{BuildError, LiveBackend};
 pub use certificates::{Certificate, CertificateError, Certificates, ServerNames};
 pub use drains::UnknownBackend;
+pub use grants::{grants, issuers};
 pub use learned::Learned;
 pub(crate) use settings::settings;
 use std::collections::BTreeMap;

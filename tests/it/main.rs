@@ -6,8 +6,10 @@
     reason = "a failed helper is a failed test, and its panic says where"
 )]
 
+mod auth;
 mod azure;
 mod cli;
+mod cli_auth;
 mod config;
 mod control;
 mod demo;

@@ -36,6 +36,7 @@ pub(crate) const MAY_KNOW: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
+            "auth",
             "clock",
             "config",
             "control",

@@ -5,6 +5,7 @@
 mod answer;
 mod pem;
 mod service;
+pub(crate) mod tokens;
 
 pub(crate) use answer::{Answer, Streamed, content_of};
 pub(crate) use pem::Pem;
