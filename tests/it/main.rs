@@ -17,6 +17,7 @@ mod kept;
 mod life;
 mod mock;
 mod package;
+mod quota;
 mod routing;
 mod sim;
 mod start;

@@ -10,7 +10,8 @@ pub(crate) const MAY_KNOW: &[(&str, &[&str])] = &[
     ("rng", &[]),
     ("auth", &[]),
     ("routing", &["time", "rng"]),
-    ("azure", &[]),
+    ("quota", &["time"]),
+    ("azure", &["quota"]),
     ("config", &[]),
     ("sim", &["config", "rng", "routing", "time"]),
     ("clock", &["time"]),
@@ -55,7 +56,8 @@ pub(crate) const MAY_KNOW: &[(&str, &[&str])] = &[
 const ROOTS: &[&str] = &["lib", "main", "server"];
 
 /// Modules that must run in a simulator: no clock, no I/O, no runtime, no log.
-pub(crate) const PURE: &[&str] = &["time", "rng", "auth", "routing", "azure", "config", "sim"];
+pub(crate) const PURE: &[&str] =
+    &["time", "rng", "auth", "routing", "quota", "azure", "config", "sim"];
 const NOT_IN_PURE: &[&str] = &[
     "tokio",
     "pingora",
