@@ -11,6 +11,7 @@ use crate::live::Live;
 use crate::live::Snapshot;
 use crate::proxy::admitted::Request;
 use crate::proxy::body::Body;
+use crate::quota::Admission;
 use crate::routing::Attempts;
 use crate::routing::Lease;
 use crate::routing::Why;
@@ -32,6 +33,8 @@ pub struct Context {
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) request_id: String,
     pub(super) note: Note,
+    /// What it holds of its app's limits, until it is over.
+    pub(super) admission: Option<Admission>,
     pub(super) request: Option<Arc<Request>>,
     /// Handed to the connector with the first attempt.
     pub(super) body: Body,
@@ -85,6 +88,13 @@ enum Reader {
     Whole(Box<Collector>),
 }
 
+impl Relayed {
+    /// In a stream, how many events had content.
+    pub(super) fn content_events(&self) -> Option<u32> {
+        matches!(self.reader, Reader::Stream(_)).then(|| self.pace.events())
+    }
+}
+
 impl Context {
     pub(super) fn new(live: &Live, telemetry: &Telemetry) -> Self {
         telemetry.metrics.requests_in_flight.inc();
@@ -95,6 +105,7 @@ impl Context {
             snapshot: live.snapshot(),
             request_id: String::new(),
             note: Note::default(),
+            admission: None,
             request: None,
             body: Body::default(),
             attempts: None,

@@ -14,25 +14,26 @@ use crate::azure::route::Route;
 use crate::azure::route::route;
 use crate::config::checked::App;
 use crate::config::checked::Listener;
+use crate::live::Live;
 use crate::live::LiveModel;
 use crate::live::Snapshot;
 use crate::proxy::admitted::{Admitted, Refusal};
 use crate::proxy::body;
 use crate::proxy::body::Body;
 use crate::proxy::context::Context;
+use crate::proxy::meter;
 use crate::routing::Repeat;
 use http::HeaderMap;
 use pingora_proxy::Session;
 use std::ops::Range;
 use std::sync::Arc;
-use tokio::sync::Semaphore;
 
 /// Judges a request, reading its body. What is learned on the way is noted in `ctx` for the log, whatever
 /// the verdict.
 pub(super) async fn admit(
     session: &mut Session,
     ctx: &mut Context,
-    memory: &Arc<Semaphore>,
+    live: &Live,
 ) -> Result<(Admitted, Body), Refusal> {
     let snapshot = Arc::clone(&ctx.snapshot);
     let request = session.req_header();
@@ -43,6 +44,7 @@ pub(super) async fn admit(
     ctx.note.route = Some(route.path_template());
     let app = identify(&request.headers, &snapshot, ctx)?;
     check_door(&snapshot, ctx.door, &app)?;
+    meter::enter(ctx, &app, live.clock().now())?;
     let app = snapshot.app(&app).ok_or(ClientError::Internal)?;
     if route.operation == Operation::Models {
         if !session.as_downstream_mut().is_body_empty() {
@@ -63,13 +65,14 @@ pub(super) async fn admit(
     }
     check_content_type(&request.headers)?;
     let wish = app.probe.then(|| request.headers.get("x-probe-target").cloned()).flatten();
-    let body = body::read(session.as_downstream_mut(), &snapshot.config, memory).await?;
+    let body = body::read(session.as_downstream_mut(), &snapshot.config, live.memory()).await?;
     ctx.note.bytes_in = body.bytes.len();
-    let Asked { model, model_span, stream, prompt_tokens, effort, repeat } =
+    let Asked { model, model_span, stream, prompt_tokens, tokens, effort, repeat } =
         read_body(&route, &body.bytes, (&snapshot, app))?;
     ctx.note.model = Some(Arc::clone(&model.name));
     ctx.note.stream = stream;
     let only = wish.map(|wish| find_target(wish.as_bytes(), &model)).transpose()?;
+    meter::reserve(ctx, tokens, live.clock().now())?;
     let admitted =
         Admitted { route, model, model_span, stream, prompt_tokens, effort, repeat, only };
     Ok((admitted, body))
@@ -126,6 +129,8 @@ struct Asked {
     model_span: Option<Range<usize>>,
     stream: bool,
     prompt_tokens: u64,
+    /// About how many tokens it may use in all.
+    tokens: u64,
     effort: Option<Effort>,
     repeat: Repeat,
 }
@@ -145,7 +150,8 @@ fn read_body(
     let repeat = repeatable(route, &seen, &model);
     let (stream, effort) = (seen.stream, seen.effort);
     let prompt_tokens = seen.prompt_tokens_estimate;
-    Ok(Asked { model, model_span, stream, prompt_tokens, effort, repeat })
+    let tokens = meter::estimate(route.operation, &seen);
+    Ok(Asked { model, model_span, stream, prompt_tokens, tokens, effort, repeat })
 }
 
 /// What may be sent twice.

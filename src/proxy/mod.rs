@@ -20,6 +20,7 @@ mod early;
 mod forward;
 mod intake;
 mod leg;
+mod meter;
 mod native;
 mod passing;
 mod progress;
@@ -107,7 +108,7 @@ impl ProxyHttp for FirstlightProxy {
         session.as_downstream_mut().set_write_timeout(Some(idle));
         let local = session.server_addr().and_then(|at| at.as_inet()).copied();
         ctx.door = local.and_then(|local| self.doors.place(local));
-        match intake::admit(session, ctx, self.services.live.memory()).await {
+        match intake::admit(session, ctx, &self.services.live).await {
             Ok((admitted, body)) => {
                 let config = &ctx.snapshot.config;
                 let first_content = match admitted.route.operation {
@@ -134,6 +135,8 @@ impl ProxyHttp for FirstlightProxy {
                     let failures = &self.services.telemetry.metrics.auth_failures;
                     failures.with_label_values(&[error.code()]).inc();
                 }
+                meter::count(&error, ctx, &self.services.telemetry);
+                meter::close(ctx, self.services.live.clock().now());
                 answer::refuse(session, ctx, error).await?;
                 Ok(true)
             }
@@ -191,11 +194,16 @@ impl ProxyHttp for FirstlightProxy {
         &self,
         _session: &mut Session,
         body: &mut Option<Bytes>,
-        _end: bool,
+        end: bool,
         ctx: &mut Context,
     ) -> Result<Option<Duration>> {
+        let now = self.services.live.clock().now();
         if let Some(chunk) = body {
-            ctx.relay(chunk, self.services.live.clock().now());
+            ctx.relay(chunk, now);
+        }
+        if end {
+            // Before the client sees the end: its next request may follow at once.
+            meter::close(ctx, now);
         }
         Ok(None)
     }
