@@ -163,14 +163,16 @@ impl Context {
         self.relayed.upstream_id = id.map(str::to_owned);
     }
 
-    /// A chunk on its way to the client.
-    pub(super) fn relay(&mut self, chunk: &Bytes, now: Time) {
+    /// A chunk on its way to the client. Tells whether a stream said with it that it is complete.
+    pub(super) fn relay(&mut self, chunk: &Bytes, now: Time) -> bool {
         let relayed = &mut self.relayed;
+        let mut complete = false;
         relayed.bytes += chunk.len();
         let content = match &mut relayed.reader {
             Reader::Stream(scanner) => {
                 let seen = scanner.scan(chunk);
                 relayed.pace.see(now.since(self.arrived), seen.content_events);
+                complete = seen.done;
                 seen.first_token
             }
             Reader::Whole(collector) => {
@@ -182,6 +184,7 @@ impl Context {
         if content && relayed.first_content.is_none() {
             relayed.first_content = Some(now);
         }
+        complete
     }
 
     /// Tokens, as far as the answer told them.

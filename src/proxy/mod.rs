@@ -198,11 +198,10 @@ impl ProxyHttp for FirstlightProxy {
         ctx: &mut Context,
     ) -> Result<Option<Duration>> {
         let now = self.services.live.clock().now();
-        if let Some(chunk) = body {
-            ctx.relay(chunk, now);
-        }
-        if end {
-            // Before the client sees the end: its next request may follow at once.
+        let complete = body.as_ref().is_some_and(|chunk| ctx.relay(chunk, now));
+        if end || complete {
+            // Before the client sees the end: its next request may follow at once. SDKs read no further than
+            // `[DONE]`.
             meter::close(ctx, now);
         }
         Ok(None)
