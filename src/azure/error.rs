@@ -7,8 +7,10 @@
 //!
 //! An answer of Azure's that is passed on does not come through here.
 
+use crate::azure::over_limit;
 use crate::azure::peek::PeekError;
 use crate::azure::route::RouteError;
+use crate::quota::Over;
 use bytes::Bytes;
 use http::StatusCode;
 use std::time::Duration;
@@ -126,6 +128,8 @@ pub enum ClientError {
         /// The name that was given.
         target: String,
     },
+    /// A limit of the app's own was met.
+    OverLimit(Over),
     /// Every target is resting after a 429.
     AllLimited {
         /// When the first of them is back.
@@ -150,9 +154,10 @@ impl ClientError {
         self.facts().0
     }
 
-    /// The machine-readable code: `error.code`, and the code in the access log.
+    /// The code in the access log; also `error.code`, but for a limit of the app's own, which the client must
+    /// see as any rate limit and the operator must not.
     pub fn code(&self) -> &'static str {
-        self.facts().1
+        if let Self::OverLimit(over) = self { over_limit::log_code(over) } else { self.facts().1 }
     }
 
     /// The value of `Retry-After` in seconds, rounded up so that nobody comes back early.
@@ -160,12 +165,25 @@ impl ClientError {
         let retry_after = match self {
             Self::AllLimited { retry_after }
             | Self::NothingLeft { retry_after }
+            | Self::OverLimit(Over { retry_after, .. })
             | Self::Overloaded { retry_after } => retry_after,
             Self::TokenUnchecked { .. } => &KEYS_FETCHED,
             _ => return None,
         };
         let part = u64::from(retry_after.subsec_nanos() > 0);
         Some(retry_after.as_secs().saturating_add(part).max(1))
+    }
+
+    /// The value of `retry-after-ms`, rounded up, where the wait is known so well.
+    pub fn retry_after_ms(&self) -> Option<u64> {
+        let Self::OverLimit(over) = self else { return None };
+        Some(u64::try_from(over.retry_after.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX))
+    }
+
+    /// The `x-ratelimit-` headers: what is left of the app's limits.
+    pub fn rate_limits(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let over = if let Self::OverLimit(over) = self { Some(over) } else { None };
+        over.into_iter().flat_map(over_limit::headers)
     }
 
     /// The value of `Allow`.
@@ -246,6 +264,9 @@ impl ClientError {
             Self::UnknownProbeTarget { .. } => {
                 (StatusCode::BAD_REQUEST, "unknown_probe_target", REQUEST)
             }
+            Self::OverLimit(over) => {
+                (StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded", over_limit::kind(over))
+            }
             Self::AllLimited { .. } => {
                 (StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded", "rate_limit_error")
             }
@@ -301,6 +322,9 @@ impl ClientError {
                     "X-Probe-Target {} is no backend of this model; name one that is.",
                     quoted(target)
                 )
+            }
+            Self::OverLimit(over) => {
+                over_limit::message(over, self.retry_after_seconds().unwrap_or(1))
             }
             Self::AllLimited { .. } => {
                 let seconds = self.retry_after_seconds().unwrap_or(1);
@@ -413,6 +437,12 @@ mod tests {
             ClientError::MethodNotAllowed { allow: "POST" },
             ClientError::BadPath { what: "a dot segment" },
             ClientError::UnknownProbeTarget { target: name() },
+            ClientError::OverLimit(Over {
+                what: crate::quota::What::Tokens,
+                retry_after,
+                asked: 7,
+                room: crate::quota::Room::default(),
+            }),
             ClientError::AllLimited { retry_after },
             ClientError::NothingLeft { retry_after },
             ClientError::UpstreamAuth,
@@ -433,7 +463,9 @@ mod tests {
             let fields: Vec<_> =
                 body["error"].as_object().unwrap().keys().map(String::as_str).collect();
             assert_eq!(fields, ["code", "message", "param", "type"]);
-            assert_eq!(body["error"]["code"], error.code());
+            if !matches!(error, ClientError::OverLimit(_)) {
+                assert_eq!(body["error"]["code"], error.code());
+            }
             assert!(message(&error).ends_with('.'), "{error:?}");
             assert!(error.status().is_client_error() || error.status().is_server_error());
         }

@@ -1,12 +1,12 @@
 //! What a request body asks for, read in one pass without building a tree.
 //!
 //! Routing needs four things from a body before it may be sent on: which `model`, whether `stream`, whether
-//! the request leaves something behind (`store`, `background`), and about how long the prompt is. Everything
-//! else passes unread but not unchecked: a body that is not strictly valid JSON is refused here, and so is one
+//! the request leaves something behind (`store`, `background`), and about how long the prompt is; the limits
+//! of an app need to know how long the answer may become. Everything else passes unread but not unchecked: a body that is not strictly valid JSON is refused here, and so is one
 //! that says `model`, `stream`, `store` or `background` twice. Two readers disagree about such bodies (first
 //! wins, last wins), and then permission would be checked for one model and another would answer. What is
-//! only measured (the usage option, the reasoning effort) decides nothing: whatever is wrong with it is left
-//! for Azure to say.
+//! only measured (the usage option, the reasoning effort, the length of the answer) decides nothing: whatever
+//! is wrong with it is left for Azure to say.
 //!
 //! The length is an estimate: see `size`.
 //!
@@ -37,6 +37,11 @@ pub struct Peek<'a> {
     pub background: Option<bool>,
     /// How much the model is to reason, if the request says so in words: the last such word.
     pub effort: Option<Effort>,
+    /// The most tokens that one answer may have, if the request says so: the largest of `max_tokens`,
+    /// `max_completion_tokens` and `max_output_tokens`.
+    pub max_tokens: Option<u64>,
+    /// How many answers are written: the larger of `n` and `best_of`, if the request gives one.
+    pub answers: Option<u64>,
     /// About how many tokens the prompt has.
     pub prompt_tokens_estimate: u64,
 }
@@ -166,6 +171,8 @@ struct Found<'a> {
     background: Once<bool>,
     include_usage: bool,
     effort: Option<Effort>,
+    max_tokens: Option<u64>,
+    answers: Option<u64>,
     media: Media,
 }
 
@@ -176,6 +183,10 @@ impl<'a> Found<'a> {
             "stream" => self.stream.set("stream", boolean(cursor, "stream")?),
             "store" => self.store.set("store", boolean(cursor, "store")?),
             "background" => self.background.set("background", boolean(cursor, "background")?),
+            "max_tokens" | "max_completion_tokens" | "max_output_tokens" if at_digit(cursor) => {
+                larger(&mut self.max_tokens, cursor)
+            }
+            "n" | "best_of" if at_digit(cursor) => larger(&mut self.answers, cursor),
             "reasoning_effort" if cursor.next_byte() == Some(b'"') => self.word_of_effort(cursor),
             "reasoning" if cursor.next_byte() == Some(b'{') => {
                 cursor.object(|cursor, key| self.reasoning_member(cursor, key))
@@ -218,6 +229,8 @@ impl<'a> Found<'a> {
             store: self.store.value,
             background: self.background.value,
             effort: self.effort,
+            max_tokens: self.max_tokens,
+            answers: self.answers,
             prompt_tokens_estimate: self.media.tokens_estimate(body_bytes),
         })
     }
@@ -243,6 +256,17 @@ impl<T> Once<T> {
         *self = Self { seen: true, value };
         Ok(())
     }
+}
+
+fn at_digit(cursor: &mut Cursor<'_>) -> bool {
+    cursor.next_byte().is_some_and(|byte| byte.is_ascii_digit())
+}
+
+/// Takes a number that is larger than what was found. One that is no count is Azure's to judge.
+fn larger(found: &mut Option<u64>, cursor: &mut Cursor<'_>) -> Result<(), PeekError> {
+    let written = cursor.raw_value()?;
+    *found = std::str::from_utf8(written).ok().and_then(|text| text.parse().ok()).max(*found);
+    Ok(())
 }
 
 fn model<'a>(cursor: &mut Cursor<'a>) -> Result<Option<Token<'a>>, PeekError> {
@@ -406,6 +430,32 @@ mod tests {
             br#"{"reasoning":{"effort":"low",}}"#,
             "not a JSON object, at byte 29: a string is expected here",
         );
+    }
+
+    #[test]
+    fn the_length_of_the_answer_is_read_and_never_refused() {
+        let check = |body: &str, max_tokens: Option<u64>, answers: Option<u64>| {
+            let found = peek(body.as_bytes()).unwrap();
+            assert_eq!((found.max_tokens, found.answers), (max_tokens, answers), "{body}");
+        };
+        for key in ["max_tokens", "max_completion_tokens", "max_output_tokens"] {
+            check(&format!(r#"{{"{key}": 800 }}"#), Some(800), None);
+            check(&format!(r#"{{"{key}":18446744073709551615,"n":0}}"#), Some(u64::MAX), Some(0));
+            let inner = format!(r#"{{"messages":[{{"{key}":3,"n":2}}],"x":{{"{key}":4}}}}"#);
+            check(&inner, None, None);
+            for odd in ["null", "-1", "1.5", "1e3", "true", "\"800\"", "[800]", "{\"n\":1}"] {
+                check(&format!(r#"{{"{key}":{odd},"n":{odd}}}"#), None, None);
+            }
+            check(&format!(r#"{{"{key}":18446744073709551616}}"#), None, None);
+        }
+        check(r#"{"max_tokens":9,"max_completion_tokens":70,"n":3}"#, Some(70), Some(3));
+        check(r#"{"max_tokens":9,"max_tokens":7,"max_tokens":1e9}"#, Some(9), None);
+        check(r#"{"best_of":5,"n":2}"#, None, Some(5));
+        check_refused(
+            br#"{"max_tokens":01}"#,
+            "not a JSON object, at byte 15: a comma or } is expected here",
+        );
+        check_refused(br#"{"n":1.}"#, "not a JSON object, at byte 7: a digit is expected here");
     }
 
     #[test]

@@ -59,6 +59,11 @@ impl Pace {
         self.first = self.first.or(Some(self.last));
     }
 
+    /// How many content events have passed.
+    pub fn events(&self) -> u32 {
+        self.last.events
+    }
+
     /// The longest time between two bursts, once there have been two.
     pub fn longest_gap(&self) -> Option<Duration> {
         self.longest_gap

@@ -8,6 +8,7 @@ mod certificates;
 mod drains;
 mod grants;
 mod learned;
+mod quotas;
 mod settings;
 mod tenants;
 
@@ -22,6 +23,8 @@ use crate::config::checked::ProbeKind;
 use crate::config::checked::Routing;
 use crate::config::unprobed;
 use crate::live::drains::Drains;
+use crate::live::quotas::Quotas;
+use crate::quota::Quota;
 use crate::rng::Rng;
 use crate::routing::Pool;
 use crate::routing::RetryBudget;
@@ -73,6 +76,8 @@ pub struct Snapshot {
     pub anonymous: Option<Arc<str>>,
     models: BTreeMap<String, Arc<LiveModel>>,
     backends: BTreeMap<String, Arc<LiveBackend>>,
+    /// What each app has used of its limits.
+    quotas: Quotas,
     /// Every backend, for requests that name no model.
     pub any_backend: Arc<LiveModel>,
     /// By listener; empty where there is no TLS.
@@ -124,6 +129,7 @@ impl Live {
 
     /// Makes a snapshot live. Requests that are under way end on the one they began with.
     pub fn swap(&self, next: Snapshot) {
+        next.quotas.change(&next.config, self.clock.now());
         let (old, new) = (kibibytes(&self.snapshot().config), kibibytes(&next.config));
         self.swap_in(next);
         {
@@ -209,6 +215,7 @@ impl Snapshot {
                 .map(|(n, _)| n.as_str().into()),
             models,
             backends,
+            quotas: Quotas::build(&config, previous.map(|p| &p.quotas)),
             any_backend,
             certificates,
             config: Arc::new(config),
@@ -249,6 +256,16 @@ impl Snapshot {
     /// Whether a backend of that name is configured.
     pub fn has_backend(&self, name: &str) -> bool {
         self.backends.contains_key(name)
+    }
+
+    /// What an app has used of its limits.
+    pub fn quota(&self, app: &str) -> Option<&Arc<Quota>> {
+        self.quotas.get(app)
+    }
+
+    /// What each app has used of its limits, by name.
+    pub fn quotas(&self) -> impl Iterator<Item = (&str, &Quota)> {
+        self.quotas.all()
     }
 
     /// The settings of an app.

@@ -65,6 +65,12 @@ pub(super) async fn refuse(
     if let Some(seconds) = error.retry_after_seconds() {
         header.insert_header(header::RETRY_AFTER, seconds)?;
     }
+    if let Some(ms) = error.retry_after_ms() {
+        header.insert_header("retry-after-ms", ms)?;
+    }
+    for (name, value) in error.rate_limits() {
+        header.insert_header(name, value)?;
+    }
     if let Some(challenge) = error.www_authenticate() {
         header.insert_header(header::WWW_AUTHENTICATE, challenge)?;
     }

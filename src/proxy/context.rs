@@ -12,6 +12,7 @@ use crate::live::Snapshot;
 use crate::proxy::admitted::Request;
 use crate::proxy::body::Body;
 use crate::proxy::identify::Proof;
+use crate::quota::Admission;
 use crate::routing::Attempts;
 use crate::routing::Lease;
 use crate::routing::Why;
@@ -33,6 +34,8 @@ pub struct Context {
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) request_id: String,
     pub(super) note: Note,
+    /// What it holds of its app's limits, until it is over.
+    pub(super) admission: Option<Admission>,
     pub(super) request: Option<Arc<Request>>,
     /// Handed to the connector with the first attempt.
     pub(super) body: Body,
@@ -86,6 +89,13 @@ enum Reader {
     Whole(Box<Collector>),
 }
 
+impl Relayed {
+    /// In a stream, how many events had content.
+    pub(super) fn content_events(&self) -> Option<u32> {
+        matches!(self.reader, Reader::Stream(_)).then(|| self.pace.events())
+    }
+}
+
 impl Context {
     pub(super) fn new(live: &Live, telemetry: &Telemetry) -> Self {
         telemetry.metrics.requests_in_flight.inc();
@@ -96,6 +106,7 @@ impl Context {
             snapshot: live.snapshot(),
             request_id: String::new(),
             note: Note::default(),
+            admission: None,
             request: None,
             body: Body::default(),
             attempts: None,
@@ -148,14 +159,16 @@ impl Context {
         self.relayed.upstream_id = id.map(str::to_owned);
     }
 
-    /// A chunk on its way to the client.
-    pub(super) fn relay(&mut self, chunk: &Bytes, now: Time) {
+    /// A chunk on its way to the client. Tells whether a stream said with it that it is complete.
+    pub(super) fn relay(&mut self, chunk: &Bytes, now: Time) -> bool {
         let relayed = &mut self.relayed;
+        let mut complete = false;
         relayed.bytes += chunk.len();
         let content = match &mut relayed.reader {
             Reader::Stream(scanner) => {
                 let seen = scanner.scan(chunk);
                 relayed.pace.see(now.since(self.arrived), seen.content_events);
+                complete = seen.done;
                 seen.first_token
             }
             Reader::Whole(collector) => {
@@ -167,6 +180,7 @@ impl Context {
         if content && relayed.first_content.is_none() {
             relayed.first_content = Some(now);
         }
+        complete
     }
 
     /// Tokens, as far as the answer told them.

@@ -20,6 +20,7 @@ use crate::proxy::body;
 use crate::proxy::body::Body;
 use crate::proxy::context::Context;
 use crate::proxy::identify::identify;
+use crate::proxy::meter;
 use crate::routing::Repeat;
 use http::HeaderMap;
 use pingora_proxy::Session;
@@ -43,6 +44,7 @@ pub(super) async fn admit(
     let now = live.clock().unix().as_secs();
     let app = identify(&request.headers, &snapshot, (now, &mut ctx.note))?;
     check_door(&snapshot, ctx.door, &app)?;
+    meter::enter(ctx, &app, live.clock().now())?;
     let app = snapshot.app(&app).ok_or(ClientError::Internal)?;
     if route.operation == Operation::Models {
         if !session.as_downstream_mut().is_body_empty() {
@@ -66,11 +68,12 @@ pub(super) async fn admit(
     let wish = may_probe.then(|| request.headers.get("x-probe-target").cloned()).flatten();
     let body = body::read(session.as_downstream_mut(), &snapshot.config, live.memory()).await?;
     ctx.note.bytes_in = body.bytes.len();
-    let Asked { model, model_span, stream, prompt_tokens, effort, repeat } =
+    let Asked { model, model_span, stream, prompt_tokens, tokens, effort, repeat } =
         read_body(&route, &body.bytes, (&snapshot, app))?;
     ctx.note.model = Some(Arc::clone(&model.name));
     ctx.note.stream = stream;
     let only = wish.map(|wish| find_target(wish.as_bytes(), &model)).transpose()?;
+    meter::reserve(ctx, tokens, live.clock().now())?;
     let admitted =
         Admitted { route, model, model_span, stream, prompt_tokens, effort, repeat, only };
     Ok((admitted, body))
@@ -104,6 +107,8 @@ struct Asked {
     model_span: Option<Range<usize>>,
     stream: bool,
     prompt_tokens: u64,
+    /// About how many tokens it may use in all.
+    tokens: u64,
     effort: Option<Effort>,
     repeat: Repeat,
 }
@@ -123,7 +128,8 @@ fn read_body(
     let repeat = repeatable(route, &seen, &model);
     let (stream, effort) = (seen.stream, seen.effort);
     let prompt_tokens = seen.prompt_tokens_estimate;
-    Ok(Asked { model, model_span, stream, prompt_tokens, effort, repeat })
+    let tokens = meter::estimate(route.operation, &seen);
+    Ok(Asked { model, model_span, stream, prompt_tokens, tokens, effort, repeat })
 }
 
 /// What may be sent twice.

@@ -22,6 +22,7 @@ mod forward;
 mod identify;
 mod intake;
 mod leg;
+mod meter;
 mod native;
 mod passing;
 mod progress;
@@ -136,6 +137,8 @@ impl ProxyHttp for FirstlightProxy {
                     let failures = &self.services.telemetry.metrics.auth_failures;
                     failures.with_label_values(&[error.code()]).inc();
                 }
+                meter::count(&error, ctx, &self.services.telemetry);
+                meter::close(ctx, self.services.live.clock().now());
                 answer::refuse(session, ctx, error).await?;
                 Ok(true)
             }
@@ -193,11 +196,15 @@ impl ProxyHttp for FirstlightProxy {
         &self,
         _session: &mut Session,
         body: &mut Option<Bytes>,
-        _end: bool,
+        end: bool,
         ctx: &mut Context,
     ) -> Result<Option<Duration>> {
-        if let Some(chunk) = body {
-            ctx.relay(chunk, self.services.live.clock().now());
+        let now = self.services.live.clock().now();
+        let complete = body.as_ref().is_some_and(|chunk| ctx.relay(chunk, now));
+        if end || complete {
+            // Before the client sees the end: its next request may follow at once. SDKs read no further than
+            // `[DONE]`.
+            meter::close(ctx, now);
         }
         Ok(None)
     }

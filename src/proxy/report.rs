@@ -5,6 +5,7 @@ use crate::azure::stall::Pace;
 use crate::live::Live;
 use crate::proxy::answer::committed;
 use crate::proxy::context::Context;
+use crate::proxy::meter;
 use crate::proxy::progress::Progress;
 use crate::telemetry::Telemetry;
 use crate::telemetry::access_log::Record;
@@ -22,6 +23,7 @@ pub(super) fn finish(
     telemetry: &Telemetry,
 ) {
     let now = live.clock().now();
+    meter::close(ctx, now);
     let status = committed(session).map_or(0, |h| h.status.as_u16());
     let usage = ctx.usage();
     let nothing = Progress::default();
@@ -92,7 +94,8 @@ pub(super) fn finish(
 }
 
 fn retry_after_ms(refused: &ClientError) -> Option<u64> {
-    refused.retry_after_seconds().map(|seconds| seconds.saturating_mul(1000))
+    let seconds = || refused.retry_after_seconds().map(|seconds| seconds.saturating_mul(1000));
+    refused.retry_after_ms().or_else(seconds)
 }
 
 /// How steadily the stream came.

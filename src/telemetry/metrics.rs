@@ -49,6 +49,8 @@ families! {
     client_ttft: HistogramVec = CLIENT_TTFT;
     client_aborts: IntCounterVec = CLIENT_ABORTS;
     auth_failures: IntCounterVec = AUTH_FAILURES;
+    quota_refused: IntCounterVec = QUOTA_REFUSED;
+    quota_remaining: IntGaugeVec = QUOTA_REMAINING;
     attempts: IntCounterVec = ATTEMPTS;
     picks: IntCounterVec = PICKS;
     ttft: HistogramVec = TTFT;
@@ -117,7 +119,8 @@ impl Metrics {
         for gauges in readings {
             gauges.reset();
         }
-        let readings: [&IntGaugeVec; 8] = [
+        let readings: [&IntGaugeVec; 9] = [
+            &self.quota_remaining,
             &self.target_degraded,
             &self.target_state,
             &self.target_blocked,

@@ -1,6 +1,7 @@
 //! Readings of the routing core, taken when somebody looks.
 
 use crate::live::{LiveModel, Snapshot};
+use crate::quota::{Room, What};
 use crate::routing::{Block, PoolView, Size, State, View};
 use crate::telemetry::metrics::Metrics;
 use crate::time::Time;
@@ -19,6 +20,9 @@ impl Metrics {
             let labels = [&*listener.to_string(), certificate.name()];
             self.certificate_expires.with_label_values(&labels).set(certificate.expires);
         }
+        for (app, quota) in snapshot.quotas() {
+            self.read_quota(app, &quota.room(now));
+        }
         let mut suspects: BTreeMap<&str, i64> = BTreeMap::new();
         for model in snapshot.models() {
             self.read_pool(&model.name, &model.pool.overview(now));
@@ -31,6 +35,20 @@ impl Metrics {
         }
         for (backend, models) in suspects {
             self.suspect_models.with_label_values(&[backend]).set(models);
+        }
+    }
+
+    fn read_quota(&self, app: &str, room: &Room) {
+        let left = [
+            (What::Requests, room.requests.map(|limit| limit.remaining)),
+            (What::Tokens, room.tokens.map(|limit| limit.remaining)),
+            (What::Concurrent, room.concurrent.map(|(_, left)| left)),
+        ];
+        for (what, left) in left {
+            if let Some(left) = left {
+                let gauge = self.quota_remaining.with_label_values(&[app, what.as_str()]);
+                gauge.set(i64::from(left));
+            }
         }
     }
 

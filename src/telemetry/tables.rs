@@ -30,6 +30,10 @@ rows! {
         "Clients that left early: before or after the first content.";
     AUTH_FAILURES = "firstlight_auth_failures_total" ["reason"]
         "Requests refused for their credential.";
+    QUOTA_REFUSED = "firstlight_quota_refused_total" ["app", "what"]
+        "Requests refused for a limit of their app: requests, tokens (both by the minute) or concurrent.";
+    QUOTA_REMAINING = "firstlight_quota_remaining" ["app", "what"]
+        "What is left of each limit that an app has.";
     ATTEMPTS = "firstlight_attempts_total" ["model", "backend", "outcome"]
         "Upstream attempts by how they ended.";
     PICKS = "firstlight_picks_total" ["model", "backend", "why"]

@@ -53,7 +53,7 @@ fn object() -> impl Strategy<Value = Value> {
 }
 
 fn key() -> impl Strategy<Value = String> {
-    const KNOWN: [&str; 12] = [
+    const KNOWN: [&str; 14] = [
         "model",
         "stream",
         "store",
@@ -61,6 +61,8 @@ fn key() -> impl Strategy<Value = String> {
         "reasoning",
         "reasoning_effort",
         "effort",
+        "max_tokens",
+        "n",
         "stream_options",
         "include_usage",
         "usage",
@@ -104,6 +106,10 @@ fn check_against(body: &Value, found: &firstlight::azure::peek::Peek<'_>) {
     assert_eq!(body["stream"].as_bool().unwrap_or(false), found.stream);
     assert_eq!(body["store"].as_bool(), found.store);
     assert_eq!(body["background"].as_bool(), found.background);
+    let limits = ["max_tokens", "max_completion_tokens", "max_output_tokens"];
+    let limit = limits.iter().filter_map(|key| body[key].as_u64()).max();
+    // A member that stands there twice counts with its largest value, here with its last.
+    assert!(found.max_tokens >= limit);
     let efforts = [&body["reasoning_effort"], &body["reasoning"]["effort"]];
     let labels = efforts.into_iter().filter_map(Value::as_str);
     let labels: Vec<_> = labels.map(|word| if word == "high" { word } else { "other" }).collect();
@@ -374,7 +380,7 @@ fn waiting_for_the_first_token_costs_no_allocation() {
 #[test]
 fn a_peek_costs_no_allocation() {
     let body = br#"{"model":"gpt-4o","stream":true,"stream_options":{"include_usage":true},"store":false,
-        "background":false,"reasoning_effort":"low","reasoning":{"effort":"high"},
+        "background":false,"reasoning_effort":"low","reasoning":{"effort":"high"},"max_tokens":800,"n":2,
         "messages":[{"content":[{"type":"text","text":"Hi \n"},{"type":"image_url","image_url":{"url":"data:image/png;base64,AA=="}}]}]}"#;
     let before = allocations::of_this_thread();
     assert!(peek(body).is_ok());

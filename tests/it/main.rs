@@ -19,6 +19,7 @@ mod kept;
 mod life;
 mod mock;
 mod package;
+mod quota;
 mod routing;
 mod sim;
 mod start;

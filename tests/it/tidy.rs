@@ -10,17 +10,29 @@ pub(crate) const MAY_KNOW: &[(&str, &[&str])] = &[
     ("rng", &[]),
     ("auth", &[]),
     ("routing", &["time", "rng"]),
-    ("azure", &[]),
+    ("quota", &["time"]),
+    ("azure", &["quota"]),
     ("config", &[]),
     ("sim", &["config", "rng", "routing", "time"]),
     ("clock", &["time"]),
     ("secrets", &["config"]),
-    ("live", &["auth", "clock", "config", "rng", "routing", "secrets"]),
-    ("telemetry", &["live", "routing", "time"]),
+    ("live", &["auth", "clock", "config", "quota", "rng", "routing", "secrets", "time"]),
+    ("telemetry", &["live", "quota", "routing", "time"]),
     ("exchange", &["azure", "clock", "time"]),
     (
         "proxy",
-        &["auth", "azure", "clock", "config", "exchange", "live", "routing", "telemetry", "time"],
+        &[
+            "auth",
+            "azure",
+            "clock",
+            "config",
+            "exchange",
+            "live",
+            "quota",
+            "routing",
+            "telemetry",
+            "time",
+        ],
     ),
     ("probing", &["azure", "config", "exchange", "live", "proxy", "routing", "telemetry", "time"]),
     ("endpoints", &["live", "telemetry"]),
@@ -56,7 +68,8 @@ pub(crate) const MAY_KNOW: &[(&str, &[&str])] = &[
 const ROOTS: &[&str] = &["lib", "main", "server"];
 
 /// Modules that must run in a simulator: no clock, no I/O, no runtime, no log.
-pub(crate) const PURE: &[&str] = &["time", "rng", "auth", "routing", "azure", "config", "sim"];
+pub(crate) const PURE: &[&str] =
+    &["time", "rng", "auth", "routing", "quota", "azure", "config", "sim"];
 const NOT_IN_PURE: &[&str] = &[
     "tokio",
     "pingora",
