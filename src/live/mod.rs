@@ -42,7 +42,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-pub use tenants::{Tenant, Tenants};
+pub use tenants::{Course, Tenant, Tenants};
 use tokio::sync::Semaphore;
 
 /// The pointer to the present snapshot, and what does not change with it.

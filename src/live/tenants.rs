@@ -7,10 +7,10 @@ use crate::auth::verifier::Verifier;
 use crate::config::checked::Config;
 use arc_swap::ArcSwapOption;
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use crate::time::Time;
 use std::sync::atomic::Ordering::Relaxed;
-use tokio::sync::Notify;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// One tenant. A request loads its keys and never waits for them.
 pub struct Tenant {
@@ -21,13 +21,35 @@ pub struct Tenant {
     keys: ArcSwapOption<SigningKeys>,
     /// When they were fetched, in seconds since 1970; 0: never.
     fetched: AtomicU64,
-    wanted: Notify,
+    wanted: AtomicBool,
+    course: Mutex<Course>,
+    turn: tokio::sync::Mutex<()>,
+}
+
+/// How the fetches of a tenant's keys go.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Course {
+    /// When the next is due.
+    pub due: Time,
+    /// When one was last made because a token named an unknown key.
+    pub last_wanted: Option<Time>,
+    /// Failures since the last good one.
+    pub failures: u32,
+    /// What went wrong the last time.
+    pub error: Option<String>,
 }
 
 impl Tenant {
     fn new(issuer: Issuer, authority: String) -> Self {
-        let (keys, fetched) = (ArcSwapOption::empty(), AtomicU64::new(0));
-        Self { issuer, authority, keys, fetched, wanted: Notify::new() }
+        Self {
+            issuer,
+            authority,
+            keys: ArcSwapOption::empty(),
+            fetched: AtomicU64::new(0),
+            wanted: AtomicBool::new(false),
+            course: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
+        }
     }
 
     /// Its id.
@@ -53,15 +75,34 @@ impl Tenant {
         self.fetched.store(fetched, Relaxed);
     }
 
-    /// A token names a key that is not there: somebody should look whether it is new. Any number of wishes are
-    /// one.
+    /// A token names a key that is not there: somebody should look whether it is new. Any number of wishes are one.
     pub fn want_keys(&self) {
-        self.wanted.notify_one();
+        self.wanted.store(true, Relaxed);
     }
 
-    /// Waits for such a wish.
-    pub async fn wanted(&self) {
-        self.wanted.notified().await;
+    /// Whether there is such a wish.
+    pub fn is_wanted(&self) -> bool {
+        self.wanted.load(Relaxed)
+    }
+
+    /// A fetch begins: it grants the wishes until now.
+    pub fn grant(&self) {
+        self.wanted.store(false, Relaxed);
+    }
+
+    /// How its fetches go.
+    pub fn course(&self) -> Course {
+        self.course.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Notes how they go.
+    pub fn note(&self, course: Course) {
+        *self.course.lock().unwrap_or_else(PoisonError::into_inner) = course;
+    }
+
+    /// The right to fetch, unless somebody else has it.
+    pub fn free_turn(&self) -> Option<tokio::sync::MutexGuard<'_, ()>> {
+        self.turn.try_lock().ok()
     }
 }
 

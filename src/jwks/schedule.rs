@@ -1,0 +1,84 @@
+//! When signing keys are fetched next. Plain values; `unit` is a random number of 0 to 1 that keeps many instances
+//! from asking in step.
+
+use crate::live::Course;
+use crate::time::Time;
+use std::time::Duration;
+
+/// Entra asks for a look about once a day, and says so in `max-age`. Every hour costs nothing, and a key that was
+/// withdrawn is then refused within it.
+const USUAL: Duration = Duration::from_hours(1);
+/// However short `max-age` is.
+const LEAST: Duration = Duration::from_mins(5);
+/// Unknown key ids bring a fetch forward at most so often.
+const WANTED_INTERVAL: Duration = Duration::from_secs(30);
+/// The longest pause between failures.
+const FAILED_MOST: Duration = Duration::from_mins(1);
+
+/// Whether a token named a key that is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    Yes,
+    No,
+}
+
+impl Wanted {
+    pub(super) fn of(wanted: bool) -> Self {
+        if wanted { Self::Yes } else { Self::No }
+    }
+}
+
+/// Whether a fetch should begin.
+pub(super) fn is_due(course: &Course, wanted: Wanted, now: Time) -> bool {
+    let rested = course.last_wanted.is_none_or(|at| now.since(at) >= WANTED_INTERVAL);
+    course.due <= now || (wanted == Wanted::Yes && rested)
+}
+
+/// After keys came, with the `max-age` of their answer: up to a tenth sooner than asked.
+pub(super) fn after_keys(now: Time, max_age: Option<Duration>, unit: f64) -> Time {
+    let pause = max_age.unwrap_or(USUAL).clamp(LEAST, USUAL);
+    now + pause.mul_f64(1.0 - 0.1 * unit.clamp(0.0, 1.0))
+}
+
+/// After so many failures without keys between them: 1, 2, 4 ... 60 s, a fifth more or less.
+pub(super) fn after_failure(now: Time, failures: u32, unit: f64) -> Time {
+    let pause = Duration::from_secs(1_u64 << failures.saturating_sub(1).min(16)).min(FAILED_MOST);
+    now + pause.mul_f64(0.8 + 0.4 * unit.clamp(0.0, 1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Time {
+        Time::at(Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn keys_are_fetched_every_hour_or_sooner_if_asked() {
+        let pause = |max_age: Option<u64>, unit| {
+            after_keys(at(0), max_age.map(Duration::from_secs), unit).since(at(0)).as_secs()
+        };
+        assert_eq!((pause(None, 0.0), pause(None, 1.0)), (3600, 3240));
+        assert_eq!(pause(Some(86_400), 0.0), 3600);
+        assert_eq!(pause(Some(600), 0.0), 600);
+        assert_eq!(pause(Some(0), 0.0), 300);
+    }
+
+    #[test]
+    fn failures_are_tried_again_sooner_first_and_every_minute_then() {
+        let pauses = (1..=8).map(|n| after_failure(at(0), n, 0.5).since(at(0)).as_secs());
+        assert!(pauses.eq([1, 2, 4, 8, 16, 32, 60, 60]));
+    }
+
+    #[test]
+    fn unknown_keys_bring_one_fetch_forward_in_thirty_seconds() {
+        let course = |last_wanted| Course { due: at(1000), last_wanted, ..Course::default() };
+        assert!(!is_due(&course(None), Wanted::No, at(999)));
+        assert!(is_due(&course(None), Wanted::No, at(1000)));
+        assert!(is_due(&course(None), Wanted::Yes, at(1)));
+        assert!(!is_due(&course(Some(at(1))), Wanted::Yes, at(30)));
+        assert!(is_due(&course(Some(at(1))), Wanted::Yes, at(31)));
+        assert!(is_due(&Course::default(), Wanted::No, at(0)), "never fetched: at once");
+    }
+}
