@@ -128,6 +128,9 @@ fn print_json(steps: &[Step]) -> anyhow::Result<()> {
             "advice": step.advice })
     };
     let all: Vec<_> = steps.iter().map(one).collect();
-    let json = serde_json::json!({ "accepted": !is_refused(steps), "steps": all });
+    // Without keys nobody knows: that is neither.
+    let judged = steps.iter().all(|step| step.verdict == Verdict::Ok);
+    let accepted = if is_refused(steps) { Some(false) } else { judged.then_some(true) };
+    let json = serde_json::json!({ "accepted": accepted, "steps": all });
     say(format_args!("{json:#}"))
 }

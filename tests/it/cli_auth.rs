@@ -136,6 +136,16 @@ fn a_good_token_is_accepted_step_by_step() {
         }
         let (code, said) = desk.inspect(&token, &[]);
         assert!(code == Some(0) && said.contains("if the signature is right"), "{said}");
+        for (more, expected) in
+            [(&["--json"][..], json!(null)), (&["--json", "--jwks", &keys], json!(true))]
+        {
+            let said = desk.inspect(&token, more).1;
+            assert_eq!(
+                serde_json::from_str::<Value>(&said).unwrap()["accepted"],
+                expected,
+                "{said}"
+            );
+        }
     }
 }
 
