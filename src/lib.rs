@@ -20,6 +20,7 @@ pub mod control;
 pub mod demo;
 pub mod endpoints;
 mod exchange;
+pub mod identity;
 pub mod keeper;
 pub mod live;
 pub mod mock;

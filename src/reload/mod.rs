@@ -7,6 +7,7 @@ pub use file::{load, read};
 use crate::config;
 use crate::config::{Checked, Problem};
 use crate::endpoints::Endpoints;
+use crate::identity::Refresher;
 use crate::live::{BuildError, Live, Snapshot};
 use crate::telemetry::Telemetry;
 use std::io;
@@ -15,8 +16,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
 
-/// How long a reload waits for the addresses of new backends. Later they are found in the background.
+/// How long a reload waits for the addresses of new backends, and for the tokens of new identities. Later they are
+/// found in the background.
 const RESOLVE: Duration = Duration::from_secs(5);
+const FETCH: Duration = Duration::from_secs(10);
 
 /// Why a configuration was refused.
 #[derive(Debug, thiserror::Error)]
@@ -122,7 +125,7 @@ impl Reloader {
         let running = Arc::clone(&self.live.snapshot().config);
         let Checked { config: file, warnings } = self.load().await?;
         let warning = |warning: &Problem| format!("{}:{warning}", self.file.display());
-        let warnings = warnings.iter().map(warning).collect();
+        let mut warnings: Vec<String> = warnings.iter().map(warning).collect();
         let next = config::adopt(&running, file.clone());
         let changed = config::diff(&running, &next).iter().map(ToString::to_string).collect();
         let waiting = config::diff(&next, &file).iter().map(ToString::to_string).collect();
@@ -130,7 +133,10 @@ impl Reloader {
         // Reads secrets, authorities and certificates from the disk.
         let built = self.apart(move || live.next(next)).await?;
         let next = built.map_err(|why| Refused::Build { path: self.file.clone(), why })?;
-        Endpoints::resolve_new(&next, RESOLVE).await;
+        let refresher = Refresher::new(Arc::clone(&self.live), Arc::clone(&self.telemetry));
+        let resolved = Endpoints::resolve_new(&next, RESOLVE);
+        let ((), missing) = tokio::join!(resolved, refresher.fetch_missing(&next, FETCH));
+        warnings.extend(missing);
         Ok((next, Reloaded { generation: 0, changed, waiting, warnings }))
     }
 

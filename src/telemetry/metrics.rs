@@ -93,6 +93,8 @@ families! {
     config_last_reload_successful: IntGauge = CONFIG_LAST_RELOAD_SUCCESSFUL;
     config_loaded: IntGauge = CONFIG_LOADED;
     certificate_expires: IntGaugeVec = CERTIFICATE_EXPIRES;
+    identity_expiry: IntGaugeVec = IDENTITY_EXPIRY;
+    identity_refreshes: IntCounterVec = IDENTITY_REFRESHES;
     state_saves: IntCounterVec = STATE_SAVES;
     state_saved: IntGauge = STATE_SAVED;
     build_info: IntGaugeVec = BUILD_INFO;
@@ -117,7 +119,7 @@ impl Metrics {
         for gauges in readings {
             gauges.reset();
         }
-        let readings: [&IntGaugeVec; 8] = [
+        let readings: [&IntGaugeVec; 9] = [
             &self.target_degraded,
             &self.target_state,
             &self.target_blocked,
@@ -126,6 +128,7 @@ impl Metrics {
             &self.suspect_models,
             &self.pool_all_slow,
             &self.certificate_expires,
+            &self.identity_expiry,
         ];
         for gauges in readings {
             gauges.reset();
