@@ -25,25 +25,25 @@ mod tests {
 
     const NOW: Duration = Duration::from_secs(1_000_000);
 
-    fn pause(next: Duration) -> f64 {
-        (next - NOW).as_secs_f64()
+    /// Full seconds from now on.
+    fn pause(next: Duration) -> u64 {
+        (next.saturating_sub(NOW) + Duration::from_millis(500)).as_secs()
     }
 
     #[test]
     fn a_token_is_renewed_at_half_of_its_life() {
         let day = Duration::from_hours(24);
-        assert_eq!(pause(after_token(NOW, day, 0.0)), 43_200.0);
-        assert_eq!(pause(after_token(NOW, day, 1.0)).round(), 34_560.0);
-        assert_eq!(pause(after_token(NOW, Duration::from_secs(4), 0.0)), 2.0);
-        assert_eq!(pause(after_token(NOW, Duration::ZERO, 0.5)), 1.0, "but not at once");
+        assert_eq!(pause(after_token(NOW, day, 0.0)), 43_200);
+        assert_eq!(pause(after_token(NOW, day, 1.0)), 34_560);
+        assert_eq!(pause(after_token(NOW, Duration::from_secs(4), 0.0)), 2);
+        assert_eq!(pause(after_token(NOW, Duration::ZERO, 0.5)), 1, "but not at once");
     }
 
     #[test]
     fn failures_are_tried_again_sooner_first_and_every_minute_then() {
-        let middles: Vec<f64> =
-            (1..=8).map(|n| pause(after_failure(NOW, n, 0.5)).round()).collect();
-        assert_eq!(middles, [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0]);
-        assert_eq!(pause(after_failure(NOW, u32::MAX, 0.0)).round(), 48.0);
-        assert_eq!(pause(after_failure(NOW, u32::MAX, 1.0)).round(), 72.0);
+        let middles: Vec<u64> = (1..=8).map(|n| pause(after_failure(NOW, n, 0.5))).collect();
+        assert_eq!(middles, [1, 2, 4, 8, 16, 32, 60, 60]);
+        assert_eq!(pause(after_failure(NOW, u32::MAX, 0.0)), 48);
+        assert_eq!(pause(after_failure(NOW, u32::MAX, 1.0)), 72);
     }
 }
