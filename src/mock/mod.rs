@@ -20,6 +20,7 @@ mod door;
 mod draft;
 mod effect;
 mod embeddings;
+mod entra;
 mod fault;
 mod fleet;
 mod ledger;
@@ -29,16 +30,21 @@ mod refusal;
 mod reply;
 mod script;
 mod service;
+mod site;
 mod spec;
 
 pub use crate::mock::behaviour::{Behaviour, Headers};
 pub use crate::mock::control::{BackendStatus, HELP};
+pub use crate::mock::entra::{
+    Entra, EntraApi, EntraClient, EntraEndpoint, EntraFault, EntraSpec, TokenVersion,
+};
 pub use crate::mock::fault::{Fault, HalfBody, Injection, Limit, RetryAfter};
 pub use crate::mock::ledger::{Counters, Outcome, Recorded};
 pub use crate::mock::spec::BackendSpec;
 
 use crate::clock::Clock;
 use crate::mock::fleet::Fleet;
+use crate::mock::ledger::Ledger;
 use crate::time::Time;
 use std::io;
 use std::net::SocketAddr;
@@ -155,14 +161,21 @@ impl Mock {
         backend: &str,
         reached: impl FnMut(&Counters) -> bool,
     ) -> Result<Counters, MockError> {
-        let ledger = &self.fleet.get(backend)?.ledger;
-        let mut watched = ledger.watch();
-        if let Ok(Ok(counters)) = timeout(PATIENCE, watched.wait_for(reached)).await {
-            return Ok(counters.clone());
-        }
-        let counters = Box::new(ledger.counters());
-        Err(MockError::NotReached { waited: PATIENCE, counters })
+        reach(&self.fleet.get(backend)?.ledger, reached).await
     }
+}
+
+/// Waits until a ledger's counters are as `reached` wants them.
+async fn reach(
+    ledger: &Ledger,
+    reached: impl FnMut(&Counters) -> bool,
+) -> Result<Counters, MockError> {
+    let mut watched = ledger.watch();
+    if let Ok(Ok(counters)) = timeout(PATIENCE, watched.wait_for(reached)).await {
+        return Ok(counters.clone());
+    }
+    let counters = Box::new(ledger.counters());
+    Err(MockError::NotReached { waited: PATIENCE, counters })
 }
 
 /// How long a test waits for something that should be about to happen.
