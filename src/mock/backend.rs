@@ -1,7 +1,9 @@
 //! One backend's state: what it is, how it behaves, what is wrong with it, and what it has seen.
 
 use crate::clock::Clock;
+use crate::mock::Entra;
 use crate::mock::ask::{Ask, Surface};
+use crate::mock::bearer::bearer;
 use crate::mock::behaviour::{Behaviour, Pace};
 use crate::mock::draft::Draft;
 use crate::mock::effect::{Effect, effect};
@@ -26,15 +28,42 @@ pub(super) struct Backend {
     pub(super) clock: Clock,
     pub(super) ledger: Arc<Ledger>,
     api_key: Option<String>,
+    bearer: Option<Trust>,
     deployments: Option<Vec<String>>,
     behaviour: Mutex<Behaviour>,
     armed: watch::Sender<Armed>,
     rng: Mutex<Rng>,
 }
 
+/// Whose tokens are taken, for which audiences.
+#[derive(Debug)]
+pub(super) struct Trust {
+    pub(super) entra: Entra,
+    pub(super) audiences: Vec<String>,
+}
+
+/// Where and when a backend is.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) address: SocketAddr,
+    pub(super) clock: Clock,
+    pub(super) rng: Rng,
+}
+
 impl Backend {
-    pub(super) fn new(spec: BackendSpec, address: SocketAddr, clock: Clock, rng: Rng) -> Self {
-        let BackendSpec { name, listen: _, region, api_key, deployments, behaviour, fault } = spec;
+    /// `trust` is what the specification's `bearer` comes to.
+    pub(super) fn new(spec: BackendSpec, trust: Option<Trust>, place: Place) -> Self {
+        let BackendSpec {
+            name,
+            listen: _,
+            region,
+            api_key,
+            bearer: _,
+            deployments,
+            behaviour,
+            fault,
+        } = spec;
+        let Place { address, clock, rng } = place;
         Self {
             name,
             region,
@@ -42,6 +71,7 @@ impl Backend {
             clock,
             ledger: Arc::new(Ledger::new(clock)),
             api_key,
+            bearer: trust,
             deployments,
             behaviour: Mutex::new(behaviour),
             armed: watch::Sender::new(Armed { injection: fault, since: clock.now() }),
@@ -87,11 +117,20 @@ impl Backend {
         effect(&fault, now.since(since), self.clock.unix())
     }
 
-    /// Sees that the request has this resource's key.
+    /// Sees that the request has this resource's key, or a token that it takes.
     pub(super) fn admit(&self, headers: &HeaderMap) -> Result<(), Refusal> {
-        let Some(key) = &self.api_key else { return Ok(()) };
         let sent = headers.get("api-key").map(http::HeaderValue::as_bytes);
-        if sent == Some(key.as_bytes()) { Ok(()) } else { Err(Refusal::wrong_key()) }
+        match (&self.api_key, &self.bearer) {
+            (None, None) => Ok(()),
+            (Some(key), _) if sent == Some(key.as_bytes()) => Ok(()),
+            (Some(_), None) => Err(Refusal::wrong_key()),
+            (Some(_), Some(_)) if sent.is_some() => Err(Refusal::wrong_key()),
+            (None, Some(_)) if sent.is_some() => Err(Refusal::keys_disabled()),
+            (_, Some(Trust { entra, audiences })) => {
+                let token = bearer(headers).filter(|token| entra.accepts(token, audiences));
+                token.map(drop).ok_or_else(Refusal::wrong_token)
+            }
+        }
     }
 
     /// What is deployed here; a fixed choice where anything is.

@@ -55,6 +55,7 @@ pub(super) fn effect(fault: &Fault, age: Duration, unix: Duration) -> Effect {
             Effect::HalfRefuse(Box::new(refusal), body)
         }
         Fault::WrongKey => refuse(Refusal::wrong_key()),
+        Fault::WrongToken => refuse(Refusal::wrong_token()),
         Fault::Forbidden => refuse(Refusal::forbidden()),
         Fault::UnknownDeployment => refuse(Refusal::unknown_deployment()),
         Fault::Reset | Fault::Refuse => Effect::Cut(Sabotage::Reset),

@@ -93,6 +93,8 @@ pub enum Fault {
     EndBeforeContent,
     /// 401, as if the key were wrong.
     WrongKey,
+    /// 401, as if the token were wrong.
+    WrongToken,
     /// 403, as if a firewall rule of the resource refused the caller.
     Forbidden,
     /// 404 `DeploymentNotFound`.
@@ -212,6 +214,7 @@ impl Injection {
             | Fault::ErrorAfter200RateLimit
             | Fault::EndBeforeContent
             | Fault::WrongKey
+            | Fault::WrongToken
             | Fault::Forbidden
             | Fault::UnknownDeployment
             | Fault::Garbage => Ok(()),

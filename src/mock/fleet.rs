@@ -1,13 +1,13 @@
 //! All backends of one mock by name, and the loop that serves each one's port.
 
 use crate::clock::Clock;
-use crate::mock::MockError;
-use crate::mock::backend::Backend;
+use crate::mock::backend::{Backend, Place, Trust};
 use crate::mock::connection::serve;
 use crate::mock::door::Door;
 use crate::mock::ledger::Listening;
 use crate::mock::service::answer;
 use crate::mock::spec::BackendSpec;
+use crate::mock::{Entra, MockError};
 use crate::rng::Rng;
 use crate::time::Time;
 use hyper::service::service_fn;
@@ -31,6 +31,7 @@ impl Fleet {
     /// Opens each backend's port and serves it from a task of `tasks`.
     pub(super) fn start(
         specs: Vec<BackendSpec>,
+        entra: Option<&Entra>,
         clock: Clock,
         seed: u64,
         tasks: &mut JoinSet<()>,
@@ -38,15 +39,16 @@ impl Fleet {
         let mut seeds = Rng::from_seed(seed);
         let mut backends = BTreeMap::new();
         for spec in specs {
-            spec.check().map_err(|problem| io::Error::new(io::ErrorKind::InvalidInput, problem))?;
+            let trust = spec.check().and_then(|()| trust(&spec, entra)).map_err(invalid)?;
             let door = Door::open(spec.listen).map_err(|error| {
                 io::Error::new(error.kind(), format!("{}: {error}", spec.listen))
             })?;
-            let own_rng = Rng::from_seed(seeds.bits());
-            let backend = Arc::new(Backend::new(spec, door.address(), clock, own_rng));
+            let rng = Rng::from_seed(seeds.bits());
+            let place = Place { address: door.address(), clock, rng };
+            let backend = Arc::new(Backend::new(spec, trust, place));
             if backends.insert(backend.name.clone(), Arc::clone(&backend)).is_some() {
                 let problem = format!("there are two backends with the name {}", backend.name);
-                return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
+                return Err(invalid(problem));
             }
             backend.ledger.set_listening(Listening::Yes);
             tasks.spawn(keep_door(backend, door));
@@ -62,6 +64,19 @@ impl Fleet {
     pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Backend>> {
         self.backends.values()
     }
+}
+
+fn invalid(problem: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, problem)
+}
+
+/// Whose tokens a backend takes.
+fn trust(spec: &BackendSpec, entra: Option<&Entra>) -> Result<Option<Trust>, String> {
+    let Some(bearer) = &spec.bearer else { return Ok(None) };
+    let entra = entra.ok_or_else(|| {
+        format!("backend {}: bearer needs an Entra; start one beside it", spec.name)
+    })?;
+    Ok(Some(Trust { entra: entra.clone(), audiences: bearer.forms() }))
 }
 
 /// An accept that failed, or a port that could not be opened again, is tried again after this time.

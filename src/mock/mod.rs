@@ -11,6 +11,7 @@
 
 mod ask;
 mod backend;
+mod bearer;
 mod behaviour;
 mod body;
 mod chat;
@@ -23,6 +24,7 @@ mod embeddings;
 mod entra;
 mod fault;
 mod fleet;
+mod imds;
 mod ledger;
 mod models;
 mod receive;
@@ -33,16 +35,19 @@ mod service;
 mod site;
 mod spec;
 
+pub use crate::mock::bearer::BearerSpec;
 pub use crate::mock::behaviour::{Behaviour, Headers};
-pub use crate::mock::control::{BackendStatus, HELP};
+pub use crate::mock::control::{BackendStatus, EntraStatus, HELP, IDENTITY_HELP, ImdsStatus};
 pub use crate::mock::entra::{
     Entra, EntraApi, EntraClient, EntraEndpoint, EntraFault, EntraSpec, TokenVersion,
 };
 pub use crate::mock::fault::{Fault, HalfBody, Injection, Limit, RetryAfter};
+pub use crate::mock::imds::{Imds, ImdsFault, ImdsSpec, ManagedIdentity};
 pub use crate::mock::ledger::{Counters, Outcome, Recorded};
 pub use crate::mock::spec::BackendSpec;
 
 use crate::clock::Clock;
+use crate::mock::control::World;
 use crate::mock::fleet::Fleet;
 use crate::mock::ledger::Ledger;
 use crate::time::Time;
@@ -58,9 +63,19 @@ use tokio::time::timeout;
 #[derive(Debug)]
 pub struct Mock {
     fleet: Arc<Fleet>,
+    beside: Beside,
     control: Option<SocketAddr>,
     clock: Clock,
     _tasks: JoinSet<()>,
+}
+
+/// The services that stand beside the backends.
+#[derive(Clone, Debug, Default)]
+pub struct Beside {
+    /// Whose tokens backends take that take any.
+    pub entra: Option<Entra>,
+    /// Who gives tokens to managed identities.
+    pub imds: Option<Imds>,
 }
 
 /// Why a mock could not do what it was asked.
@@ -85,22 +100,39 @@ pub enum MockError {
 impl Mock {
     /// Starts backends in the current runtime, and a control endpoint if it has an address. All ports are open
     /// when this returns. The same `seed` gives the same times.
+    pub async fn start(
+        specs: Vec<BackendSpec>,
+        control: Option<SocketAddr>,
+        seed: u64,
+    ) -> io::Result<Self> {
+        Self::start_beside(Beside::default(), specs, control, seed).await
+    }
+
+    /// The same beside an Entra and an IMDS, which backends and the control endpoint then know.
     #[expect(
         clippy::unused_async,
         reason = "it needs a runtime to run in; a caller outside of one must see that"
     )]
-    pub async fn start(
+    pub async fn start_beside(
+        beside: Beside,
         specs: Vec<BackendSpec>,
         control: Option<SocketAddr>,
         seed: u64,
     ) -> io::Result<Self> {
         let clock = Clock::start();
         let mut tasks = JoinSet::new();
-        let fleet = Arc::new(Fleet::start(specs, clock, seed, &mut tasks)?);
+        let fleet = Fleet::start(specs, beside.entra.as_ref(), clock, seed, &mut tasks)?;
+        let world = World { fleet: Arc::new(fleet), beside };
         let control = control
-            .map(|address| control::start(address, Arc::clone(&fleet), &mut tasks))
+            .map(|address| control::start(address, world.clone(), &mut tasks))
             .transpose()?;
-        Ok(Self { fleet, control, clock, _tasks: tasks })
+        let World { fleet, beside } = world;
+        Ok(Self { fleet, beside, control, clock, _tasks: tasks })
+    }
+
+    /// The services beside the backends.
+    pub fn beside(&self) -> &Beside {
+        &self.beside
     }
 
     /// Where a backend listens.

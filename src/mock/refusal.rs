@@ -24,6 +24,23 @@ impl Refusal {
         )
     }
 
+    /// No token, or one that the resource does not take. It is the one error with a body of this form.
+    pub(super) fn wrong_token() -> Self {
+        let message = "Unauthorized. Access token is missing, invalid, audience is incorrect \
+                       (https://cognitiveservices.azure.com), or have expired.";
+        let body = json!({"statusCode": 401, "message": message});
+        Self { status: StatusCode::UNAUTHORIZED, headers: Vec::new(), body }
+    }
+
+    /// A key for a resource that takes tokens only.
+    pub(super) fn keys_disabled() -> Self {
+        coded(
+            StatusCode::FORBIDDEN,
+            "AuthenticationTypeDisabled",
+            "Key based authentication is disabled for this resource.",
+        )
+    }
+
     /// The resource's firewall does not let the caller in.
     pub(super) fn forbidden() -> Self {
         coded(StatusCode::FORBIDDEN, "403", "Access denied due to Virtual Network/Firewall rules.")

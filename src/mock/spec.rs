@@ -1,9 +1,10 @@
 //! What a mock backend is to be: built in code, or parsed from one argument of the command line.
 //!
 //! `eastus2=127.0.0.1:9101,ttft_median_ms=200,api_key=secret,deployments=gpt-4o+o3-mini`: a name, an address
-//! (port 0 for any free one), then settings: `region`, `api_key`, `deployments` and each field of
+//! (port 0 for any free one), then settings: `region`, `api_key`, `bearer`, `deployments` and each field of
 //! [`Behaviour`]; lists are joined with `+`.
 
+use crate::mock::bearer::BearerSpec;
 use crate::mock::behaviour::Behaviour;
 use crate::mock::fault::Injection;
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,9 @@ pub struct BackendSpec {
     /// The key that `api-key` has to hold; without it any credential will do, and none.
     #[serde(default)]
     pub api_key: Option<String>,
+    /// Which tokens it takes. Beside an `api_key` either will do; without one, keys are refused.
+    #[serde(default)]
+    pub bearer: Option<BearerSpec>,
     /// What is deployed; without it, whatever is asked for.
     #[serde(default)]
     pub deployments: Option<Vec<String>>,
@@ -43,6 +47,7 @@ impl BackendSpec {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             region: name.to_owned(),
             api_key: None,
+            bearer: None,
             deployments: None,
             behaviour,
             fault: Injection::default(),
@@ -66,6 +71,7 @@ impl BackendSpec {
         match key {
             "region" => value.clone_into(&mut self.region),
             "api_key" => self.api_key = Some(value.to_owned()),
+            "bearer" => self.bearer = switched(key, value)?.then(BearerSpec::default),
             "deployments" => self.deployments = Some(listed(value).collect()),
             _ => {
                 let patch = Map::from_iter([(key.to_owned(), setting(key, value))]);
@@ -103,6 +109,10 @@ fn listed(value: &str) -> impl Iterator<Item = String> {
     value.split('+').filter(|item| !item.is_empty()).map(str::to_owned)
 }
 
+fn switched(key: &str, value: &str) -> Result<bool, String> {
+    value.parse().map_err(|_| format!("{key}={value}: write {key}=true or {key}=false"))
+}
+
 /// A field of [`Behaviour`] as JSON: a list, a number or a word.
 fn setting(key: &str, value: &str) -> Value {
     if key == "max_tokens_refused_by" {
@@ -113,12 +123,13 @@ fn setting(key: &str, value: &str) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use crate::mock::bearer::BearerSpec;
     use crate::mock::behaviour::{Behaviour, Headers};
     use crate::mock::spec::BackendSpec;
 
     #[test]
     fn an_argument_is_a_name_an_address_and_settings() {
-        let text = "eu=127.0.0.1:9101,region=sweden,api_key=k,deployments=a+b,ttft_median_ms=20,tokens=3,headers=late";
+        let text = "eu=127.0.0.1:9101,region=sweden,api_key=k,bearer=true,deployments=a+b,ttft_median_ms=20,tokens=3,headers=late";
         let spec: BackendSpec = text.parse().unwrap();
         let behaviour = Behaviour {
             ttft_median_ms: 20.0,
@@ -130,6 +141,7 @@ mod tests {
             listen: ([127, 0, 0, 1], 9101).into(),
             region: "sweden".to_owned(),
             api_key: Some("k".to_owned()),
+            bearer: Some(BearerSpec::default()),
             deployments: Some(vec!["a".to_owned(), "b".to_owned()]),
             ..BackendSpec::local("eu", behaviour)
         };
@@ -147,6 +159,7 @@ mod tests {
         check("e/u=127.0.0.1:1", "is no name for a backend");
         check("eu=127.0.0.1:1,late", "write KEY=VALUE");
         check("eu=127.0.0.1:1,ttft=1", "unknown field `ttft`");
+        check("eu=127.0.0.1:1,bearer=yes", "write bearer=true or bearer=false");
         check("eu=127.0.0.1:1,gap_ms=-1", "gap_ms is -1");
     }
 }

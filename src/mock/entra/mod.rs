@@ -63,6 +63,11 @@ impl Entra {
         &self.directory.base
     }
 
+    /// Its tenants.
+    pub fn tenants(&self) -> &[String] {
+        &self.directory.spec.tenants
+    }
+
     /// The first tenant.
     pub fn tenant(&self) -> &str {
         self.directory.spec.tenants.first().map_or(EntraSpec::TENANT, String::as_str)
@@ -92,6 +97,11 @@ impl Entra {
         self.directory.keyring.lock().signer().sign(header.as_bytes(), claims.as_bytes())
     }
 
+    /// Unix seconds on its clock.
+    pub(in crate::mock) fn now(&self) -> u64 {
+        self.directory.now()
+    }
+
     /// Whether a service of Azure with one of these audiences would take this token: signed with a key that is
     /// not retired, by one of the tenants, and valid now.
     pub fn accepts(&self, token: &str, audiences: &[String]) -> bool {
@@ -99,7 +109,7 @@ impl Entra {
         let versions = [TokenVersion::V1, TokenVersion::V2];
         let of = |tenant: &String| versions.map(|version| self.issuer(tenant, version));
         let issuers: Vec<String> = self.directory.spec.tenants.iter().flat_map(of).collect();
-        accepts(token, &key, &Wanted { audiences, issuers: &issuers, now: self.directory.now() })
+        accepts(token, &key, &Wanted { audiences, issuers: &issuers, now: self.now() })
     }
 
     /// Adds a key, which signs from now on. The old ones stay published. Gives its id.

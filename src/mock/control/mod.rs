@@ -2,14 +2,21 @@
 //!
 //! It asks for no credential, so it only listens on loopback addresses.
 
-use crate::mock::MockError;
+mod help;
+mod identity;
+
 use crate::mock::backend::Backend;
 use crate::mock::behaviour::Behaviour;
 use crate::mock::connection::converse;
+pub use crate::mock::control::help::{HELP, IDENTITY_HELP};
+pub use crate::mock::control::identity::{EntraStatus, ImdsStatus};
 use crate::mock::door::Door;
 use crate::mock::fault::{Fault, Injection};
 use crate::mock::fleet::Fleet;
 use crate::mock::ledger::Counters;
+use crate::mock::site;
+use crate::mock::{Beside, MockError};
+
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -24,30 +31,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
-
-/// What `GET /` of the control endpoint says.
-pub const HELP: &str = r#"The control endpoint of a mock Azure OpenAI. ADDRESS is where you found this text.
-
-  curl ADDRESS/backends                          every backend: address, behaviour, fault, counters
-  curl ADDRESS/backends/NAME/requests            its last 64 requests, with their headers
-  curl -X PUT ADDRESS/backends/NAME/fault -d '{"fault": {"slow": {"factor": 10}}, "share": 0.5, "for_seconds": 30}'
-  curl -X DELETE ADDRESS/backends/NAME/fault     all is well again
-  curl -X PUT ADDRESS/backends/NAME/behaviour -d '{"ttft_median_ms": 200, "headers": "late"}'
-  curl -X POST ADDRESS/reset                     forget the counters and requests of all backends
-
-Faults ("share" and "for_seconds" may stand beside each):
-  {"fault": {"slow": {"factor": 10, "add_ms": 0}}}         {"fault": {"half_slow": {"factor": 10}}}
-  {"fault": {"drift": {"factor": 10, "over_seconds": 60}}} {"fault": {"slow_tokens": {"factor": 20}}}
-  {"fault": "freeze_before_headers"}  {"fault": "freeze_after_headers"}
-  {"fault": "freeze_after_filter"}    {"fault": "freeze_after_role"}
-  {"fault": {"status_429": {"retry_after": {"seconds": 5}, "limit": "token_rate"}}}
-      retry_after: "none", {"seconds": 5}, {"millis": 1500}, {"date": 20}, {"both": {"seconds": 1, "millis": 0}}
-      limit: "token_rate", "call_rate", "peak_load", "provisioned"
-  {"fault": {"status_5xx": {"status": 503}}}               500, 502, 503, 504 or 408
-  {"fault": "reset"}  {"fault": "refuse"}  {"fault": "garbage"}  {"fault": {"truncate": {"after_tokens": 3}}}
-  {"fault": "error_after_200"}  {"fault": "error_after_200_rate_limit"}  {"fault": "end_before_content"}
-  {"fault": "wrong_key"}  {"fault": "forbidden"}  {"fault": "unknown_deployment"}  {"fault": "none"}
-"#;
 
 /// A backend as the control endpoint shows it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -72,27 +55,29 @@ const BODY_BYTES_MAX: usize = 64 * 1024;
 /// Opens the control endpoint and serves it from a task of `tasks`.
 pub(super) fn start(
     address: SocketAddr,
-    fleet: Arc<Fleet>,
+    world: World,
     tasks: &mut JoinSet<()>,
 ) -> io::Result<SocketAddr> {
-    if !address.ip().is_loopback() {
-        let problem = format!("{address}: the control endpoint only listens on a loopback address");
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
-    }
-    let door = Door::open(address)
-        .map_err(|error| io::Error::new(error.kind(), format!("{address}: {error}")))?;
+    let door = site::open(address, "the control endpoint")?;
     let address = door.address();
-    tasks.spawn(listen(door, fleet));
+    tasks.spawn(listen(door, world));
     Ok(address)
 }
 
-async fn listen(door: Door, fleet: Arc<Fleet>) {
+/// Everything that is controlled.
+#[derive(Clone)]
+pub(super) struct World {
+    pub(super) fleet: Arc<Fleet>,
+    pub(super) beside: Beside,
+}
+
+async fn listen(door: Door, world: World) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = door.accept() => if let Ok(stream) = accepted {
-                let fleet = Arc::clone(&fleet);
-                let service = service_fn(move |request| handle(Arc::clone(&fleet), request));
+                let world = world.clone();
+                let service = service_fn(move |request| handle(world.clone(), request));
                 connections.spawn(converse(stream, service));
             } else {
                 sleep(Duration::from_millis(20)).await;
@@ -104,38 +89,48 @@ async fn listen(door: Door, fleet: Arc<Fleet>) {
 
 /// What a control request comes to: a value to show, or a problem to tell.
 enum Verdict {
-    Help,
+    Help(String),
     Show(serde_json::Value),
     Bad(String),
     Unknown(String),
 }
 
 async fn handle(
-    fleet: Arc<Fleet>,
+    world: World,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let (parts, body) = request.into_parts();
     let verdict = match Limited::new(body, BODY_BYTES_MAX).collect().await {
-        Ok(body) => decide(&fleet, &parts.method, parts.uri.path(), &body.to_bytes()),
+        Ok(body) => decide(&world, &parts.method, parts.uri.path(), &body.to_bytes()).await,
         Err(error) => Verdict::Bad(format!("the body could not be read: {error}")),
     };
     Ok(verdict.respond())
 }
 
-fn decide(fleet: &Fleet, method: &Method, path: &str, body: &[u8]) -> Verdict {
+async fn decide(world: &World, method: &Method, path: &str, body: &[u8]) -> Verdict {
     let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
+    let World { fleet, beside } = world;
     match (method.as_str(), segments.as_slice()) {
-        ("GET", []) => Verdict::Help,
+        ("GET", []) => Verdict::help(beside),
         ("GET", ["backends"]) => {
             Verdict::show(&fleet.iter().map(|backend| status(backend)).collect::<Vec<_>>())
         }
         ("POST", ["reset"]) => {
             fleet.iter().for_each(|backend| backend.ledger.reset());
+            identity::reset(beside);
             Verdict::Show(json!({"reset": true}))
         }
         (_, ["backends", name, rest @ ..]) => match fleet.get(name) {
             Ok(backend) => decide_for(backend, method, rest, body),
             Err(error) => error.into(),
+        },
+        (_, ["entra", rest @ ..]) => match &beside.entra {
+            Some(entra) => identity::decide_for_entra(entra, method, rest, body).await,
+            None => Verdict::Unknown("there is no Entra".to_owned()),
+        },
+        (_, ["imds", rest @ ..]) => match &beside.imds {
+            Some(imds) => identity::decide_for_imds(imds, method, rest, body),
+            None => Verdict::Unknown("there is no IMDS".to_owned()),
         },
         _ => Verdict::nowhere(method, path),
     }
@@ -181,6 +176,11 @@ fn status(backend: &Backend) -> BackendStatus {
 }
 
 impl Verdict {
+    fn help(beside: &Beside) -> Self {
+        let more = beside.entra.as_ref().map_or("", |_| IDENTITY_HELP);
+        Self::Help(format!("{HELP}{more}"))
+    }
+
     fn show(value: &impl Serialize) -> Self {
         serde_json::to_value(value).map_or_else(|error| Self::Bad(error.to_string()), Self::Show)
     }
@@ -192,7 +192,7 @@ impl Verdict {
     fn respond(self) -> Response<Full<Bytes>> {
         let problem = |message| json!({"error": {"message": message}});
         let (status, kind, text) = match self {
-            Self::Help => (StatusCode::OK, "text/plain; charset=utf-8", HELP.to_owned()),
+            Self::Help(text) => (StatusCode::OK, "text/plain; charset=utf-8", text),
             Self::Show(value) => (StatusCode::OK, "application/json", format!("{value:#}\n")),
             Self::Bad(message) => {
                 (StatusCode::BAD_REQUEST, "application/json", format!("{:#}\n", problem(message)))
