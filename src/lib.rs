@@ -21,6 +21,8 @@ pub mod control;
 pub mod demo;
 pub mod endpoints;
 mod exchange;
+pub mod identity;
+pub mod jwks;
 pub mod keeper;
 pub mod live;
 pub mod mock;

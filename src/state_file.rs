@@ -161,7 +161,10 @@ fn parse(json: &[u8], unix: Duration) -> Result<Learned, Wrong> {
 
 /// Writes a file of ours only beside `path` and puts it in its place. On any error the old one stands, and
 /// nothing is left beside it.
-pub(crate) fn replace(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
+pub(crate) fn replace(
+    path: &Path,
+    write: impl FnOnce(&mut File) -> io::Result<()>,
+) -> io::Result<()> {
     let (beside, mut file) = create_beside(path)?;
     let replaced = write(&mut file).and_then(|()| fs::rename(&beside, path));
     if replaced.is_err() {

@@ -162,13 +162,16 @@ impl ClientError {
 
     /// The value of `Retry-After` in seconds, rounded up so that nobody comes back early.
     pub fn retry_after_seconds(&self) -> Option<u64> {
-        let retry_after = match self {
-            Self::AllLimited { retry_after }
-            | Self::NothingLeft { retry_after }
-            | Self::OverLimit(Over { retry_after, .. })
-            | Self::Overloaded { retry_after } => retry_after,
-            Self::TokenUnchecked { .. } => &KEYS_FETCHED,
-            _ => return None,
+        let retry_after = if let Self::AllLimited { retry_after }
+        | Self::NothingLeft { retry_after }
+        | Self::OverLimit(Over { retry_after, .. })
+        | Self::Overloaded { retry_after } = self
+        {
+            *retry_after
+        } else if let Self::TokenUnchecked { .. } = self {
+            KEYS_FETCHED
+        } else {
+            return None;
         };
         let part = u64::from(retry_after.subsec_nanos() > 0);
         Some(retry_after.as_secs().saturating_add(part).max(1))
@@ -196,13 +199,13 @@ impl ClientError {
         let with = |error: &str, description: &str| {
             format!("{CHALLENGE}, error=\"{error}\", error_description=\"{description}\"")
         };
-        match self {
-            Self::BadToken { description, .. } => Some(with("invalid_token", description)),
-            Self::TokenForbidden { description, .. } => {
-                Some(with("insufficient_scope", description))
-            }
-            _ => (self.status() == StatusCode::UNAUTHORIZED).then(|| CHALLENGE.to_owned()),
+        if let Self::BadToken { description, .. } = self {
+            return Some(with("invalid_token", description));
         }
+        if let Self::TokenForbidden { description, .. } = self {
+            return Some(with("insufficient_scope", description));
+        }
+        (self.status() == StatusCode::UNAUTHORIZED).then(|| CHALLENGE.to_owned())
     }
 
     /// Whether it is the credential that is refused.

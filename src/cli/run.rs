@@ -82,9 +82,12 @@ fn start(
     Ok(Exit::Done)
 }
 
+/// Libraries that tell what we tell ourselves, and more of it. Those that fetch tokens repeat parts of answers.
+const QUIET: &str = "pingora_core=warn,pingora_proxy=warn,azure_identity=warn,azure_core=warn,typespec_client_core=warn";
+
 /// The service log goes to standard error, so that standard output holds the access log alone.
 pub(super) fn start_log(level: &str) -> anyhow::Result<()> {
-    let directives = format!("{level},pingora_core=warn,pingora_proxy=warn");
+    let directives = format!("{level},{QUIET}");
     let filter = tracing_subscriber::EnvFilter::try_new(directives).with_context(|| {
         format!("--log-level {level} is not understood; write error, warn, info or debug")
     })?;

@@ -5,7 +5,7 @@ pub mod protocol;
 pub mod socket;
 mod status;
 
-pub use status::{ModelStatus, Status, TargetStatus};
+pub use status::{IdentityStatus, ModelStatus, Status, TargetStatus};
 
 use crate::keeper::Keeper;
 use crate::live::Live;
@@ -94,6 +94,7 @@ impl Operator {
             in_flight: self.telemetry.metrics.requests_in_flight.get(),
             listening: self.process.listening.clone(),
             models: status::models(&snapshot, &self.telemetry, now),
+            identities: status::identities(&snapshot, self.live.clock().unix()),
         };
         match serde_json::to_value(&status) {
             Ok(data) => Answer { done: true, lines: status.lines(), data },

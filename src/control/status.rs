@@ -5,6 +5,7 @@ use crate::routing::{Block, Blocks, State};
 use crate::telemetry::Telemetry;
 use crate::time::Time;
 use serde::Serialize;
+use std::time::Duration;
 
 /// How a process is.
 #[derive(Clone, Debug, Serialize)]
@@ -27,6 +28,33 @@ pub struct Status {
     pub listening: Vec<String>,
     /// By name.
     pub models: Vec<ModelStatus>,
+    /// Our own identities.
+    pub identities: Vec<IdentityStatus>,
+}
+
+/// How the token of one identity of ours is.
+#[derive(Clone, Debug, Serialize)]
+pub struct IdentityStatus {
+    /// What it is called in metrics.
+    pub identity: String,
+    /// When its token ends, in seconds since 1970; `null`: there is none.
+    pub expires: Option<u64>,
+    /// How long its token may still be used, seconds.
+    pub usable_seconds: u64,
+    /// Why the last fetch failed; `null` if it did not.
+    pub last_error: Option<String>,
+}
+
+impl IdentityStatus {
+    fn row(&self) -> Vec<String> {
+        let usable = if self.usable_seconds > 0 {
+            format!("{} s", self.usable_seconds)
+        } else {
+            "no token".to_owned()
+        };
+        let error = self.last_error.clone().unwrap_or_else(|| "-".to_owned());
+        vec![self.identity.clone(), usable, error]
+    }
 }
 
 /// How one model's targets are.
@@ -104,6 +132,13 @@ impl Status {
             rows.extend(model.targets.iter().map(|target| target.row(&model.model)));
         }
         lines.extend(aligned(&rows));
+        if !self.identities.is_empty() {
+            let mut rows =
+                vec![["IDENTITY", "TOKEN FOR", "LAST ERROR"].map(str::to_owned).to_vec()];
+            rows.extend(self.identities.iter().map(IdentityStatus::row));
+            lines.push(String::new());
+            lines.extend(aligned(&rows));
+        }
         lines
     }
 }
@@ -153,6 +188,17 @@ pub(super) fn models(snapshot: &Snapshot, telemetry: &Telemetry, now: Time) -> V
     models.collect()
 }
 
+/// How the tokens of our own identities are at `unix`, the time since 1970.
+pub(super) fn identities(snapshot: &Snapshot, unix: Duration) -> Vec<IdentityStatus> {
+    let slots = snapshot.tokens().map(|slot| IdentityStatus {
+        identity: slot.name().to_owned(),
+        expires: slot.expires(),
+        usable_seconds: slot.left(unix).as_secs(),
+        last_error: slot.course().error,
+    });
+    slots.collect()
+}
+
 fn one(model: &LiveModel, target: usize, telemetry: &Telemetry, now: Time) -> Option<TargetStatus> {
     let (spec, view) = (model.pool.spec(target)?, model.pool.view(target, now)?);
     let recent = telemetry.recent(&model.name, &spec.backend);
@@ -177,12 +223,7 @@ fn one(model: &LiveModel, target: usize, telemetry: &Telemetry, now: Time) -> Op
 
 /// Why it is out of use, if it is; else its state.
 fn state(state: State, blocks: Blocks) -> &'static str {
-    let reasons = [
-        (Block::Drained, "drained"),
-        (Block::AuthFailed, "auth_failed"),
-        (Block::Misconfigured, "misconfigured"),
-    ];
-    let blocked = reasons.iter().find(|(block, _)| blocks.has(*block)).map(|(_, word)| *word);
+    let blocked = Block::ALL.into_iter().find(|block| blocks.has(*block)).map(Block::as_str);
     blocked.unwrap_or(match state {
         State::Healthy => "healthy",
         State::Degraded => "degraded",

@@ -35,7 +35,8 @@ struct Discovery {
 /// Fetches; what went wrong is told in one line, with what to do.
 pub(super) async fn fetch(tenant: &Tenant) -> Result<Fetched, String> {
     let client = client(&tenant.authority)?;
-    let place = format!("{}/{}/v2.0/.well-known/openid-configuration", tenant.authority, tenant.id());
+    let place =
+        format!("{}/{}/v2.0/.well-known/openid-configuration", tenant.authority, tenant.id());
     let (discovery, _) = get(&client, &place, DISCOVERY_BYTES_MAX).await?;
     let discovery: Discovery = serde_json::from_slice(&discovery)
         .map_err(|_| format!("{place}: no discovery document; check entra.authority"))?;
@@ -75,13 +76,18 @@ async fn get(client: &Client, place: &str, most: usize) -> Result<(Vec<u8>, Head
     };
     let mut answer = client.get(place).send().await.map_err(unreachable)?;
     if answer.status() != http::StatusCode::OK {
-        return Err(format!("{place}: status {}; check entra.authority and the tenant's id", answer.status().as_u16()));
+        return Err(format!(
+            "{place}: status {}; check entra.authority and the tenant's id",
+            answer.status().as_u16()
+        ));
     }
     let headers = std::mem::take(answer.headers_mut());
     let mut body = BytesMut::new();
     while let Some(chunk) = answer.chunk().await.map_err(unreachable)? {
         if body.len() + chunk.len() > most {
-            return Err(format!("{place}: an answer of more than {most} bytes; check entra.authority"));
+            return Err(format!(
+                "{place}: an answer of more than {most} bytes; check entra.authority"
+            ));
         }
         body.extend_from_slice(&chunk);
     }

@@ -65,7 +65,8 @@ pub(super) fn load(
     let mut text = Vec::new();
     let most = u64::try_from(FILE_BYTES_MAX).unwrap_or(u64::MAX);
     file.take(most).read_to_end(&mut text).map_err(|error| told(error.to_string()))?;
-    let kept: Kept = serde_json::from_slice(&text).map_err(|_| told("not a file of ours".to_owned()))?;
+    let kept: Kept =
+        serde_json::from_slice(&text).map_err(|_| told("not a file of ours".to_owned()))?;
     if kept.version != VERSION {
         return Err(told(format!("of version {}", kept.version)));
     }

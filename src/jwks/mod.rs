@@ -10,7 +10,7 @@ mod fetch;
 mod kept;
 mod schedule;
 
-use crate::live::{Course, Live, Snapshot, Tenant};
+use crate::live::{KeyCourse, Live, Snapshot, Tenant};
 use crate::telemetry::Telemetry;
 use async_trait::async_trait;
 use futures_util::StreamExt;
@@ -81,7 +81,7 @@ impl KeyFetcher {
         let before = tenant.course();
         let last_wanted = if tenant.is_wanted() { Some(now) } else { before.last_wanted };
         tenant.grant();
-        tenant.note(Course { last_wanted, ..before.clone() });
+        tenant.note(KeyCourse { last_wanted, ..before.clone() });
         let fetched = fetch::fetch(tenant).await;
         let result = if fetched.is_ok() { "ok" } else { "failed" };
         self.telemetry.metrics.jwks_fetches.with_label_values(&[tenant.id(), result]).inc();
@@ -89,27 +89,38 @@ impl KeyFetcher {
         match fetched {
             Ok(fetched) => {
                 let due = schedule::after_keys(now, fetched.max_age, unit);
-                tenant.note(Course { due, last_wanted, failures: 0, error: None });
-                self.publish(tenant, fetched, before.error.is_some()).await;
+                tenant.note(KeyCourse { due, last_wanted, failures: 0, error: None });
+                self.publish(tenant, fetched, &before).await;
             }
             Err(why) => {
                 let failures = before.failures.saturating_add(1);
                 let due = schedule::after_failure(now, failures, unit);
                 let kept = tenant.keys().is_some();
                 if before.error.as_ref() != Some(&why) {
-                    tracing::warn!(tenant = tenant.id(), kept, why, "no signing keys fetched, tried again");
+                    tracing::warn!(
+                        tenant = tenant.id(),
+                        kept,
+                        why,
+                        "no signing keys fetched, tried again"
+                    );
                 }
-                tenant.note(Course { due, last_wanted, failures, error: Some(why) });
+                tenant.note(KeyCourse { due, last_wanted, failures, error: Some(why) });
             }
         }
     }
 
-    async fn publish(&self, tenant: &Tenant, fetched: fetch::Fetched, recovered: bool) {
+    async fn publish(&self, tenant: &Tenant, fetched: fetch::Fetched, before: &KeyCourse) {
         let fetch::Fetched { document, keys, .. } = fetched;
         let same = tenant.keys().is_some_and(|old| old.revision() == keys.revision());
-        if !same || recovered {
+        if !same || before.error.is_some() {
             let (count, unusable) = (keys.len(), keys.dropped());
-            tracing::info!(tenant = tenant.id(), count, unusable, changed = !same, "signing keys fetched");
+            tracing::info!(
+                tenant = tenant.id(),
+                count,
+                unusable,
+                changed = !same,
+                "signing keys fetched"
+            );
         }
         let at = self.live.clock().unix().as_secs();
         tenant.publish(keys, at);
@@ -117,7 +128,11 @@ impl KeyFetcher {
         let of = (tenant.id().to_owned(), tenant.authority.clone());
         let saved = spawn_blocking(move || kept::save(&directory, &of, &document, at)).await;
         if let Err(why) = saved.unwrap_or_else(|error| Err(error.to_string())) {
-            tracing::warn!(tenant = tenant.id(), why, "signing keys are not kept for the next start");
+            tracing::warn!(
+                tenant = tenant.id(),
+                why,
+                "signing keys are not kept for the next start"
+            );
         }
     }
 
@@ -140,12 +155,21 @@ impl Jwks {
         Self { fetcher: KeyFetcher::new(live, telemetry) }
     }
 
+    /// The tenants whose fetch is due. Tells the age of all keys.
     fn due(&self) -> Vec<Arc<Tenant>> {
-        let live = &self.fetcher.live;
+        let KeyFetcher { live, telemetry } = &self.fetcher;
         let (snapshot, now) = (live.snapshot(), live.clock().now());
+        for tenant in snapshot.tenants.iter() {
+            if let Some(fetched) = tenant.fetched() {
+                let age = live.clock().unix().saturating_sub(Duration::from_secs(fetched));
+                let gauge = telemetry.metrics.jwks_age.with_label_values(&[tenant.id()]);
+                gauge.set(age.as_secs_f64());
+            }
+        }
         let is_due = |tenant: &&Arc<Tenant>| {
-            let wanted = schedule::Wanted::of(tenant.is_wanted());
-            schedule::is_due(&tenant.course(), wanted, now)
+            let course = tenant.course();
+            let wanted = tenant.is_wanted() && schedule::may_be_wanted(&course, now);
+            wanted || schedule::is_due(&course, now)
         };
         snapshot.tenants.iter().filter(is_due).map(Arc::clone).collect()
     }

@@ -1,7 +1,7 @@
 //! When signing keys are fetched next. Plain values; `unit` is a random number of 0 to 1 that keeps many instances
 //! from asking in step.
 
-use crate::live::Course;
+use crate::live::KeyCourse;
 use crate::time::Time;
 use std::time::Duration;
 
@@ -15,23 +15,14 @@ const WANTED_INTERVAL: Duration = Duration::from_secs(30);
 /// The longest pause between failures.
 const FAILED_MOST: Duration = Duration::from_mins(1);
 
-/// Whether a token named a key that is not there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wanted {
-    Yes,
-    No,
+/// Whether a fetch should begin without a wish for it.
+pub(super) fn is_due(course: &KeyCourse, now: Time) -> bool {
+    course.due <= now
 }
 
-impl Wanted {
-    pub(super) fn of(wanted: bool) -> Self {
-        if wanted { Self::Yes } else { Self::No }
-    }
-}
-
-/// Whether a fetch should begin.
-pub(super) fn is_due(course: &Course, wanted: Wanted, now: Time) -> bool {
-    let rested = course.last_wanted.is_none_or(|at| now.since(at) >= WANTED_INTERVAL);
-    course.due <= now || (wanted == Wanted::Yes && rested)
+/// Whether a fetch may begin because a token named a key that is not there.
+pub(super) fn may_be_wanted(course: &KeyCourse, now: Time) -> bool {
+    course.last_wanted.is_none_or(|at| now.since(at) >= WANTED_INTERVAL)
 }
 
 /// After keys came, with the `max-age` of their answer: up to a tenth sooner than asked.
@@ -73,12 +64,12 @@ mod tests {
 
     #[test]
     fn unknown_keys_bring_one_fetch_forward_in_thirty_seconds() {
-        let course = |last_wanted| Course { due: at(1000), last_wanted, ..Course::default() };
-        assert!(!is_due(&course(None), Wanted::No, at(999)));
-        assert!(is_due(&course(None), Wanted::No, at(1000)));
-        assert!(is_due(&course(None), Wanted::Yes, at(1)));
-        assert!(!is_due(&course(Some(at(1))), Wanted::Yes, at(30)));
-        assert!(is_due(&course(Some(at(1))), Wanted::Yes, at(31)));
-        assert!(is_due(&Course::default(), Wanted::No, at(0)), "never fetched: at once");
+        let course = |last_wanted| KeyCourse { due: at(1000), last_wanted, ..KeyCourse::default() };
+        assert!(!is_due(&course(None), at(999)));
+        assert!(is_due(&course(None), at(1000)));
+        assert!(may_be_wanted(&course(None), at(1)));
+        assert!(!may_be_wanted(&course(Some(at(1))), at(30)));
+        assert!(may_be_wanted(&course(Some(at(1))), at(31)));
+        assert!(is_due(&KeyCourse::default(), at(0)), "never fetched: at once");
     }
 }

@@ -6,6 +6,7 @@ use crate::config::checked::BackendAuth;
 use crate::config::checked::Endpoint;
 use crate::config::checked::Timeouts;
 use crate::live::CertificateError;
+use crate::live::token::TokenSlot;
 use crate::secrets;
 use crate::secrets::SecretError;
 use arc_swap::ArcSwap;
@@ -16,6 +17,7 @@ use pingora_core::protocols::tls::CaType;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::utils::tls::WrappedX509;
 use pingora_core::utils::tls::parse_x509;
+use pingora_core::{Error, ErrorType};
 use pingora_http::RequestHeader;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -62,12 +64,19 @@ pub enum BuildError {
     },
 }
 
+/// What proves us.
+enum Credential {
+    Nothing,
+    Key(HeaderValue),
+    Token(Arc<TokenSlot>),
+}
+
 /// One backend.
 pub struct LiveBackend {
     /// Its name in the configuration.
     pub name: Arc<str>,
     host: HeaderValue,
-    credential: Option<HeaderValue>,
+    credential: Credential,
     /// Its addresses, kept fresh by the discovery service; never empty once it was resolved.
     addresses: Arc<ArcSwap<Vec<SocketAddr>>>,
     /// Which address the next connection uses; moved on by a failed connect.
@@ -81,9 +90,9 @@ pub struct LiveBackend {
 
 impl LiveBackend {
     pub(super) fn build(
-        name: &str,
-        backend: &Backend,
+        (name, backend): (&str, &Backend),
         timeouts: &Timeouts,
+        slot: Option<Arc<TokenSlot>>,
         previous: Option<&Self>,
     ) -> Result<Self, BuildError> {
         let endpoint = &backend.endpoint;
@@ -95,7 +104,10 @@ impl LiveBackend {
         Ok(Self {
             name: name.into(),
             host: host_header(endpoint),
-            credential: credential(name, &backend.auth)?,
+            credential: match slot {
+                Some(slot) => Credential::Token(slot),
+                None => key(name, &backend.auth)?.map_or(Credential::Nothing, Credential::Key),
+            },
             addresses,
             turn: AtomicUsize::new(0),
             tls_name: endpoint.tls.then(|| endpoint.host.clone()),
@@ -120,12 +132,36 @@ impl LiveBackend {
         Some(peer)
     }
 
-    /// A request to it: addressed, and with our credential. The only place that sends the credential.
-    pub fn request(&self, method: Method, path: &str) -> pingora_core::Result<RequestHeader> {
+    /// The slot of its token, if it takes one.
+    pub fn token(&self) -> Option<&Arc<TokenSlot>> {
+        match &self.credential {
+            Credential::Token(slot) => Some(slot),
+            Credential::Nothing | Credential::Key(_) => None,
+        }
+    }
+
+    /// Whether a request could be sent with what proves us, at `unix`, the time since 1970.
+    pub fn is_proved(&self, unix: Duration) -> bool {
+        self.token().is_none_or(|slot| slot.is_usable(unix))
+    }
+
+    /// A request to it: addressed, and with our credential. The only place that sends the credential. Without a
+    /// token where one belongs it is an error.
+    pub fn request(
+        &self,
+        (method, path): (Method, &str),
+        unix: Duration,
+    ) -> pingora_core::Result<RequestHeader> {
         let mut request = RequestHeader::build(method, path.as_bytes(), Some(12))?;
         request.insert_header(header::HOST, self.host.clone())?;
-        if let Some(credential) = &self.credential {
-            request.insert_header("api-key", credential.clone())?;
+        match &self.credential {
+            Credential::Nothing => {}
+            Credential::Key(key) => request.insert_header("api-key", key.clone())?,
+            Credential::Token(slot) => {
+                let none = || Error::explain(ErrorType::Custom("token"), "no token");
+                request
+                    .insert_header(header::AUTHORIZATION, slot.header(unix).ok_or_else(none)?)?;
+            }
         }
         Ok(request)
     }
@@ -167,7 +203,7 @@ fn host_header(endpoint: &Endpoint) -> HeaderValue {
     HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("invalid"))
 }
 
-fn credential(backend: &str, auth: &BackendAuth) -> Result<Option<HeaderValue>, BuildError> {
+fn key(backend: &str, auth: &BackendAuth) -> Result<Option<HeaderValue>, BuildError> {
     let BackendAuth::ApiKey(source) = auth else { return Ok(None) };
     let failed = |why| BuildError::Secret { backend: backend.to_owned(), why };
     let secret = secrets::resolve(source).map_err(failed)?;

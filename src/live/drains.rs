@@ -6,6 +6,7 @@
 //! holds for targets that come with one. A backend that is gone from the configuration stays in the set, should
 //! it come back, and is not told of.
 
+use crate::live::unproved::apply_tokens;
 use crate::live::{Live, LiveModel, Snapshot};
 use crate::routing::{Block, Switch};
 use std::collections::BTreeSet;
@@ -49,10 +50,11 @@ impl Live {
         drains.iter().filter(|name| snapshot.has_backend(name)).cloned().collect()
     }
 
-    /// Makes `next` the present snapshot, with the drains applied.
+    /// Makes `next` the present snapshot, with the drains applied and the blocks of backends without a token.
     pub(super) fn swap_in(&self, next: Snapshot) {
         let drains = self.drains.lock().unwrap_or_else(PoisonError::into_inner);
         apply_drains(&next, &drains);
+        apply_tokens(&next, self.clock().unix());
         self.snapshot.store(Arc::new(next));
     }
 

@@ -11,11 +11,14 @@ mod learned;
 mod quotas;
 mod settings;
 mod tenants;
+mod token;
+mod unproved;
 
 use crate::auth::keys::KeyRing;
 use crate::auth::keys::ListedKey;
 use crate::clock::Clock;
 use crate::config::checked::App;
+use crate::config::checked::BackendAuth;
 use crate::config::checked::Config;
 use crate::config::checked::Listener;
 use crate::config::checked::Model;
@@ -24,6 +27,7 @@ use crate::config::checked::Routing;
 use crate::config::unprobed;
 use crate::live::drains::Drains;
 use crate::live::quotas::Quotas;
+use crate::live::token::TokenSlots;
 use crate::quota::Quota;
 use crate::rng::Rng;
 use crate::routing::Pool;
@@ -42,7 +46,8 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-pub use tenants::{Course, Tenant, Tenants};
+pub use tenants::{KeyCourse, Tenant, Tenants};
+pub use token::{Course, Token, TokenSlot, TokenSource};
 use tokio::sync::Semaphore;
 
 /// The pointer to the present snapshot, and what does not change with it.
@@ -82,6 +87,8 @@ pub struct Snapshot {
     pub any_backend: Arc<LiveModel>,
     /// By listener; empty where there is no TLS.
     certificates: Vec<Certificates>,
+    /// Of our own identities.
+    tokens: TokenSlots,
 }
 
 /// One model with its pool.
@@ -106,14 +113,16 @@ impl Live {
         let snapshot = Snapshot::build(config, None)?;
         let seed = u64::try_from(clock.unix().as_nanos()).unwrap_or(0);
         let memory = Arc::new(Semaphore::new(kibibytes(&snapshot.config)));
-        Ok(Self {
+        let live = Self {
             snapshot: ArcSwap::from_pointee(snapshot),
             clock,
             seeds: AtomicU64::new(seed),
             memory,
             owed: Mutex::new(0),
             drains: Drains::default(),
-        })
+        };
+        live.settle_tokens();
+        Ok(live)
     }
 
     /// The present snapshot.
@@ -168,10 +177,17 @@ impl Live {
 
 impl Snapshot {
     fn build(config: Config, previous: Option<&Self>) -> Result<Self, BuildError> {
-        let mut backends = BTreeMap::new();
+        let (mut backends, mut tokens) = (BTreeMap::new(), TokenSlots::default());
         for (name, backend) in &config.backends {
             let old = previous.and_then(|p| p.backends.get(name));
-            let live = LiveBackend::build(name, backend, &config.timeouts, old.map(AsRef::as_ref))?;
+            let identity = match &backend.auth {
+                BackendAuth::Identity(identity) => Some(identity),
+                BackendAuth::ApiKey(_) | BackendAuth::None => None,
+            };
+            let known = previous.map(|p| &p.tokens);
+            let slot = identity.map(|identity| tokens.slot(identity, &config.entra, known));
+            let old = old.map(AsRef::as_ref);
+            let live = LiveBackend::build((name, backend), &config.timeouts, slot, old)?;
             backends.insert(name.clone(), Arc::new(live));
         }
         let models = config
@@ -218,6 +234,7 @@ impl Snapshot {
             quotas: Quotas::build(&config, previous.map(|p| &p.quotas)),
             any_backend,
             certificates,
+            tokens,
             config: Arc::new(config),
         })
     }
@@ -251,6 +268,11 @@ impl Snapshot {
     pub fn all_certificates(&self) -> impl Iterator<Item = (SocketAddr, &Certificate)> {
         let listeners = self.config.listen.iter().zip(&self.certificates);
         listeners.flat_map(|(l, certificates)| certificates.all().iter().map(|c| (l.address, c)))
+    }
+
+    /// The tokens of our own identities.
+    pub fn tokens(&self) -> impl Iterator<Item = &Arc<TokenSlot>> {
+        self.tokens.all()
     }
 
     /// Whether a backend of that name is configured.

@@ -1,13 +1,13 @@
 //! The tenants whose tokens are taken, each with its signing keys as they were last fetched.
 
-use crate::auth::grant::Grant;
 use crate::auth::issuer::Issuer;
 use crate::auth::signing_keys::SigningKeys;
 use crate::auth::verifier::Verifier;
 use crate::config::checked::Config;
+use crate::live::grants::{grants, issuers};
+use crate::time::Time;
 use arc_swap::ArcSwapOption;
 use std::collections::BTreeMap;
-use crate::time::Time;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,13 +22,13 @@ pub struct Tenant {
     /// When they were fetched, in seconds since 1970; 0: never.
     fetched: AtomicU64,
     wanted: AtomicBool,
-    course: Mutex<Course>,
+    course: Mutex<KeyCourse>,
     turn: tokio::sync::Mutex<()>,
 }
 
 /// How the fetches of a tenant's keys go.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Course {
+pub struct KeyCourse {
     /// When the next is due.
     pub due: Time,
     /// When one was last made because a token named an unknown key.
@@ -91,12 +91,12 @@ impl Tenant {
     }
 
     /// How its fetches go.
-    pub fn course(&self) -> Course {
+    pub fn course(&self) -> KeyCourse {
         self.course.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Notes how they go.
-    pub fn note(&self, course: Course) {
+    pub fn note(&self, course: KeyCourse) {
         *self.course.lock().unwrap_or_else(PoisonError::into_inner) = course;
     }
 
@@ -115,31 +115,16 @@ pub struct Tenants {
 
 impl Tenants {
     pub(super) fn build(config: &Config, previous: Option<&Self>) -> Self {
-        let apps = config.apps.iter();
-        let grants = apps.filter_map(|(app, settings)| {
-            let entra = settings.entra.clone()?;
-            Some(Grant {
-                app: app.as_str().into(),
-                tenant: entra.tenant,
-                audiences: entra.audiences,
-                roles: entra.roles,
-                scopes: entra.scopes,
-                clients: entra.clients,
-                probe_roles: entra.probe_roles,
-            })
-        });
-        let grants: Vec<_> = grants.collect();
         let authority = config.entra.authority.origin();
-        let mut all = BTreeMap::new();
-        for tenant in grants.iter().map(|grant| &grant.tenant) {
-            let issuer = issuer(config, tenant);
-            let old = previous.and_then(|p| p.all.get(tenant));
-            let same = old.filter(|old| old.issuer == issuer && old.authority == authority);
-            let new = || Arc::new(Tenant::new(issuer, authority.clone()));
-            all.entry(tenant.clone()).or_insert_with(|| same.map_or_else(new, Arc::clone));
-        }
-        let issuers = all.values().map(|tenant| tenant.issuer.clone()).collect();
-        Self { all, verifier: Verifier::new(grants, issuers) }
+        let issuers = issuers(config);
+        let carried = |issuer: &Issuer| {
+            let old = previous.and_then(|p| p.all.get(&issuer.tenant));
+            let same = old.filter(|old| old.issuer == *issuer && old.authority == authority);
+            let new = || Arc::new(Tenant::new(issuer.clone(), authority.clone()));
+            (issuer.tenant.clone(), same.map_or_else(new, Arc::clone))
+        };
+        let all = issuers.iter().map(carried).collect();
+        Self { all, verifier: Verifier::new(grants(config), issuers) }
     }
 
     /// Who verifies tokens.
@@ -156,10 +141,4 @@ impl Tenants {
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Tenant>> {
         self.all.values()
     }
-}
-
-/// Who issues the tokens of a tenant.
-pub(crate) fn issuer(config: &Config, tenant: &str) -> Issuer {
-    let (v2, v1) = (config.entra.issuer_v2(tenant), config.entra.issuer_v1(tenant));
-    Issuer { tenant: tenant.to_owned(), v2, v1 }
 }

@@ -21,10 +21,15 @@ impl Prober {
     /// Sends one probe and feeds what it found, unless the target is being probed.
     pub(super) async fn probe(&self, model: &LiveModel, target: usize) {
         let Some(_turn) = self.turn(model, target) else { return };
+        let proof = self.proof(model, target);
         let mut learned = Box::pin(self.ask(model, target)).await;
         if learned == Learned::OtherName {
             self.note_refusal(model);
             learned = Box::pin(self.ask(model, target)).await;
+        }
+        if let Some(place) = place(model, target) {
+            let mut tried = self.tried.lock().unwrap_or_else(PoisonError::into_inner);
+            tried.insert(place, proof);
         }
         if learned == Learned::Nothing
             && let Some(place) = place(model, target)
@@ -142,7 +147,8 @@ impl Prober {
             ProbeKind::Off => return None,
         };
         let body = Bytes::from(body.to_string());
-        let mut request = backend.request(Method::POST, path).ok()?;
+        let unix = self.live.clock().unix();
+        let mut request = backend.request((Method::POST, path), unix).ok()?;
         request.insert_header(header::CONTENT_TYPE, "application/json").ok()?;
         request.insert_header(header::CONTENT_LENGTH, body.len()).ok()?;
         request

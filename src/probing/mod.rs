@@ -4,7 +4,8 @@
 //! second it is asked. A target that a request found late is probed to confirm it; one that refused our
 //! credential or does not know the deployment is probed too, and every minute as long as it is blocked for
 //! that: only a probe of ours puts a target into such a state or takes it out, since Azure answers 401 and
-//! 404 for single operations. With an interval set, every target gets a round of probes besides, so that a
+//! 404 for single operations. A token that a request was refused with is renewed before; a target that is blocked
+//! is tried again at once with each new token and each new configuration. With an interval set, every target gets a round of probes besides, so that a
 //! region without traffic is known all the same.
 //!
 //! A target that refuses our prompt (any 4xx but 401, 403, 429 and a missing deployment) has a front door that
@@ -21,6 +22,7 @@ mod ask;
 mod rounds;
 
 use crate::config::checked::ProbeKind;
+use crate::identity::Refresher;
 use crate::live::Live;
 use crate::live::LiveModel;
 use crate::proxy::{ProbeRequest, ProbeWish};
@@ -46,6 +48,8 @@ use tokio::time::sleep_until;
 const STRANGE_INTERVAL: Duration = Duration::from_secs(10);
 /// How often a blocked target is tried, and one whose probe taught nothing.
 const BLOCKED_INTERVAL: Duration = Duration::from_mins(1);
+/// How long a probe waits for another token, when the one there is was refused.
+const RENEWAL: Duration = Duration::from_secs(10);
 /// How often the routing core is asked what is due.
 const TICK: Duration = Duration::from_millis(500);
 
@@ -70,6 +74,20 @@ pub struct Prober {
     busy: Mutex<BTreeSet<Place>>,
     /// Targets whose last probe taught nothing.
     fruitless: Mutex<BTreeMap<Place, Time>>,
+    refresher: Refresher,
+    /// What blocked targets were last probed with.
+    tried: Mutex<BTreeMap<Place, Proof>>,
+}
+
+/// What a probe was sent with: the generation of the configuration, and which token.
+type Proof = (u64, u64);
+
+/// What comes before a probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Before {
+    Nothing,
+    /// Another token in the place of the one that was refused.
+    Renewal,
 }
 
 /// A target is being probed as long as this lives.
@@ -94,8 +112,9 @@ impl Prober {
     ) -> Self {
         let http = HttpConnector::new(Some(ConnectorOptions::from_server_conf(conf)));
         let wishes = Mutex::new(Some(wishes));
-        let (completion_tokens, busy, fruitless) = Default::default();
-        Self { live, telemetry, http, wishes, completion_tokens, busy, fruitless }
+        let refresher = Refresher::new(Arc::clone(&live), Arc::clone(&telemetry));
+        let (completion_tokens, busy, fruitless, tried) = Default::default();
+        Self { live, telemetry, http, wishes, completion_tokens, busy, fruitless, refresher, tried }
     }
 
     /// Every target that is blocked for what a probe of ours found.
@@ -105,6 +124,25 @@ impl Prober {
             m.pool.blocks(target).is_some_and(|blocks| found.iter().any(|&b| blocks.has(b)))
         };
         self.all(|model| (0..model.backends.len()).filter(|&t| is_blocked(model, t)).collect())
+    }
+
+    /// What a probe of a target is sent with now.
+    fn proof(&self, model: &LiveModel, target: usize) -> Proof {
+        let slot = model.backends.get(target).and_then(|backend| backend.token());
+        (self.live.snapshot().generation, slot.map_or(0, |slot| slot.revision()))
+    }
+
+    /// Blocked targets that would be probed with something else now.
+    fn blocked_before(&self) -> Vec<(Arc<LiveModel>, usize)> {
+        let mut blocked = self.blocked();
+        let places: BTreeSet<Place> = blocked.iter().filter_map(|(m, t)| place(m, *t)).collect();
+        let mut tried = self.tried.lock().unwrap_or_else(PoisonError::into_inner);
+        tried.retain(|place, _| places.contains(place));
+        blocked.retain(|(model, target)| {
+            let with = place(model, *target).and_then(|place| tried.get(&place).copied());
+            with.is_some_and(|with| with != self.proof(model, *target))
+        });
+        blocked
     }
 
     /// Lets time pass for the routing core, and asks what is due.
@@ -119,13 +157,15 @@ impl Prober {
         }
         let mut fruitless = self.fruitless.lock().unwrap_or_else(PoisonError::into_inner);
         fruitless.retain(|_, at| now.since(*at) < BLOCKED_INTERVAL);
-        self.all(|model| {
+        let mut due = self.all(|model| {
             let mut due = model.pool.probes_due(now);
             due.retain(|target| {
                 place(model, *target).is_some_and(|place| !fruitless.contains_key(&place))
             });
             due
-        })
+        });
+        due.extend(self.blocked_before());
+        due
     }
 
     fn all(&self, which: impl Fn(&LiveModel) -> Vec<usize>) -> Vec<(Arc<LiveModel>, usize)> {
@@ -144,14 +184,22 @@ impl Prober {
         Some((Arc::clone(model), model.pool.position(&wish.backend)?))
     }
 
-    /// The right to probe a target, unless it is drained; nobody else has it meanwhile.
+    /// The right to probe a target, unless it is drained or there is no token for it; nobody else has it meanwhile.
     fn turn(&self, model: &LiveModel, target: usize) -> Option<Turn<'_>> {
-        if model.pool.blocks(target)?.has(Block::Drained) {
+        let blocks = model.pool.blocks(target)?;
+        if blocks.has(Block::Drained) || blocks.has(Block::NoToken) {
             return None;
         }
         let place = place(model, target)?;
         let free = self.busy.lock().unwrap_or_else(PoisonError::into_inner).insert(place.clone());
         free.then_some(Turn { busy: &self.busy, place })
+    }
+
+    async fn prepare(&self, model: &LiveModel, target: usize, before: Before) {
+        let slot = model.backends.get(target).and_then(|backend| backend.token());
+        if let (Before::Renewal, Some(slot)) = (before, slot) {
+            self.refresher.renew(slot, RENEWAL).await;
+        }
     }
 
     /// Everything but the rounds: what is due, what is blocked, what is wished for.
@@ -161,6 +209,7 @@ impl Prober {
         let mut tick = Instant::now() + TICK;
         let mut look = Instant::now() + BLOCKED_INTERVAL;
         loop {
+            let mut before = Before::Nothing;
             let found = tokio::select! {
                 () = sleep_until(tick) => {
                     tick = Instant::now() + TICK;
@@ -174,12 +223,16 @@ impl Prober {
                     let now = self.live.clock().now();
                     granted.retain(|_, at| now.since(*at) < STRANGE_INTERVAL);
                     let often = granted.insert(wish.clone(), now).is_some();
+                    if wish.why == ProbeWish::Unauthorised {
+                        before = Before::Renewal;
+                    }
                     let found = self.target_of(&wish);
                     found.filter(|_| !often || wish.why == ProbeWish::Confirm).into_iter().collect()
                 }
                 Some(()) = running.next(), if !running.is_empty() => Vec::new(),
             };
             let probe = |(model, target): (Arc<LiveModel>, usize)| async move {
+                self.prepare(&model, target, before).await;
                 self.probe(&model, target).await;
             };
             running.extend(found.into_iter().map(probe));

@@ -9,6 +9,7 @@ use crate::azure::peek::with_model;
 use crate::azure::route::Form;
 use crate::azure::route::Operation;
 use crate::exchange::{Outcome, Sending};
+use crate::live::LiveBackend;
 use crate::proxy::admitted::Admitted;
 use crate::proxy::admitted::Request;
 use crate::proxy::body::Body;
@@ -18,6 +19,7 @@ use crate::proxy::native;
 use crate::proxy::race::Order;
 use crate::proxy::watch::Watch;
 use crate::routing::Attempts;
+use crate::routing::Block;
 use crate::routing::Lease;
 use crate::routing::NoTarget;
 use crate::routing::Picked;
@@ -57,7 +59,7 @@ pub(super) fn choose(ctx: &mut Context) -> std::result::Result<HttpPeer, ClientE
     Ok(peer)
 }
 
-/// Picks until it meets a backend whose name was resolved; one that was not is a failed connect.
+/// Picks until it meets a backend that a request can be sent to: its name was resolved, and there is what proves us.
 pub(super) fn reach(
     request: &Request,
     attempts: &mut Attempts,
@@ -66,10 +68,13 @@ pub(super) fn reach(
     loop {
         let picked = attempts.next(&model.pool, request.now(), &mut live.rng())?;
         let backend = model.backends.get(picked.target).ok_or(NoTarget::AllBlocked)?;
-        if let Some(peer) = backend.peer() {
-            return Ok((picked, peer));
+        match (obstacle(request, backend), backend.peer()) {
+            (None, Some(peer)) => return Ok((picked, peer)),
+            (Some(obstacle), _) => {
+                request.progress.not_sent(&backend.name, picked.why.as_str(), obstacle);
+            }
+            (None, None) => {}
         }
-        request.progress.unreachable(&backend.name, picked.why.as_str());
         attempts.not_sent();
         if request.admitted.only.is_some() {
             return Err(NoTarget::AllUsed);
@@ -77,14 +82,23 @@ pub(super) fn reach(
     }
 }
 
-/// Whether the backend of an attempt can be addressed; one that cannot is noted as a failed connect.
+/// Why nothing can be sent to a backend: the word for the log.
+fn obstacle(request: &Request, backend: &LiveBackend) -> Option<&'static str> {
+    if backend.addresses().is_empty() {
+        return Some(Outcome::Connect.as_str());
+    }
+    // Its target is blocked in a moment, too: a token ended just now, or a client named the backend.
+    (!backend.is_proved(request.clock().unix())).then(|| Block::NoToken.as_str())
+}
+
+/// Whether something can be sent to the backend of an attempt; if not, that is noted.
 pub(super) fn is_addressed(request: &Request, picked: Picked) -> bool {
     let Some(backend) = request.model().backends.get(picked.target) else { return false };
-    let resolved = !backend.addresses().is_empty();
-    if !resolved {
-        request.progress.unreachable(&backend.name, picked.why.as_str());
+    let obstacle = obstacle(request, backend);
+    if let Some(obstacle) = obstacle {
+        request.progress.not_sent(&backend.name, picked.why.as_str(), obstacle);
     }
-    resolved
+    obstacle.is_none()
 }
 
 /// Opens the lease of an attempt.
@@ -162,7 +176,8 @@ fn header_for(request: &Request, target: usize) -> Option<RequestHeader> {
     let deployment = &request.model().pool.spec(target)?.deployment;
     let path = route.upstream_path_and_query(deployment);
     let backend = request.model().backends.get(target)?;
-    let mut header = backend.request(route.operation.method(), &path).ok()?;
+    let unix = request.clock().unix();
+    let mut header = backend.request((route.operation.method(), &path), unix).ok()?;
     for (name, value) in request.headers() {
         header.append_header(name.clone(), value.clone()).ok()?;
     }

@@ -68,8 +68,10 @@ pub struct ProbeRequest {
 pub enum ProbeWish {
     /// A request was late there: is it the target or the request? The routing core asks this seldom enough.
     Confirm,
-    /// It refused our credential or does not know the deployment. Every request to it may ask this.
+    /// It does not know the deployment. Every request to it may ask this.
     Strange,
+    /// It refused our credential. Every request to it may ask this.
+    Unauthorised,
 }
 
 /// The `ProxyHttp` of Firstlight.

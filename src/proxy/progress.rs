@@ -51,9 +51,14 @@ impl Progress {
         self.untimed(backend, why, "open")
     }
 
-    /// A backend cannot be addressed.
+    /// No connection came about.
     pub(super) fn unreachable(&self, backend: &Arc<str>, why: &'static str) {
-        self.untimed(backend, why, Outcome::Connect.as_str());
+        self.not_sent(backend, why, Outcome::Connect.as_str());
+    }
+
+    /// Nothing can be sent to a backend.
+    pub(super) fn not_sent(&self, backend: &Arc<str>, why: &'static str, obstacle: &'static str) {
+        self.untimed(backend, why, obstacle);
     }
 
     fn untimed(&self, backend: &Arc<str>, why: &'static str, outcome: &'static str) -> usize {

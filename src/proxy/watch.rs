@@ -101,7 +101,9 @@ impl Watch {
             if let (Outcome::Connect, Some(backend)) = (outcome, self.backend()) {
                 backend.next_address();
             }
-            if matches!(outcome, Outcome::Unauthorised | Outcome::DeploymentMissing) {
+            if outcome == Outcome::Unauthorised {
+                self.wish(ProbeWish::Unauthorised);
+            } else if outcome == Outcome::DeploymentMissing {
                 self.wish(ProbeWish::Strange);
             }
             self.close(outcome);

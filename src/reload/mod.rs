@@ -7,6 +7,8 @@ pub use file::{load, read};
 use crate::config;
 use crate::config::{Checked, Problem};
 use crate::endpoints::Endpoints;
+use crate::identity::Refresher;
+use crate::jwks::KeyFetcher;
 use crate::live::{BuildError, Live, Snapshot};
 use crate::telemetry::Telemetry;
 use std::io;
@@ -17,6 +19,8 @@ use tokio::sync::Mutex;
 
 /// How long a reload waits for the addresses of new backends. Later they are found in the background.
 const RESOLVE: Duration = Duration::from_secs(5);
+/// The same for tokens of new identities and signing keys of new tenants.
+const FETCH: Duration = Duration::from_secs(10);
 
 /// Why a configuration was refused.
 #[derive(Debug, thiserror::Error)]
@@ -122,7 +126,7 @@ impl Reloader {
         let running = Arc::clone(&self.live.snapshot().config);
         let Checked { config: file, warnings } = self.load().await?;
         let warning = |warning: &Problem| format!("{}:{warning}", self.file.display());
-        let warnings = warnings.iter().map(warning).collect();
+        let mut warnings: Vec<String> = warnings.iter().map(warning).collect();
         let next = config::adopt(&running, file.clone());
         let changed = config::diff(&running, &next).iter().map(ToString::to_string).collect();
         let waiting = config::diff(&next, &file).iter().map(ToString::to_string).collect();
@@ -130,7 +134,12 @@ impl Reloader {
         // Reads secrets, authorities and certificates from the disk.
         let built = self.apart(move || live.next(next)).await?;
         let next = built.map_err(|why| Refused::Build { path: self.file.clone(), why })?;
-        Endpoints::resolve_new(&next, RESOLVE).await;
+        let refresher = Refresher::new(Arc::clone(&self.live), Arc::clone(&self.telemetry));
+        let resolved = Endpoints::resolve_new(&next, RESOLVE);
+        let keys = KeyFetcher::new(Arc::clone(&self.live), Arc::clone(&self.telemetry));
+        let ((), missing, keyless) =
+            tokio::join!(resolved, refresher.fetch_missing(&next, FETCH), keys.fill(&next, FETCH));
+        warnings.extend(missing.into_iter().chain(keyless));
         Ok((next, Reloaded { generation: 0, changed, waiting, warnings }))
     }
 

@@ -67,7 +67,7 @@ impl Failed {
 
     /// Whether the retry costs nobody anything.
     const fn is_free(self) -> bool {
-        matches!(self, Self::Connect | Self::Limited)
+        self.is_untouched()
     }
 }
 

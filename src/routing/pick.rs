@@ -84,7 +84,7 @@ pub enum NoTarget {
     AllLimited(Duration),
     /// Every target was used by this request already.
     AllUsed,
-    /// Every target is drained or misconfigured.
+    /// Every target is drained, misconfigured or has no good credential.
     AllBlocked,
 }
 

@@ -16,7 +16,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// Why a target is out of use beside its state. Entered and left by operators and by our own probes.
+/// Why a target is out of use beside its state. Entered and left by operators, by our own probes, and by whoever
+/// keeps our tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Block {
     /// An operator took it out.
@@ -25,11 +26,14 @@ pub enum Block {
     AuthFailed,
     /// The backend does not know the deployment that the configuration names.
     Misconfigured,
+    /// There is no token to prove us with.
+    NoToken,
 }
 
 impl Block {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Drained, Self::AuthFailed, Self::Misconfigured];
+    pub const ALL: [Self; 4] =
+        [Self::Drained, Self::AuthFailed, Self::Misconfigured, Self::NoToken];
 
     /// The word for status and metrics.
     pub const fn as_str(self) -> &'static str {
@@ -37,6 +41,7 @@ impl Block {
             Self::Drained => "drained",
             Self::AuthFailed => "auth_failed",
             Self::Misconfigured => "misconfigured",
+            Self::NoToken => "no_token",
         }
     }
 
@@ -45,6 +50,7 @@ impl Block {
             Self::Drained => 1,
             Self::AuthFailed => 2,
             Self::Misconfigured => 4,
+            Self::NoToken => 8,
         }
     }
 }

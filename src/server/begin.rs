@@ -7,8 +7,9 @@ use super::{Firstlight, Sockets, StartError};
 use crate::config::checked::Place;
 use crate::control::{Operator, Order, Process, socket};
 use crate::endpoints::Endpoints;
+use crate::identity::Refresher;
+use crate::jwks::KeyFetcher;
 use crate::keeper::{self, Keeper};
-use crate::live::Live;
 use crate::reload::Reloader;
 use crate::state_file;
 use crate::upgrade::Inheritance;
@@ -23,7 +24,8 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-/// How long a start waits for the backends' addresses. Without any it serves all the same: they may come.
+/// How long a start waits for the backends' addresses, our tokens and the keys of clients' tokens. Without any it serves all the same: they may
+/// come.
 const RESOLVE: Duration = Duration::from_secs(10);
 
 /// Begins to serve. Dropped before it is done, nothing is left of it.
@@ -42,7 +44,7 @@ pub(super) async fn begin(start: Start) -> Result<(Life, mpsc::Receiver<Order>),
     let copy = copy.map_err(StartError::Copy)?;
     let keeper = remember(&bound, &state, learned).await?;
     // The process before still serves: requests come here once they can be answered.
-    resolve(bound.live()).await;
+    resolve(&bound).await;
     let running = bound.spawn();
     let process = Arc::new(Process {
         started: running.live().clock().now(),
@@ -140,10 +142,25 @@ fn keep(keeper: &Arc<Keeper>) -> JoinHandle<()> {
     })
 }
 
-/// Finds the addresses of the backends.
-async fn resolve(live: &Live) {
+/// Finds the addresses of the backends, and what proves us to them.
+async fn resolve(bound: &Firstlight) {
+    let (live, telemetry) = (bound.live(), bound.telemetry());
     let snapshot = live.snapshot();
-    Endpoints::resolve_new(&snapshot, RESOLVE).await;
+    let refresher = Refresher::new(Arc::clone(live), Arc::clone(telemetry));
+    let resolved = Endpoints::resolve_new(&snapshot, RESOLVE);
+    // What is missing was told in the log.
+    let keys = KeyFetcher::new(Arc::clone(live), Arc::clone(telemetry));
+    let ((), missing, keyless) = tokio::join!(
+        resolved,
+        refresher.fetch_missing(&snapshot, RESOLVE),
+        keys.fill(&snapshot, RESOLVE)
+    );
+    if !missing.is_empty() {
+        tracing::warn!("serving, although not every identity has a token");
+    }
+    if !keyless.is_empty() {
+        tracing::warn!("serving, although clients' tokens cannot be checked yet");
+    }
     if snapshot.backends().any(|backend| backend.addresses().is_empty()) {
         tracing::warn!("serving, although not every backend's host name could be resolved");
     }

@@ -18,6 +18,8 @@ use crate::admin::Admin;
 use crate::clock::Clock;
 use crate::config::checked::Config;
 use crate::endpoints::Endpoints;
+use crate::identity::Identities;
+use crate::jwks::Jwks;
 use crate::live::BuildError;
 use crate::live::{Live, ServerNames};
 use crate::probing::Prober;
@@ -178,6 +180,11 @@ impl Firstlight {
         others.push(Box::new(background_service("probes", prober)));
         let endpoints = Endpoints::new(Arc::clone(&live), Arc::clone(&telemetry));
         others.push(Box::new(background_service("endpoints", endpoints)));
+
+        let jwks = Jwks::new(Arc::clone(&live), Arc::clone(&telemetry));
+        others.push(Box::new(background_service("signing keys", jwks)));
+        let identities = Identities::new(Arc::clone(&live), Arc::clone(&telemetry));
+        others.push(Box::new(background_service("identities", identities)));
 
         let fds = Arc::new(Mutex::new(sockets.table().map_err(StartError::Copy)?));
         let sockets = Mutex::new(Some(sockets));

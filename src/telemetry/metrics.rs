@@ -95,6 +95,10 @@ families! {
     config_last_reload_successful: IntGauge = CONFIG_LAST_RELOAD_SUCCESSFUL;
     config_loaded: IntGauge = CONFIG_LOADED;
     certificate_expires: IntGaugeVec = CERTIFICATE_EXPIRES;
+    identity_expiry: IntGaugeVec = IDENTITY_EXPIRY;
+    jwks_fetches: IntCounterVec = JWKS_FETCHES;
+    jwks_age: GaugeVec = JWKS_AGE;
+    identity_refreshes: IntCounterVec = IDENTITY_REFRESHES;
     state_saves: IntCounterVec = STATE_SAVES;
     state_saved: IntGauge = STATE_SAVED;
     build_info: IntGaugeVec = BUILD_INFO;
@@ -103,7 +107,8 @@ families! {
 impl Metrics {
     /// Forgets what is read anew at each scrape, so that nothing stays of what is gone.
     pub(super) fn forget_readings(&self) {
-        let readings: [&GaugeVec; 11] = [
+        let readings: [&GaugeVec; 12] = [
+            &self.jwks_age,
             &self.target_score,
             &self.target_base,
             &self.target_expected,
@@ -119,7 +124,7 @@ impl Metrics {
         for gauges in readings {
             gauges.reset();
         }
-        let readings: [&IntGaugeVec; 9] = [
+        let readings: [&IntGaugeVec; 10] = [
             &self.quota_remaining,
             &self.target_degraded,
             &self.target_state,
@@ -129,6 +134,7 @@ impl Metrics {
             &self.suspect_models,
             &self.pool_all_slow,
             &self.certificate_expires,
+            &self.identity_expiry,
         ];
         for gauges in readings {
             gauges.reset();

@@ -23,6 +23,10 @@ impl Metrics {
         for (app, quota) in snapshot.quotas() {
             self.read_quota(app, &quota.room(now));
         }
+        for (slot, expires) in snapshot.tokens().filter_map(|slot| Some((slot, slot.expires()?))) {
+            let gauge = self.identity_expiry.with_label_values(&[slot.name()]);
+            gauge.set(i64::try_from(expires).unwrap_or(i64::MAX));
+        }
         let mut suspects: BTreeMap<&str, i64> = BTreeMap::new();
         for model in snapshot.models() {
             self.read_pool(&model.name, &model.pool.overview(now));

@@ -69,7 +69,7 @@ rows! {
     TARGET_OUT = "firstlight_target_out_seconds_total" ["model", "backend"]
         "Time that a target spent degraded, added when it is over.";
     TARGET_BLOCKED = "firstlight_target_blocked" ["model", "backend", "reason"]
-        "1 while a target is out of use for that reason: drained (by an operator), auth_failed (it refuses our credential), misconfigured (it lacks the deployment); else 0.";
+        "1 while a target is out of use for that reason: drained (by an operator), auth_failed (it refuses our credential), misconfigured (it lacks the deployment), no_token (we have none for it); else 0.";
     TARGET_SCORE = "firstlight_target_score_ms" ["model", "backend"]
         "Moving average of time to first token, milliseconds, for a prompt of 512 to 1023 tokens.";
     TARGET_BASE = "firstlight_target_base_ms" ["model", "backend"]
@@ -122,6 +122,14 @@ rows! {
         "When the live configuration was loaded, in seconds since 1970.";
     CERTIFICATE_EXPIRES = "firstlight_certificate_expires_timestamp_seconds" ["listener", "name"]
         "When a listener's certificate ends, in seconds since 1970.";
+    JWKS_FETCHES = "firstlight_jwks_fetches_total" ["tenant", "result"]
+        "Fetches of a tenant's signing keys: ok, failed.";
+    JWKS_AGE = "firstlight_jwks_age_seconds" ["tenant"]
+        "How long ago a tenant's signing keys were fetched; absent while there are none. They are fetched every hour and kept if that fails.";
+    IDENTITY_EXPIRY = "firstlight_identity_token_expiry_timestamp_seconds" ["identity"]
+        "When the token of an identity of ours ends, in seconds since 1970; absent without a token.";
+    IDENTITY_REFRESHES = "firstlight_identity_refresh_total" ["identity", "result"]
+        "Fetches of such tokens: ok, failed.";
     STATE_SAVES = "firstlight_state_saves_total" ["result"]
         "Saves of what was learned, for the next process: ok, failed.";
     STATE_SAVED = "firstlight_state_saved_timestamp_seconds" []

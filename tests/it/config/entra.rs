@@ -36,10 +36,10 @@ fn config() -> Config {
 }
 
 fn identity(config: &Config, backend: &str) -> (Credential, String) {
-    match config.backends[backend].auth.clone() {
-        BackendAuth::Identity(identity) => (identity.credential, identity.scope),
-        other => panic!("{backend}: {other:?}"),
-    }
+    let BackendAuth::Identity(identity) = config.backends[backend].auth.clone() else {
+        panic!("{backend} has no identity")
+    };
+    (identity.credential, identity.scope)
 }
 
 #[test]

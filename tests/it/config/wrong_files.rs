@@ -171,7 +171,7 @@ fn client_keys_are_hashes_that_belong_to_one_app() {
   j: {}
   k: { api_keys: [] }
   l: { api_keys: [{ sha256: 0000000000000000000000000000000000000000000000000000000000000010, name: n16 },{ sha256: 0000000000000000000000000000000000000000000000000000000000000011, name: n17 },{ sha256: 0000000000000000000000000000000000000000000000000000000000000012, name: n18 },{ sha256: 0000000000000000000000000000000000000000000000000000000000000013, name: n19 },{ sha256: 0000000000000000000000000000000000000000000000000000000000000014, name: n20 },{ sha256: 0000000000000000000000000000000000000000000000000000000000000015, name: n21 },{ sha256: 0000000000000000000000000000000000000000000000000000000000000016, name: n22 },{ sha256: 0000000000000000000000000000000000000000000000000000000000000017, name: n23 },{ sha256: 0000000000000000000000000000000000000000000000000000000000000018, name: n24 }] }",
-        r#"
+        r"
 2:29  apps.a.api_keys[0].sha256: not a SHA-256: 64 hexadecimal digits; write what `firstlight key hash` prints for the key
 3:19  apps.b.api_keys[0]: text, not a map; write a map with `sha256`, `name`, `expires`
 3:28  apps.b.api_keys[1]: `name` is missing; write `name: NAME`
@@ -190,7 +190,7 @@ fn client_keys_are_hashes_that_belong_to_one_app() {
 11:3  apps.j: no way to prove a request; write `api_keys: [{ sha256: HASH, name: NAME }]` or `entra: { tenant: GUID, audiences: [GUID] }`
 12:18  apps.k.api_keys: empty; write at least one `{ sha256: HASH, name: NAME }`
 13:18  apps.l.api_keys: more than 8 keys; remove those that nobody uses any more
-"#,
+",
     );
 }
 

@@ -13,7 +13,7 @@ pub(crate) use service::{Home, Service, running, signal};
 
 use firstlight::config;
 use firstlight::config::Problem;
-use firstlight::mock::{BackendSpec, Behaviour, Fault, Mock};
+use firstlight::mock::{BackendSpec, BearerSpec, Behaviour, Beside, Fault, Mock};
 use firstlight::reload::{Refused, Reloaded, Reloader};
 use firstlight::routing::State;
 use firstlight::server::{Firstlight, Running};
@@ -44,6 +44,10 @@ pub(crate) struct Setup {
     pub(crate) behaviour: Behaviour,
     /// The name of a further backend, which no resolver knows.
     pub(crate) nowhere: Option<&'static str>,
+    /// An Entra and an IMDS for backends that take tokens.
+    pub(crate) beside: Beside,
+    /// The YAML of `auth` of those: the others take the key.
+    pub(crate) identities: Vec<(&'static str, String)>,
     /// Further top-level YAML.
     pub(crate) more: &'static str,
     /// YAML below `models:`; by default `gpt-4o: {}` and what the tests need beside it.
@@ -61,11 +65,19 @@ impl Default for Setup {
             first_preferred: true,
             behaviour: Behaviour::instant(),
             nowhere: None,
+            beside: Beside::default(),
+            identities: Vec::new(),
             more: "",
             models: "  gpt-4o: {}\n  other: {}\n  text-embedding-3-large: {}\n",
             listen: None,
             tls: None,
         }
+    }
+}
+
+impl Setup {
+    fn identity(&self, region: &str) -> Option<&str> {
+        self.identities.iter().find(|(name, _)| *name == region).map(|(_, auth)| auth.as_str())
     }
 }
 
@@ -90,10 +102,14 @@ impl World {
     pub(crate) async fn of(setup: Setup) -> Self {
         let specs = setup.regions.iter().map(|name| {
             let mut spec = BackendSpec::local(name, setup.behaviour.clone());
-            spec.api_key = Some(BACKEND_KEY.to_owned());
+            match setup.identity(name) {
+                Some(_) => spec.bearer = Some(BearerSpec::default()),
+                None => spec.api_key = Some(BACKEND_KEY.to_owned()),
+            }
             spec
         });
-        let mock = Mock::start(specs.collect(), None, 1).await.unwrap();
+        let beside = setup.beside.clone();
+        let mock = Mock::start_beside(beside, specs.collect(), None, 1).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
         let key_file = folder.path().join("backend.key");
         std::fs::write(&key_file, BACKEND_KEY).unwrap();
@@ -221,9 +237,11 @@ fn yaml(setup: &Setup, mock: &Mock, key_file: &str) -> String {
     for (index, region) in setup.regions.iter().enumerate() {
         let tier = u8::from(index > 0 || !setup.first_preferred);
         let address = mock.address(region).unwrap();
+        let key = || format!("{{ api_key: {{ file: \"{key_file}\" }} }}");
+        let auth = setup.identity(region).map_or_else(key, str::to_owned);
         writeln!(
             text,
-            "  {region}: {{ endpoint: \"http://{address}\", tier: {tier}, auth: {{ api_key: {{ file: \"{key_file}\" }} }} }}"
+            "  {region}: {{ endpoint: \"http://{address}\", tier: {tier}, auth: {auth} }}"
         )
         .unwrap();
     }
@@ -244,6 +262,10 @@ fn yaml(setup: &Setup, mock: &Mock, key_file: &str) -> String {
         setup.more,
     )
     .unwrap();
+    if let Beside { entra: Some(entra), imds: Some(imds) } = &setup.beside {
+        let (authority, imds) = (entra.authority(), imds.url());
+        writeln!(text, "entra: {{ authority: \"{authority}\", imds: \"{imds}\" }}").unwrap();
+    }
     if !setup.more.contains("routing:") {
         // Probes would count at the mock.
         text.push_str("routing: { probe: { interval_seconds: 0 } }\n");

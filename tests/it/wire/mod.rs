@@ -11,6 +11,7 @@ mod failover;
 mod hedge;
 mod hold;
 mod hostile;
+mod identity;
 mod limits;
 mod log;
 mod lookout;
