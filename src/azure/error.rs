@@ -15,9 +15,6 @@ use bytes::Bytes;
 use http::StatusCode;
 use std::time::Duration;
 
-/// Longest name that is repeated to the client, in characters.
-const ECHO_CHARS_MAX: usize = 64;
-
 /// When the signing keys of a tenant may have been fetched.
 const KEYS_FETCHED: Duration = Duration::from_secs(5);
 
@@ -281,100 +278,7 @@ impl ClientError {
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal_error", SERVER),
         }
     }
-
-    /// What is wrong, and what to do about it.
-    pub(super) fn message(&self) -> String {
-        match self {
-            Self::UnknownModel { model } => {
-                format!("There is no model {}; ask for one that is configured here.", quoted(model))
-            }
-            Self::ModelForbidden { model } => {
-                format!("This key may not use the model {}; use a key that may.", quoted(model))
-            }
-            Self::AppNotHere => {
-                "This key may not be used on this address; use the address of its application."
-                    .to_owned()
-            }
-            Self::BadToken { description, .. } => {
-                format!("The token is not accepted: {description}. Get one for this API.")
-            }
-            Self::TokenForbidden { description, .. } => {
-                format!("The token does not permit this: {description}. Ask for its role.")
-            }
-            Self::TokenUnchecked { description, .. } => {
-                format!("The token cannot be checked: {description}. Try again.")
-            }
-            Self::BadJson { offset, what } => {
-                format!("The request body is not a JSON object, at byte {offset}: {what}.")
-            }
-            Self::DuplicateKey { key } => {
-                format!("The request body gives `{key}` twice; give it once.")
-            }
-            Self::WrongType { key, expected } => {
-                format!("`{key}` in the request body must be {expected}.")
-            }
-            Self::BodyTooLarge { limit } => {
-                format!("The request body is larger than {limit} bytes; send a smaller one.")
-            }
-            Self::MethodNotAllowed { allow } => format!("This path is served for {allow} only."),
-            Self::BadPath { what } => {
-                format!("The request target is refused because of {what}; send a plain path.")
-            }
-            Self::UnknownProbeTarget { target } => {
-                format!(
-                    "X-Probe-Target {} is no backend of this model; name one that is.",
-                    quoted(target)
-                )
-            }
-            Self::OverLimit(over) => {
-                over_limit::message(over, self.retry_after_seconds().unwrap_or(1))
-            }
-            Self::AllLimited { .. } => {
-                let seconds = self.retry_after_seconds().unwrap_or(1);
-                format!(
-                    "The rate limit of this model is used up everywhere; retry after {seconds} s."
-                )
-            }
-            Self::MissingKey => MISSING_KEY.to_owned(),
-            Self::BadKey => BAD_KEY.to_owned(),
-            Self::ExpiredKey => "This key has expired; use the one that replaces it.".to_owned(),
-            Self::AmbiguousCredential => AMBIGUOUS_CREDENTIAL.to_owned(),
-            Self::CredentialInUrl => CREDENTIAL_IN_URL.to_owned(),
-            Self::NoModel => NO_MODEL.to_owned(),
-            Self::BodyTimeout => BODY_TIMEOUT.to_owned(),
-            Self::UnexpectedBody => "This path takes no request body; send none.".to_owned(),
-            Self::Overloaded { .. } => "Too many large requests are waiting; try again.".to_owned(),
-            Self::Trailers => "Request trailers are not accepted; send none.".to_owned(),
-            Self::UnsupportedMediaType => UNSUPPORTED_MEDIA_TYPE.to_owned(),
-            Self::UnknownPath => UNKNOWN_PATH.to_owned(),
-            Self::MissingApiVersion => MISSING_API_VERSION.to_owned(),
-            Self::NothingLeft { .. } => NOTHING_LEFT.to_owned(),
-            Self::UpstreamAuth => UPSTREAM_AUTH.to_owned(),
-            Self::BrokenOff => BROKEN_OFF.to_owned(),
-            Self::Internal => INTERNAL.to_owned(),
-        }
-    }
 }
-
-// The messages without a variable part.
-const MISSING_KEY: &str = "No credential; send the header `api-key` or `Authorization: Bearer`.";
-const BAD_KEY: &str =
-    "The credential is not known here; check the key and the address it is meant for.";
-const AMBIGUOUS_CREDENTIAL: &str = "The credential cannot be told; send one `api-key` header or one `Authorization: Bearer` header.";
-const CREDENTIAL_IN_URL: &str = "Credentials do not belong in a URL, for URLs are logged; send `api-key` as a header, and replace this key.";
-const NO_MODEL: &str = "The request body names no `model`; add the name of the model to use.";
-const BODY_TIMEOUT: &str = "The request body did not arrive in time; send it again.";
-const UNSUPPORTED_MEDIA_TYPE: &str =
-    "The request body must be JSON; send `Content-Type: application/json`.";
-const UNKNOWN_PATH: &str = "Resource not found; chat/completions, completions, embeddings and models are served \
-     below /openai/v1 and /openai/deployments/{deployment}.";
-const MISSING_API_VERSION: &str =
-    "Resource not found; add `?api-version=` to the URL, or use the form /openai/v1.";
-const NOTHING_LEFT: &str = "The model cannot be reached at the moment; try again.";
-const UPSTREAM_AUTH: &str =
-    "The gateway could not authenticate to the model; its operator must check its credentials.";
-const BROKEN_OFF: &str = "The stream broke off before it was complete. Send the request again.";
-const INTERNAL: &str = "The gateway made a mistake; report it with the value of x-request-id.";
 
 impl From<RouteError> for ClientError {
     fn from(error: RouteError) -> Self {
@@ -396,14 +300,6 @@ impl From<PeekError> for ClientError {
             PeekError::WrongType { key, expected } => Self::WrongType { key, expected },
         }
     }
-}
-
-/// A client's word in quotes, cut if it is long.
-fn quoted(name: &str) -> String {
-    let mut chars = name.chars();
-    let shown: String = chars.by_ref().take(ECHO_CHARS_MAX).collect();
-    let rest = if chars.next().is_some() { "…" } else { "" };
-    format!("`{shown}{rest}`")
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ pub mod headers;
 pub mod in_stream;
 mod json;
 pub mod limit;
+mod message;
 mod over_limit;
 pub mod peek;
 pub mod repeat;

@@ -64,6 +64,7 @@ class FirstAndSecondRun(unittest.TestCase):
         self.assertEqual(access, {(azure.VM_PRINCIPAL, "aoai-eus2"), (azure.VM_PRINCIPAL, "aoai-wus3")})
 
     def check_lines(self, out, app_id):
+        self.assertNotIn("\nentra:", out)
         self.assertIn('  eastus2: { endpoint: "https://aoai-eus2.openai.azure.com" }\n', out)
         self.assertIn('  westus3: { endpoint: "https://aoai-wus3.openai.azure.com" }\n', out)
         entra = f'tenant: "{azure.TENANT}", audiences: ["{app_id}", "api://{app_id}"], roles: [LLM.Invoke]'
@@ -90,7 +91,8 @@ class Names(unittest.TestCase):
         self.assertEqual(found.code, 0, found.err)
         self.assertEqual(holders(world.tenant), {(azure.IDENTITY_PRINCIPAL, "Probe.Execute")})
         self.assertEqual([one["principalId"] for one in world.tenant["roleAssignments"]], [azure.IDENTITY_PRINCIPAL])
-        self.assertIn("c11e0000-0000-4000-8000-000000000001", found.out)
+        identity = 'client_id: "c11e0000-0000-4000-8000-000000000001"'
+        self.assertIn(f"auth: {{ managed_identity: {{ {identity} }} }}", found.out)
 
     def test_an_application_may_be_named_by_id_and_must_be_there_then(self):
         world = World(self)
@@ -112,6 +114,9 @@ class Names(unittest.TestCase):
         addresses = [word for call in done.calls for word in call["arguments"] if word.startswith("https:")]
         self.assertEqual({re.match("https://[^/]+", address)[0] for address in addresses}, {"https://graph.example.us"})
         self.assertIn(f"https://login.example.us/{azure.TENANT}/v2.0", done.out)
+        self.assertIn('\nentra: { authority: "https://login.example.us" }\n', done.out)
+        scope = 'auth: { managed_identity: { scope: "https://cognitiveservices.azure.us/.default" } }'
+        self.assertIn(scope, done.out)
         self.assertEqual(world.run("teardown", "--yes").code, 0)
 
 

@@ -167,7 +167,7 @@ entra: { authority: http://login.example, imds: http://10.0.0.1 }",
 5:72  backends.d.auth.managed_identity.scope: not a scope that ends in `/.default`; write https://cognitiveservices.azure.com/.default, or leave it out
 6:45  backends.e.auth.workload_identity: `client_id` is missing; write `client_id: GUID`
 6:45  backends.e.auth.workload_identity: `token_file` is missing; write `token_file: /path`
-7:164  backends.f.auth.client_secret.secret: a secret, or nothing, where its source belongs; put it elsewhere and write { env: NAME }, { file: /path } or { credential: name }
+7:165  backends.f.auth.client_secret.secret: a secret, or nothing, where its source belongs; put it elsewhere and write { env: NAME }, { file: /path } or { credential: name }
 8:21  entra.authority: plain http to a host that is not on loopback; write `https://`; the key must not travel in the clear
 8:49  entra.imds: neither link-local nor loopback over http; write `http://169.254.169.254`
 ",
