@@ -1,11 +1,13 @@
 //! The operator's side: the admin socket, what is said over it, and what is done then.
 
 pub mod client;
+mod proofs;
 pub mod protocol;
 pub mod socket;
 mod status;
 
-pub use status::{IdentityStatus, ModelStatus, Status, TargetStatus};
+pub use proofs::{IdentityStatus, TenantStatus};
+pub use status::{ModelStatus, Status, TargetStatus};
 
 use crate::keeper::Keeper;
 use crate::live::Live;
@@ -84,6 +86,7 @@ impl Operator {
     /// How everything is.
     fn status(&self) -> Answer {
         let (snapshot, now) = (self.live.snapshot(), self.live.clock().now());
+        let unix = self.live.clock().unix();
         let status = Status {
             version: env!("CARGO_PKG_VERSION"),
             pid: std::process::id(),
@@ -94,7 +97,8 @@ impl Operator {
             in_flight: self.telemetry.metrics.requests_in_flight.get(),
             listening: self.process.listening.clone(),
             models: status::models(&snapshot, &self.telemetry, now),
-            identities: status::identities(&snapshot, self.live.clock().unix()),
+            identities: proofs::identities(&snapshot, unix),
+            tenants: proofs::tenants(&snapshot, unix),
         };
         match serde_json::to_value(&status) {
             Ok(data) => Answer { done: true, lines: status.lines(), data },

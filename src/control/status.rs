@@ -1,11 +1,11 @@
 //! How everything is: for `firstlight status`, as data.
 
+use crate::control::proofs::{IdentityStatus, TenantStatus};
 use crate::live::{LiveModel, Snapshot};
 use crate::routing::{Block, Blocks, State};
 use crate::telemetry::Telemetry;
 use crate::time::Time;
 use serde::Serialize;
-use std::time::Duration;
 
 /// How a process is.
 #[derive(Clone, Debug, Serialize)]
@@ -30,31 +30,8 @@ pub struct Status {
     pub models: Vec<ModelStatus>,
     /// Our own identities.
     pub identities: Vec<IdentityStatus>,
-}
-
-/// How the token of one identity of ours is.
-#[derive(Clone, Debug, Serialize)]
-pub struct IdentityStatus {
-    /// What it is called in metrics.
-    pub identity: String,
-    /// When its token ends, in seconds since 1970; `null`: there is none.
-    pub expires: Option<u64>,
-    /// How long its token may still be used, seconds.
-    pub usable_seconds: u64,
-    /// Why the last fetch failed; `null` if it did not.
-    pub last_error: Option<String>,
-}
-
-impl IdentityStatus {
-    fn row(&self) -> Vec<String> {
-        let usable = if self.usable_seconds > 0 {
-            format!("{} s", self.usable_seconds)
-        } else {
-            "no token".to_owned()
-        };
-        let error = self.last_error.clone().unwrap_or_else(|| "-".to_owned());
-        vec![self.identity.clone(), usable, error]
-    }
+    /// The tenants whose tokens are taken.
+    pub tenants: Vec<TenantStatus>,
 }
 
 /// How one model's targets are.
@@ -132,15 +109,28 @@ impl Status {
             rows.extend(model.targets.iter().map(|target| target.row(&model.model)));
         }
         lines.extend(aligned(&rows));
-        if !self.identities.is_empty() {
-            let mut rows =
-                vec![["IDENTITY", "TOKEN FOR", "LAST ERROR"].map(str::to_owned).to_vec()];
-            rows.extend(self.identities.iter().map(IdentityStatus::row));
-            lines.push(String::new());
-            lines.extend(aligned(&rows));
-        }
+        lines.extend(table(
+            ["IDENTITY", "TOKEN FOR", "LAST ERROR"],
+            &self.identities,
+            IdentityStatus::row,
+        ));
+        lines.extend(table(
+            ["TENANT", "SIGNING KEYS", "LAST ERROR"],
+            &self.tenants,
+            TenantStatus::row,
+        ));
         lines
     }
+}
+
+/// A table below the others, if it has rows.
+fn table<T>(head: [&str; 3], all: &[T], row: impl Fn(&T) -> Vec<String>) -> Vec<String> {
+    if all.is_empty() {
+        return Vec::new();
+    }
+    let head = head.map(str::to_owned).to_vec();
+    let rows: Vec<_> = [head].into_iter().chain(all.iter().map(row)).collect();
+    [String::new()].into_iter().chain(aligned(&rows)).collect()
 }
 
 impl TargetStatus {
@@ -186,17 +176,6 @@ pub(super) fn models(snapshot: &Snapshot, telemetry: &Telemetry, now: Time) -> V
             .collect(),
     });
     models.collect()
-}
-
-/// How the tokens of our own identities are at `unix`, the time since 1970.
-pub(super) fn identities(snapshot: &Snapshot, unix: Duration) -> Vec<IdentityStatus> {
-    let slots = snapshot.tokens().map(|slot| IdentityStatus {
-        identity: slot.name().to_owned(),
-        expires: slot.expires(),
-        usable_seconds: slot.left(unix).as_secs(),
-        last_error: slot.course().error,
-    });
-    slots.collect()
 }
 
 fn one(model: &LiveModel, target: usize, telemetry: &Telemetry, now: Time) -> Option<TargetStatus> {

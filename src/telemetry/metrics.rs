@@ -96,6 +96,7 @@ families! {
     config_loaded: IntGauge = CONFIG_LOADED;
     certificate_expires: IntGaugeVec = CERTIFICATE_EXPIRES;
     identity_expiry: IntGaugeVec = IDENTITY_EXPIRY;
+    key_expires: IntGaugeVec = KEY_EXPIRES;
     jwks_fetches: IntCounterVec = JWKS_FETCHES;
     jwks_age: GaugeVec = JWKS_AGE;
     identity_refreshes: IntCounterVec = IDENTITY_REFRESHES;
@@ -124,7 +125,8 @@ impl Metrics {
         for gauges in readings {
             gauges.reset();
         }
-        let readings: [&IntGaugeVec; 10] = [
+        let readings: [&IntGaugeVec; 11] = [
+            &self.key_expires,
             &self.quota_remaining,
             &self.target_degraded,
             &self.target_state,

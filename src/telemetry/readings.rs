@@ -20,6 +20,13 @@ impl Metrics {
             let labels = [&*listener.to_string(), certificate.name()];
             self.certificate_expires.with_label_values(&labels).set(certificate.expires);
         }
+        for (app, settings) in &snapshot.config.apps {
+            for (key, ends) in settings.api_keys.iter().filter_map(|key| Some((key, key.expires?)))
+            {
+                let gauge = self.key_expires.with_label_values(&[app.as_str(), &key.name]);
+                gauge.set(i64::try_from(ends).unwrap_or(i64::MAX));
+            }
+        }
         for (app, quota) in snapshot.quotas() {
             self.read_quota(app, &quota.room(now));
         }

@@ -122,6 +122,8 @@ rows! {
         "When the live configuration was loaded, in seconds since 1970.";
     CERTIFICATE_EXPIRES = "firstlight_certificate_expires_timestamp_seconds" ["listener", "name"]
         "When a listener's certificate ends, in seconds since 1970.";
+    KEY_EXPIRES = "firstlight_key_expires_timestamp_seconds" ["app", "key"]
+        "When an app's key ends, in seconds since 1970; absent where it does not.";
     JWKS_FETCHES = "firstlight_jwks_fetches_total" ["tenant", "result"]
         "Fetches of a tenant's signing keys: ok, failed.";
     JWKS_AGE = "firstlight_jwks_age_seconds" ["tenant"]
