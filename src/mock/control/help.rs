@@ -30,7 +30,7 @@ The fake Entra and the fake IMDS beside the backends:
 
   curl ADDRESS/entra                             address, ids, faults, counters
   curl ADDRESS/entra/requests                    the last 64 requests of each endpoint
-  curl -X POST ADDRESS/entra/tokens -d '{"claims": {"roles": ["Models.Use"], "azp": null}, "header": {"kid": "x"}}'
+  curl -X POST ADDRESS/entra/tokens -d '{"claims": {"roles": ["LLM.Invoke"], "azp": null}, "header": {"kid": "x"}}'
                                                  a token with these claims; what is null is taken away
   curl -X POST ADDRESS/entra/rotate              a new key signs; -d '{"publish": false}' keeps it secret for now
   curl -X POST ADDRESS/entra/publish             every key is published

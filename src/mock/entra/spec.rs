@@ -63,7 +63,7 @@ impl EntraSpec {
     /// The App ID URI of that API: the audience of its v1 tokens.
     pub const API_URI: &str = "api://c2d4e6f8-1a3b-4c5d-8e7f-9a0b1c2d3e4f";
     /// The role that tokens of the default have.
-    pub const ROLE: &str = "Models.Use";
+    pub const ROLE: &str = "LLM.Invoke";
     /// The client of the default.
     pub const CLIENT: &str = "1f6e2d5c-9b8a-4746-b5c4-d3e2f1a0b9c8";
     /// Its service principal.
