@@ -14,6 +14,7 @@ mod config;
 mod control;
 mod demo;
 mod docs;
+mod jwks_kept;
 mod keeper;
 mod kept;
 mod life;

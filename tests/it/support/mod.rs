@@ -3,6 +3,7 @@
 //! Ports are free ones, nothing is shared between tests, and nothing here sleeps: tests wait for states.
 
 mod answer;
+pub(crate) mod entra;
 mod pem;
 mod service;
 pub(crate) mod tokens;
@@ -48,6 +49,8 @@ pub(crate) struct Setup {
     pub(crate) beside: Beside,
     /// The YAML of `auth` of those: the others take the key.
     pub(crate) identities: Vec<(&'static str, String)>,
+    /// YAML of further apps.
+    pub(crate) apps: String,
     /// Further top-level YAML.
     pub(crate) more: &'static str,
     /// YAML below `models:`; by default `gpt-4o: {}` and what the tests need beside it.
@@ -67,6 +70,7 @@ impl Default for Setup {
             nowhere: None,
             beside: Beside::default(),
             identities: Vec::new(),
+            apps: String::new(),
             more: "",
             models: "  gpt-4o: {}\n  other: {}\n  text-embedding-3-large: {}\n",
             listen: None,
@@ -255,16 +259,18 @@ fn yaml(setup: &Setup, mock: &Mock, key_file: &str) -> String {
     write!(
         text,
         "models:\n{}apps:\n  tests:\n    api_keys: [ {{ sha256: {}, name: k1 }} ]\n    models: [gpt-4o, text-embedding-3-large]\n  \
-         operator:\n    api_keys: [ {{ sha256: {}, name: k2 }} ]\n    probe: true\n{}\n",
+         operator:\n    api_keys: [ {{ sha256: {}, name: k2 }} ]\n    probe: true\n{}{}\n",
         setup.models,
         hash(KEY),
         hash(PROBE_KEY),
+        setup.apps,
         setup.more,
     )
     .unwrap();
-    if let Beside { entra: Some(entra), imds: Some(imds) } = &setup.beside {
-        let (authority, imds) = (entra.authority(), imds.url());
-        writeln!(text, "entra: {{ authority: \"{authority}\", imds: \"{imds}\" }}").unwrap();
+    if let Beside { entra: Some(entra), imds } = &setup.beside {
+        let imds = imds.as_ref().map(|imds| format!(", imds: \"{}\"", imds.url()));
+        let (authority, imds) = (entra.authority(), imds.unwrap_or_default());
+        writeln!(text, "entra: {{ authority: \"{authority}\"{imds} }}").unwrap();
     }
     if !setup.more.contains("routing:") {
         // Probes would count at the mock.

@@ -5,6 +5,7 @@ use firstlight::mock::{BackendSpec, Behaviour, Mock};
 use reqwest::Client;
 use serde_json::Value;
 use std::fs;
+use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -86,11 +87,12 @@ impl Home {
         fs::rename(new, self.path("firstlight")).unwrap();
     }
 
-    /// `firstlight run`, not started yet.
+    /// `firstlight run`, not started yet. Its standard output is the file `access.log`.
     pub(crate) fn command(&self, more: &[&str]) -> Command {
         let mut command = Command::new(self.path("firstlight"));
         command.arg("run").arg("--config").arg(self.path("firstlight.yaml")).args(more);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let access_log = File::options().create(true).append(true).open(self.path("access.log"));
+        command.stdin(Stdio::null()).stdout(access_log.unwrap()).stderr(Stdio::piped());
         command
     }
 

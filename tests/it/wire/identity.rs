@@ -27,14 +27,6 @@ async fn world(regions: &[&'static str], beside: Beside) -> World {
 }
 
 impl World {
-    fn imds(&self) -> &Imds {
-        self.mock.beside().imds.as_ref().unwrap()
-    }
-
-    fn entra(&self) -> &Entra {
-        self.mock.beside().entra.as_ref().unwrap()
-    }
-
     fn is_blocked(&self, region: &str, block: Block) -> bool {
         let snapshot = self.proxy.live().snapshot();
         let pool = &snapshot.model("gpt-4o").unwrap().pool;
