@@ -42,7 +42,7 @@ impl Endpoints {
     pub async fn resolve_new(snapshot: &Snapshot, limit: Duration) {
         let new = snapshot.backends().filter(|backend| backend.addresses().is_empty());
         let looks = new.map(|backend| async {
-            match Watched::new(backend).refresh().await {
+            match look_up(backend).await {
                 Ok(addresses) => backend.publish(addresses),
                 Err(error) => {
                     let (host, name) = (&backend.authority.0, &*backend.name);
@@ -96,6 +96,11 @@ impl BackgroundService for Endpoints {
             }
         }
     }
+}
+
+/// Looks a backend up once: its addresses, those that take connections first.
+pub(crate) async fn look_up(backend: &LiveBackend) -> Result<Vec<SocketAddr>> {
+    Watched::new(backend).refresh().await
 }
 
 /// The discovery of one backend.

@@ -27,6 +27,7 @@ pub mod keeper;
 pub mod live;
 pub mod mock;
 pub mod notify;
+pub mod preflight;
 pub mod probing;
 pub mod proxy;
 pub mod reload;

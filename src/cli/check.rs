@@ -1,12 +1,16 @@
-//! `firstlight check FILE`.
+//! `firstlight check FILE`, and with `--live` a look at everything that it points at.
 
 use crate::cli::Exit;
 use crate::clock::Clock;
 use crate::config::Problem;
+use crate::config::checked::Config;
 use crate::live::Live;
+use crate::preflight::{Preflight, Report, STEP};
+use crate::telemetry::{AccessLog, Metrics, Telemetry};
 use clap::Args;
 use std::path::Path;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Options of the command.
 #[derive(Debug, Args)]
@@ -23,6 +27,9 @@ pub(super) struct Options {
     /// Do not open what the file points at: keys, certificates, authorities. They may be on another machine.
     #[arg(long)]
     text_only: bool,
+    /// Then look up every backend, connect, fetch tokens and keys, and ask each target for a token.
+    #[arg(long, conflicts_with = "text_only")]
+    live: bool,
 }
 
 pub(super) fn main(options: &Options) -> anyhow::Result<Exit> {
@@ -36,6 +43,11 @@ pub(super) fn main(options: &Options) -> anyhow::Result<Exit> {
         _ => None,
     };
     let ok = result.is_ok() && unusable.is_none();
+    let report = match &result {
+        Ok(checked) if ok && options.live => Some(look(checked.config.clone())?),
+        _ => None,
+    };
+    let answered = report.as_ref().is_none_or(Report::is_ok);
     if options.json {
         let (problems, warnings) = match &result {
             Ok(checked) => (&[][..], &checked.warnings[..]),
@@ -44,7 +56,12 @@ pub(super) fn main(options: &Options) -> anyhow::Result<Exit> {
         let mut problems = as_json(problems);
         problems.extend(unusable.map(|wrong| serde_json::json!({ "wrong": wrong })));
         let warnings = as_json(warnings);
-        let all = serde_json::json!({ "ok": ok, "problems": problems, "warnings": warnings });
+        let mut all =
+            serde_json::json!({ "ok": ok && answered, "problems": problems, "warnings": warnings });
+        if let (Some(report), Some(all)) = (report, all.as_object_mut()) {
+            let (targets, tenants) = report.json();
+            all.extend([("targets".to_owned(), targets), ("tenants".to_owned(), tenants)]);
+        }
         println!("{all:#}");
     } else if let Some(wrong) = unusable {
         println!("{}: {wrong}", file.display());
@@ -61,11 +78,28 @@ pub(super) fn main(options: &Options) -> anyhow::Result<Exit> {
                     config.models.len(),
                     config.apps.len()
                 );
+                report.iter().flat_map(Report::table).for_each(|line| println!("{line}"));
             }
             Err(problems) => print_all(file, "", problems),
         }
     }
-    Ok(if ok { Exit::Done } else { Exit::Problems })
+    Ok(match (ok, answered) {
+        (false, _) => Exit::Problems,
+        (true, false) => Exit::Unreached,
+        (true, true) => Exit::Done,
+    })
+}
+
+/// Looks at everything that a configuration points at.
+fn look(config: Config) -> anyhow::Result<Report> {
+    crate::server::check_authorities()?;
+    let telemetry = Arc::new(Telemetry::new(Metrics::new()?, AccessLog::off()));
+    let runtime = crate::cli::runtime(0)?;
+    let report =
+        runtime.block_on(async { Ok(Preflight::new(config, telemetry, STEP)?.run().await) });
+    // A name that is still being looked up is not waited for.
+    runtime.shutdown_background();
+    report
 }
 
 fn print_all(file: &Path, word: &str, problems: &[Problem]) {

@@ -2,7 +2,7 @@
 //!
 //! Exit codes: 0 done; 1 the configuration or the scenario has problems, a running process or a check of a token refused,
 //! or the claim of the demo did not hold; 2 the command line was not understood; 3 Firstlight could not start, a file could not be read or
-//! written, or no running process was reached.
+//! written, no running process was reached, or a backend did not answer `check --live`.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command speaks to people")]
 
 mod ask;
@@ -83,6 +83,8 @@ enum Exit {
     Done,
     /// The configuration has problems, or a claim did not hold.
     Problems,
+    /// Something that the configuration points at did not answer.
+    Unreached,
 }
 
 /// Runs the command that the process was started with.
@@ -109,6 +111,7 @@ pub fn main() -> ExitCode {
     match result {
         Ok(Exit::Done) => ExitCode::SUCCESS,
         Ok(Exit::Problems) => ExitCode::from(1),
+        Ok(Exit::Unreached) => ExitCode::from(3),
         // Whoever reads this has seen enough (`| head`).
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {

@@ -1,21 +1,16 @@
-//! One probe: a small streamed prompt, its deadlines, and what it found.
+//! One probe: its prompt is sent, its deadlines are minded, what it found is told.
 
-use crate::azure::route::Operation;
-use crate::config::checked::ProbeKind;
-use crate::exchange::{Answer, AnswerKind, Failure, Marks, Outcome, Sending, exchange};
+use super::prompt::{Asked, Exchanged, TokenLimit, prompt};
+use crate::exchange::{Failure, Marks, Outcome, exchange};
 use crate::live::LiveModel;
 use crate::probing::{Prober, place};
-use crate::routing::{ProbeLease, ProbeOutcome};
+use crate::routing::ProbeLease;
 use crate::time::Time;
-use bytes::Bytes;
-use http::{Method, header};
 use std::future::Future;
 use std::pin::pin;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::time::sleep;
-
-type Exchanged = Result<Answer, Failure>;
 
 impl Prober {
     /// Sends one probe and feeds what it found, unless the target is being probed.
@@ -41,8 +36,12 @@ impl Prober {
 
     /// One exchange with one target, and what it tells.
     async fn ask(&self, model: &LiveModel, target: usize) -> Learned {
-        let Some(sending) = self.prompt(model, target) else { return Learned::Nothing };
         let clock = *self.live.clock();
+        let limit =
+            if self.refuses(model) { TokenLimit::CompletionTokens } else { TokenLimit::Tokens };
+        let Some(sending) = prompt(model, target, limit, clock.unix()) else {
+            return Learned::Nothing;
+        };
         let sent = clock.now();
         let Some(mut lease) = model.pool.start_probe(target, sent) else {
             return Learned::Nothing;
@@ -119,47 +118,6 @@ impl Prober {
         let refusing = self.completion_tokens.lock().unwrap_or_else(PoisonError::into_inner);
         refusing.contains(&model.name)
     }
-
-    /// The smallest request that has a first token.
-    fn prompt(&self, model: &LiveModel, target: usize) -> Option<Sending> {
-        let backend = model.backends.get(target)?;
-        let deployment = &model.pool.spec(target)?.deployment;
-        let most = model.routing.probe.max_tokens;
-        let limit = if self.refuses(model) { "max_completion_tokens" } else { "max_tokens" };
-        let text = "Reply with the word ok.";
-        let (operation, path, body) = match model.probe {
-            ProbeKind::Chat => (
-                Operation::ChatCompletions,
-                "/openai/v1/chat/completions",
-                serde_json::json!({ "model": deployment, "stream": true, limit: most,
-                    "messages": [{ "role": "user", "content": text }] }),
-            ),
-            ProbeKind::Completions => (
-                Operation::Completions,
-                "/openai/v1/completions",
-                serde_json::json!({ "model": deployment, "stream": true, limit: most, "prompt": text }),
-            ),
-            ProbeKind::Embeddings => (
-                Operation::Embeddings,
-                "/openai/v1/embeddings",
-                serde_json::json!({ "model": deployment, "input": "ok" }),
-            ),
-            ProbeKind::Off => return None,
-        };
-        let body = Bytes::from(body.to_string());
-        let unix = self.live.clock().unix();
-        let mut request = backend.request((Method::POST, path), unix).ok()?;
-        request.insert_header(header::CONTENT_TYPE, "application/json").ok()?;
-        request.insert_header(header::CONTENT_LENGTH, body.len()).ok()?;
-        request
-            .insert_header(
-                header::USER_AGENT,
-                concat!("firstlight-probe/", env!("CARGO_PKG_VERSION")),
-            )
-            .ok()?;
-        let stream = operation != Operation::Embeddings;
-        Some(Sending { peer: backend.peer()?, request, body, operation, stream })
-    }
 }
 
 /// What a probe came to.
@@ -170,80 +128,4 @@ enum Learned {
     Nothing,
     /// The model refuses `max_tokens`: it must be asked by the other name.
     OtherName,
-}
-
-/// What came of one exchange.
-#[derive(Clone, Copy)]
-struct Asked {
-    sent: Time,
-    ended: Time,
-    marks: Marks,
-    outcome: Outcome,
-    rest: Option<Duration>,
-    refused_max_tokens: bool,
-}
-
-impl Asked {
-    fn of(result: &Exchanged, (sent, ended): (Time, Time), marks: Marks) -> Self {
-        let (outcome, rest) = match result {
-            Ok(answer) if answer.kind == AnswerKind::Passed => (Outcome::Passed, None),
-            Ok(_) => (Outcome::Ok, None),
-            Err(failure) => (failure.outcome, failure.rest),
-        };
-        let body = result.as_ref().ok().and_then(|answer| answer.held.as_deref());
-        let told = body.unwrap_or_default();
-        let told = memchr::memmem::find(told, b"max_completion_tokens").is_some();
-        let refused_max_tokens = outcome == Outcome::Passed && marks.status == 400 && told;
-        Self { sent, ended, marks, outcome, rest, refused_max_tokens }
-    }
-
-    fn took(&self) -> Duration {
-        self.marks.first_token.unwrap_or(self.ended).since(self.sent)
-    }
-
-    /// What it tells about the target, if anything.
-    fn found(&self) -> Option<ProbeOutcome> {
-        match self.outcome {
-            // Good without a first token: a thinking model that used up its few tokens, say.
-            Outcome::Ok => Some(self.marks.first_token.map_or(ProbeOutcome::Answered, |at| {
-                ProbeOutcome::FirstToken(at.since(self.sent))
-            })),
-            // Of the model that says nothing, however fast it was: the routing core knows what to make of it.
-            Outcome::Passed | Outcome::Conflict => Some(ProbeOutcome::Refused),
-            Outcome::TimedOut => Some(ProbeOutcome::TimedOut),
-            Outcome::Limited => Some(ProbeOutcome::Limited(self.rest)),
-            Outcome::Unauthorised => Some(ProbeOutcome::AuthFailed),
-            Outcome::DeploymentMissing => Some(ProbeOutcome::Misconfigured),
-            Outcome::Connect
-            | Outcome::Reset
-            | Outcome::ServerError
-            | Outcome::ErrorEvent
-            | Outcome::EmptyStream => Some(ProbeOutcome::Failed),
-            Outcome::BrokenOff | Outcome::ClientAbort | Outcome::Lost => None,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn asked(status: u16, outcome: Outcome) -> Asked {
-        let marks = Marks { status, ..Marks::default() };
-        let (sent, ended) = (Time::ZERO, Time::at(Duration::from_millis(3)));
-        Asked { sent, ended, marks, outcome, rest: None, refused_max_tokens: false }
-    }
-
-    #[test]
-    fn a_quick_refusal_is_no_answer_of_the_model() {
-        for status in [400, 404, 405, 413, 415, 422] {
-            let found = asked(status, Outcome::Passed).found();
-            assert_eq!(found, Some(ProbeOutcome::Refused), "{status}");
-        }
-        assert_eq!(asked(409, Outcome::Conflict).found(), Some(ProbeOutcome::Refused));
-        let missing = asked(404, Outcome::DeploymentMissing);
-        assert_eq!(missing.found(), Some(ProbeOutcome::Misconfigured));
-        assert_eq!(asked(200, Outcome::Ok).found(), Some(ProbeOutcome::Answered));
-        assert_eq!(asked(500, Outcome::ServerError).found(), Some(ProbeOutcome::Failed));
-    }
 }

@@ -19,7 +19,10 @@
 //! is still owed.
 
 mod ask;
+mod prompt;
 mod rounds;
+
+pub(crate) use prompt::{Asked, TokenLimit, prompt};
 
 use crate::config::checked::ProbeKind;
 use crate::identity::Refresher;

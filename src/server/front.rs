@@ -76,7 +76,7 @@ pub(super) fn listen(
 }
 
 /// Loads the system's authorities once as Pingora will, which panics where there are none.
-pub(super) fn check_authorities() -> Result<(), StartError> {
+pub(crate) fn check_authorities() -> Result<(), StartError> {
     let mut found = RootCertStore::empty();
     load_platform_certs_incl_env_into_store(&mut found)
         .map_err(|e| StartError::Authorities(e.to_string()))

@@ -11,6 +11,7 @@ mod signals;
 mod sockets;
 mod upgrading;
 
+pub(crate) use front::check_authorities;
 pub use life::{Start, run};
 pub use sockets::Sockets;
 
@@ -143,7 +144,7 @@ impl Firstlight {
         access_log: AccessLog,
         mut sockets: Sockets,
     ) -> Result<Self, StartError> {
-        front::check_authorities()?;
+        check_authorities()?;
         let listeners = config.listen.clone();
         let admin_address = config.admin;
         let live = Arc::new(Live::new(config, Clock::start())?);

@@ -8,6 +8,7 @@
 
 mod auth;
 mod azure;
+mod check_live;
 mod cli;
 mod cli_auth;
 mod config;
