@@ -107,7 +107,8 @@ pub(super) fn no_token(identity: &str, why: Option<String>) -> Look {
 }
 
 pub(super) fn keys(count: usize) -> Look {
-    Look::good(format!("{count} signing keys"))
+    let plural = if count == 1 { "" } else { "s" };
+    Look::good(format!("{count} signing key{plural}"))
 }
 
 pub(super) fn no_keys(why: Option<String>) -> Look {

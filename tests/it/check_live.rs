@@ -146,7 +146,7 @@ async fn all_is_well_with_a_key_a_managed_identity_and_a_client_secret() {
     let yaml = desk.yaml(models).replacen("127.0.0.1:0", &taken, 1);
     let (code, said) = desk.firstlight(&yaml, &[]);
     assert_eq!(code, Some(0), "{said}");
-    let tenant = format!("tenant {}: 2 signing keys", EntraSpec::TENANT);
+    let tenant = format!("tenant {}: 1 signing key\n", EntraSpec::TENANT);
     for part in
         ["backend  model", "what to do", "token", "key", "200, ", "nothing is wrong", &tenant]
     {
@@ -207,7 +207,6 @@ async fn a_configuration_with_problems_is_not_looked_at() {
 async fn a_refused_credential_and_a_missing_deployment_are_told() {
     let desk = Desk::new().await;
     desk.file("key", "another-key");
-    // Its audience is none that the backends take.
     let yaml = desk.yaml("  gpt-4o: {}\n  gone: { backends: { managed: not-there } }\n");
     let (code, said) = desk.firstlight(&yaml, &[]);
     assert!(code == Some(3) && said.contains("2 of 4 lines"), "{said}");
@@ -223,7 +222,7 @@ async fn a_token_that_is_refused_wants_a_role() {
     let backend = |name: &str, auth: &str| {
         format!("  {name}: {{ endpoint: \"{}\", auth: {auth} }}\n", desk.endpoint(name))
     };
-    // The mock knows tokens of the usual scope only.
+    // The backends take tokens of the usual scope only.
     let scoped = "{ managed_identity: { scope: \"https://other.example/.default\" } }";
     let yaml = desk.of(&(backend("key", &auth) + &backend("managed", scoped)), "  gpt-4o: {}\n");
     let report = look(&yaml, LONG).await;
