@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 /// Options of the command.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "the switches of a command line")]
 pub(super) struct Options {
     /// The configuration file.
     #[arg(value_name = "FILE", default_value = "/etc/firstlight/firstlight.yaml")]

@@ -115,7 +115,7 @@ impl Preflight {
         let connected = timeout(self.step, self.http.get_http_session(&peer)).await;
         let took = self.live.clock().now().since(begun);
         let tls = match connected {
-            Ok(Ok(_)) => words::connected(took, backend.tls_name().is_some()),
+            Ok(Ok(_)) => words::connected(took, backend),
             Ok(Err(error)) => words::not_connected(&error, backend),
             Err(_) => words::connect_timed_out(backend),
         };
@@ -184,7 +184,10 @@ impl Preflight {
         let exchange = exchange(&self.http, &sending, &clock, &mut marks);
         // The rest of the answer is not waited for: its connection closes here.
         let result = timeout(self.step, exchange).await;
-        let result = result.unwrap_or_else(|_| Err(Failure::bare(Outcome::TimedOut)));
+        let result = match result {
+            Ok(result) => result,
+            Err(_) => Err(Failure::bare(Outcome::TimedOut)),
+        };
         Some(Asked::of(&result, (sent, clock.now()), marks))
     }
 }

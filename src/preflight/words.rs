@@ -41,8 +41,8 @@ pub(super) fn no_resolver(host: &str) -> Look {
     )
 }
 
-pub(super) fn connected(took: Duration, tls: bool) -> Look {
-    let plain = if tls { "" } else { ", plain" };
+pub(super) fn connected(took: Duration, backend: &LiveBackend) -> Look {
+    let plain = if backend.tls_name().is_some() { "" } else { ", plain" };
     Look::good(format!("{} ms{plain}", took.as_millis()))
 }
 
@@ -56,17 +56,19 @@ pub(super) fn connect_timed_out(backend: &LiveBackend) -> Look {
 
 pub(super) fn not_connected(error: &Error, backend: &LiveBackend) -> Look {
     let (host, port) = &backend.authority;
-    match error.etype() {
-        ErrorType::ConnectTimedout | ErrorType::TLSHandshakeTimedout => connect_timed_out(backend),
-        ErrorType::ConnectRefused => Look::bad(
-            "refused",
-            format!("nothing listens at {host}:{port}: correct the endpoint, or open the port"),
-        ),
-        ErrorType::TLSHandshakeFailure | ErrorType::InvalidCert => {
-            not_trusted(&error.to_string(), backend)
-        }
-        _ => Look::bad("no connection", format!("this machine has no way to {host}:{port}")),
+    let is = |kinds: &[ErrorType]| kinds.contains(error.etype());
+    if is(&[ErrorType::ConnectTimedout, ErrorType::TLSHandshakeTimedout]) {
+        return connect_timed_out(backend);
     }
+    if is(&[ErrorType::ConnectRefused]) {
+        let advice =
+            format!("nothing listens at {host}:{port}: correct the endpoint, or open the port");
+        return Look::bad("refused", advice);
+    }
+    if is(&[ErrorType::TLSHandshakeFailure, ErrorType::InvalidCert]) {
+        return not_trusted(&error.to_string(), backend);
+    }
+    Look::bad("no connection", format!("this machine has no way to {host}:{port}"))
 }
 
 /// The handshake failed; the library tells only in its text why.
@@ -107,7 +109,8 @@ pub(super) fn no_token(identity: &str, why: Option<String>) -> Look {
 }
 
 pub(super) fn keys(count: usize) -> Look {
-    Look::good(format!("{count} signing keys"))
+    let plural = if count == 1 { "" } else { "s" };
+    Look::good(format!("{count} signing key{plural}"))
 }
 
 pub(super) fn no_keys(why: Option<String>) -> Look {
@@ -160,7 +163,12 @@ pub(super) fn answer(asked: &Asked, proof: &Proof, deployment: &str, step: Durat
             format!("HTTP {status}"),
             "it fails: try again; look at the resource's health",
         ),
-        _ => Look::bad(
+        Outcome::ServerError
+        | Outcome::ErrorEvent
+        | Outcome::EmptyStream
+        | Outcome::BrokenOff
+        | Outcome::ClientAbort
+        | Outcome::Lost => Look::bad(
             "no content",
             "it ended without a token: try again; look at the resource's health",
         ),

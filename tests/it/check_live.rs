@@ -1,6 +1,7 @@
 //! `firstlight check --live`: what is well, what is not, and what to do, with mocks.
 
 use crate::support::{BACKEND_KEY, KEY, Pem, Setup, World, hash};
+use firstlight::clock::Clock;
 use firstlight::config;
 use firstlight::mock::{
     BackendSpec, BearerSpec, Behaviour, Beside, Entra, EntraFault, EntraSpec, Fault, Imds,
@@ -146,7 +147,7 @@ async fn all_is_well_with_a_key_a_managed_identity_and_a_client_secret() {
     let yaml = desk.yaml(models).replacen("127.0.0.1:0", &taken, 1);
     let (code, said) = desk.firstlight(&yaml, &[]);
     assert_eq!(code, Some(0), "{said}");
-    let tenant = format!("tenant {}: 2 signing keys", EntraSpec::TENANT);
+    let tenant = format!("tenant {}: 1 signing key\n", EntraSpec::TENANT);
     for part in
         ["backend  model", "what to do", "token", "key", "200, ", "nothing is wrong", &tenant]
     {
@@ -207,7 +208,6 @@ async fn a_configuration_with_problems_is_not_looked_at() {
 async fn a_refused_credential_and_a_missing_deployment_are_told() {
     let desk = Desk::new().await;
     desk.file("key", "another-key");
-    // Its audience is none that the backends take.
     let yaml = desk.yaml("  gpt-4o: {}\n  gone: { backends: { managed: not-there } }\n");
     let (code, said) = desk.firstlight(&yaml, &[]);
     assert!(code == Some(3) && said.contains("2 of 4 lines"), "{said}");
@@ -223,7 +223,7 @@ async fn a_token_that_is_refused_wants_a_role() {
     let backend = |name: &str, auth: &str| {
         format!("  {name}: {{ endpoint: \"{}\", auth: {auth} }}\n", desk.endpoint(name))
     };
-    // The mock knows tokens of the usual scope only.
+    // The backends take tokens of the usual scope only.
     let scoped = "{ managed_identity: { scope: \"https://other.example/.default\" } }";
     let yaml = desk.of(&(backend("key", &auth) + &backend("managed", scoped)), "  gpt-4o: {}\n");
     let report = look(&yaml, LONG).await;
@@ -247,9 +247,11 @@ async fn a_backend_that_hangs_is_given_up_within_its_bound() {
     let desk = Desk::new().await;
     desk.mock.set_fault("key", Fault::FreezeBeforeHeaders).unwrap();
     desk.mock.set_fault("secret", Fault::FreezeAfterFilter).unwrap();
-    let begun = std::time::Instant::now();
+    let clock = Clock::start();
+    let begun = clock.now();
     let report = look(&desk.yaml("  gpt-4o: {}\n"), SHORT).await;
-    assert!(begun.elapsed() < LONG, "{:?}", begun.elapsed());
+    let took = clock.now().since(begun);
+    assert!(took < LONG, "{took:?}");
     for (backend, status) in [("key", None), ("secret", Some(200))] {
         let row = of(&report, backend).0;
         assert_eq!((row.answer.told.as_str(), row.status), ("none in 1 s", status), "{backend}");
