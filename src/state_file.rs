@@ -181,8 +181,18 @@ fn create_beside(path: &Path) -> io::Result<(PathBuf, File)> {
     // Two processes may save at once while one takes over from the other, and so may two threads.
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let unique = format!("{}-{}", process::id(), COUNT.fetch_add(1, Relaxed));
-    let beside = path.with_file_name(format!("{NAME}.{unique}.new"));
-    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{unique}.new"));
+    let beside = path.with_file_name(name);
+    let create = || OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside);
+    let file = match create() {
+        // A process with the same id died in the middle: in a container every one has the same.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            fs::remove_file(&beside)?;
+            create()?
+        }
+        created => created?,
+    };
     Ok((beside, file))
 }
 

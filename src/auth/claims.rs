@@ -12,6 +12,9 @@ use std::time::Duration;
 pub(super) const SKEW_SECONDS: u64 = 60;
 
 /// Longest text of a token that is handed on.
+/// Most audiences that are looked at.
+const AUDIENCES_MAX: usize = 8;
+
 const HANDED_ON_CHARS_MAX: usize = 128;
 
 /// Which application asked for the token.
@@ -60,7 +63,8 @@ pub(super) fn beginning(claims: &Object, now: u64) -> Result<(), TokenError> {
 pub(super) fn audiences(claims: &Object) -> Result<Vec<&str>, TokenError> {
     match claims.get("aud") {
         Some(Value::String(audience)) => Ok(vec![audience]),
-        Some(Value::Array(list)) => texts(list, "aud"),
+        // Entra writes one. Each is compared with those of every app.
+        Some(Value::Array(list)) if list.len() <= AUDIENCES_MAX => texts(list, "aud"),
         _ => Err(TokenError::BadClaim("aud")),
     }
 }
@@ -87,13 +91,12 @@ pub(super) fn some_permission(permissions: &Permissions<'_>) -> Result<(), Token
     if none { Err(TokenError::NoPermission) } else { Ok(()) }
 }
 
-/// The client application.
+/// The client application. Every access token names it and no ID token does, which may hold a user's roles as well.
 pub(super) fn client(claims: &Object, version: Version) -> Result<Client<'_>, TokenError> {
     let name = version.client_claim();
     match claims.get(name) {
-        None => Ok(Client { id: None }),
         Some(Value::String(id)) if may_be_handed_on(id) => Ok(Client { id: Some(id) }),
-        Some(_) => Err(TokenError::BadClaim(name)),
+        _ => Err(TokenError::BadClaim(name)),
     }
 }
 

@@ -45,14 +45,12 @@ pub struct BadHash {
 }
 
 /// Why a presented key opens nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum KeyError {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyError<'a> {
     /// Nobody's key.
-    #[error("unknown API key")]
     Unknown,
     /// An app's key whose time is over.
-    #[error("expired API key")]
-    Expired,
+    Expired(KeyMatch<'a>),
 }
 
 /// A key as the configuration lists it.
@@ -95,7 +93,7 @@ impl KeyRing {
     }
 
     /// Whose key this is, at a moment in Unix seconds.
-    pub fn find(&self, presented: &[u8], now: u64) -> Result<KeyMatch<'_>, KeyError> {
+    pub fn find(&self, presented: &[u8], now: u64) -> Result<KeyMatch<'_>, KeyError<'_>> {
         let hash = Sha256::digest(presented);
         let mut found = u64::MAX;
         // Every entry is compared and selected alike; the match that is met last, the first listed, stays.
@@ -104,10 +102,9 @@ impl KeyRing {
         }
         let entry = usize::try_from(found).ok().and_then(|found| self.entries.get(found));
         let entry = entry.ok_or(KeyError::Unknown)?;
-        if entry.expires.is_some_and(|expires| expires <= now) {
-            return Err(KeyError::Expired);
-        }
-        Ok(KeyMatch { app: &entry.app, key_name: &entry.key_name, key_id: &entry.key_id })
+        let found = KeyMatch { app: &entry.app, key_name: &entry.key_name, key_id: &entry.key_id };
+        let ended = entry.expires.is_some_and(|expires| expires <= now);
+        if ended { Err(KeyError::Expired(found)) } else { Ok(found) }
     }
 }
 

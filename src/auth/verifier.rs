@@ -6,8 +6,10 @@ use crate::auth::grant::Grant;
 use crate::auth::issuer::Issuer;
 use crate::auth::seen::{Known, Outcome, Seen, TokenId};
 use crate::auth::signing_keys::SigningKeys;
+#[cfg(doc)]
+use crate::auth::token_error::Refused;
 use crate::auth::token_error::TokenError;
-use crate::auth::walk::{KeysOf, Rules, Trail, walk};
+use crate::auth::walk::{self, KeysOf, Rules, Trail, walk};
 use std::cell::RefCell;
 use std::sync::Arc;
 
@@ -40,6 +42,12 @@ impl Verifier {
             return known.verdict();
         }
         self.verify(token, now, &keys, id)
+    }
+
+    /// Who sent a genuine token that does not permit what was asked, for the log: the token of a refusal whose
+    /// [`TokenError::kind`] is [`Refused::Forbidden`]. Such a caller is no app's.
+    pub fn forbidden(token: &str) -> Option<Caller> {
+        walk::named(token)
     }
 
     fn verify(

@@ -21,10 +21,12 @@ impl ClientError {
                     .to_owned()
             }
             Self::BadToken { description, .. } => {
-                format!("The token is not accepted: {description}. Get one for this API.")
+                format!(
+                    "The token is not accepted: {description}. Get a new one for this API; if it is new, try again in a minute."
+                )
             }
             Self::TokenForbidden { description, .. } => {
-                format!("The token does not permit this: {description}. Ask for its role.")
+                format!("The token does not permit this: {description}. Ask the operator for access.")
             }
             Self::TokenUnchecked { description, .. } => {
                 format!("The token cannot be checked: {description}. Try again.")

@@ -1,22 +1,29 @@
 //! What a running process can take over of a changed file, and what has to wait for its successor.
 
 use crate::config::checked::{Config, Listener};
+use crate::config::{Problem, check, dump};
 
 /// The configuration that a process running `running` has after it reloaded `file`: everything of the file but
 /// what is bound to the process: addresses, whether they speak TLS, threads, paths, the access log.
 ///
-/// What waits stays as it runs, so that the next comparison with the file still tells of it.
-pub fn adopt(running: &Config, file: Config) -> Config {
+/// What waits stays as it runs, so that the next comparison with the file still tells of it. An error where the two must
+/// not stand together: the file trusts this machine, say, and the listeners that run are open to others.
+pub fn adopt(running: &Config, file: Config) -> Result<Config, String> {
     let same = |old: &Listener, new: &Listener| old.tls.is_empty() == new.tls.is_empty();
     // Several with port 0 go by their order, as in `diff`.
     let mut left: Vec<&Listener> = file.listen.iter().collect();
     let mut take = |old: &Listener| {
         let at = left.iter().position(|new| new.address == old.address)?;
-        Some(left.remove(at)).filter(|new| same(old, new))
+        Some(left.remove(at))
     };
-    let listen: Vec<Listener> =
-        running.listen.iter().map(|old| take(old).unwrap_or(old).clone()).collect();
-    Config {
+    let adopted = |old: &Listener| match take(old) {
+        Some(new) if same(old, new) => new.clone(),
+        // Who may use the address holds at once, however it will speak.
+        Some(new) => Listener { apps: new.apps.clone(), ..old.clone() },
+        None => old.clone(),
+    };
+    let listen: Vec<Listener> = running.listen.iter().map(adopted).collect();
+    let adopted = Config {
         listen,
         admin: running.admin,
         admin_socket: running.admin_socket.clone(),
@@ -24,5 +31,17 @@ pub fn adopt(running: &Config, file: Config) -> Config {
         threads: running.threads,
         log: running.log.clone(),
         ..file
+    };
+    // A dump means the same; as a file it is asked once more what its parts must not be together.
+    match check(&dump(&adopted)) {
+        Ok(_) => Ok(adopted),
+        Err(problems) => Err(problems.first().map(conflict).unwrap_or_default()),
     }
+}
+
+/// A problem that neither configuration has by itself.
+fn conflict(Problem { path, wrong, .. }: &Problem) -> String {
+    format!(
+        "{path}: {wrong}, as long as this process runs; use `firstlight upgrade`, which takes over all of the file"
+    )
 }

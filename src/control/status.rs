@@ -110,7 +110,7 @@ impl Status {
         }
         lines.extend(aligned(&rows));
         lines.extend(table(
-            ["IDENTITY", "TOKEN FOR", "LAST ERROR"],
+            ["IDENTITY", "TOKEN LASTS", "LAST ERROR"],
             &self.identities,
             IdentityStatus::row,
         ));

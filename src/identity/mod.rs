@@ -20,6 +20,7 @@ use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
 use pingora_core::server::ShutdownWatch;
 use pingora_core::services::background::BackgroundService;
+use schedule::Usable;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
@@ -44,11 +45,11 @@ impl Refresher {
         Self { live, telemetry }
     }
 
-    /// Fetches the tokens of a snapshot that nobody asked for yet, so that it can be made live with them, and tells
-    /// what is lacking, line by line. What does not come within `limit` comes later, in the background.
+    /// Fetches the tokens that a snapshot lacks, so that it can be made live with them, and tells
+    /// what is lacking still, line by line. What does not come within `limit` comes later, in the background.
     pub async fn fetch_missing(&self, snapshot: &Snapshot, limit: Duration) -> Vec<String> {
         let lacks = |slot: &&Arc<TokenSlot>| !slot.is_usable(self.live.clock().unix());
-        let new = snapshot.tokens().filter(|slot| slot.course().due.is_zero());
+        let new = snapshot.tokens().filter(lacks);
         join_all(new.map(|slot| self.refresh_due(slot, limit))).await;
         let missing = snapshot.tokens().filter(lacks).map(|slot| {
             let why = slot.course().error.unwrap_or_else(|| "it takes its time".to_owned());
@@ -66,7 +67,7 @@ impl Refresher {
         let before = slot.revision();
         let renewal = async {
             let _turn = slot.turn().await;
-            if slot.revision() == before && slot.take_renewal(self.live.clock().unix()) {
+            if slot.revision() == before && slot.take_renewal(self.live.clock().now()) {
                 self.refresh(slot, limit).await;
             }
         };
@@ -83,10 +84,14 @@ impl Refresher {
 
     /// Fetches; whoever calls has the turn.
     async fn refresh(&self, slot: &TokenSlot, limit: Duration) {
-        let fetched = fetch::fetch(slot.source(), limit).await;
-        let (now, unit) = (self.live.clock().unix(), self.live.rng().unit());
+        let source = slot.source().clone();
+        // By itself: should the library panic over an answer, the others' tokens are fetched all the same.
+        let fetched = tokio::spawn(async move { fetch::fetch(&source, limit).await }).await;
+        let fetched = fetched.unwrap_or(Err(Trouble::Garbage));
+        let (unix, unit) = (self.live.clock().unix(), self.live.rng().unit());
+        let now = self.live.clock().now();
         let fetched = match fetched {
-            Ok(token) if token.left(now).is_zero() => Err(Trouble::Expired),
+            Ok(token) if token.left(unix).is_zero() => Err(Trouble::Expired),
             fetched => fetched,
         };
         let result = if fetched.is_ok() { "ok" } else { "failed" };
@@ -94,8 +99,8 @@ impl Refresher {
         let before = slot.course();
         match fetched {
             Ok(token) => {
-                slot.note(schedule::after_token(now, token.left(now), unit), None);
-                let (identity, expires_seconds) = (slot.name(), token.left(now).as_secs());
+                slot.note(schedule::after_token(now, token.left(unix), unit), None);
+                let (identity, expires_seconds) = (slot.name(), token.left(unix).as_secs());
                 let first = slot.expires().is_none();
                 slot.publish(token);
                 if first || before.error.is_some() {
@@ -106,7 +111,7 @@ impl Refresher {
                 let why = trouble.told(slot.source());
                 let due = schedule::after_failure(now, before.failures.saturating_add(1), unit);
                 if before.error.as_ref() != Some(&why) {
-                    let (identity, kept) = (slot.name(), slot.is_usable(now));
+                    let (identity, kept) = (slot.name(), slot.is_usable(unix));
                     tracing::warn!(identity, kept, why, "no token fetched, it is tried again");
                 }
                 slot.note(due, Some(why));
@@ -130,9 +135,9 @@ impl Identities {
     /// What tokens' ends alone change, and the slots whose fetch is due.
     fn tick(&self) -> Vec<Arc<TokenSlot>> {
         let live = &self.refresher.live;
-        let (snapshot, now) = (live.snapshot(), live.clock().unix());
+        let (snapshot, unix, now) = (live.snapshot(), live.clock().unix(), live.clock().now());
         live.settle_tokens();
-        for slot in snapshot.tokens().filter(|slot| slot.ran_out(now)) {
+        for slot in snapshot.tokens().filter(|slot| slot.ran_out(unix)) {
             let (identity, why) = (slot.name(), slot.course().error.unwrap_or_default());
             tracing::error!(
                 identity,
@@ -140,7 +145,11 @@ impl Identities {
                 "token ended, its backends get nothing until another comes"
             );
         }
-        snapshot.tokens().filter(|slot| slot.course().due <= now).cloned().collect()
+        let is_due = |slot: &&Arc<TokenSlot>| {
+            let usable = if slot.is_usable(unix) { Usable::Yes } else { Usable::No };
+            schedule::is_due(slot.course().due, now, usable)
+        };
+        snapshot.tokens().filter(is_due).cloned().collect()
     }
 }
 

@@ -1,6 +1,7 @@
-//! When the next token is fetched. Plain values; times are since 1970, `unit` is a random number of 0 to 1 that
+//! When the next token is fetched. Plain values; `unit` is a random number of 0 to 1 that
 //! keeps many instances from asking in step.
 
+use crate::time::Time;
 use std::time::Duration;
 
 /// Never sooner than this after a good fetch: the metadata service gives the same token for hours.
@@ -8,13 +9,26 @@ const LEAST: Duration = Duration::from_secs(1);
 /// The longest pause between failures.
 const MOST: Duration = Duration::from_mins(1);
 
+/// Whether a fetch should begin. Without a usable token no pause is longer than those between failures: the machine may
+/// have slept through the end of the last one.
+pub(super) fn is_due(due: Time, now: Time, usable: Usable) -> bool {
+    due <= now || (usable == Usable::No && due.since(now) > MOST.mul_f64(1.2))
+}
+
+/// Whether there is a token that a request may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Usable {
+    Yes,
+    No,
+}
+
 /// After a token that may be used for `left`: at half of that, or up to a tenth of it sooner.
-pub(super) fn after_token(now: Duration, left: Duration, unit: f64) -> Duration {
+pub(super) fn after_token(now: Time, left: Duration, unit: f64) -> Time {
     now + left.mul_f64(0.5 - 0.1 * unit.clamp(0.0, 1.0)).max(LEAST)
 }
 
 /// After so many failures without a token between them: 1, 2, 4 ... 60 s, a fifth more or less.
-pub(super) fn after_failure(now: Duration, failures: u32, unit: f64) -> Duration {
+pub(super) fn after_failure(now: Time, failures: u32, unit: f64) -> Time {
     let pause = Duration::from_secs(1_u64 << failures.saturating_sub(1).min(16)).min(MOST);
     now + pause.mul_f64(0.8 + 0.4 * unit.clamp(0.0, 1.0))
 }
@@ -23,11 +37,22 @@ pub(super) fn after_failure(now: Duration, failures: u32, unit: f64) -> Duration
 mod tests {
     use super::*;
 
-    const NOW: Duration = Duration::from_secs(1_000_000);
+    const NOW: Time = Time::ZERO;
 
     /// Full seconds from now on.
-    fn pause(next: Duration) -> u64 {
-        (next.saturating_sub(NOW) + Duration::from_millis(500)).as_secs()
+    fn pause(next: Time) -> u64 {
+        (next.since(NOW) + Duration::from_millis(500)).as_secs()
+    }
+
+    #[test]
+    fn without_a_token_no_pause_is_long() {
+        let after = |seconds| NOW + Duration::from_secs(seconds);
+        for usable in [Usable::Yes, Usable::No] {
+            assert!(is_due(NOW, NOW, usable));
+            assert!(!is_due(after(72), NOW, usable));
+        }
+        assert!(!is_due(after(3600), NOW, Usable::Yes));
+        assert!(is_due(after(3600), NOW, Usable::No));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use http::HeaderMap;
 use reqwest::{Client, redirect};
 use serde::Deserialize;
 use std::time::Duration;
+use tokio::task::spawn_blocking;
 
 const CONNECT: Duration = Duration::from_secs(5);
 /// One answer, read whole.
@@ -34,10 +35,13 @@ struct Discovery {
 
 /// Fetches; what went wrong is told in one line, with what to do.
 pub(super) async fn fetch(tenant: &Tenant) -> Result<Fetched, String> {
-    let client = client(&tenant.authority)?;
+    let authority = tenant.authority.clone();
+    // Reads the machine's authorities.
+    let made = spawn_blocking(move || client(&authority)).await;
+    let client = made.unwrap_or_else(|error| Err(format!("no HTTP client: {error}")))?;
     let place =
         format!("{}/{}/v2.0/.well-known/openid-configuration", tenant.authority, tenant.id());
-    let (discovery, _) = get(&client, &place, DISCOVERY_BYTES_MAX).await?;
+    let (discovery, _) = get(&client, (&place, &place), DISCOVERY_BYTES_MAX).await?;
     let discovery: Discovery = serde_json::from_slice(&discovery)
         .map_err(|_| format!("{place}: no discovery document; check entra.authority"))?;
     if discovery.issuer != tenant.issuer.v2 {
@@ -50,9 +54,11 @@ pub(super) async fn fetch(tenant: &Tenant) -> Result<Fetched, String> {
     if !at_home.is_some_and(|path| path.starts_with('/')) {
         return Err(format!("{place}: it names a key set on another host; check entra.authority"));
     }
-    let (document, headers) = get(&client, &discovery.jwks_uri, DOCUMENT_BYTES_MAX).await?;
+    // Not shown as it came: it may be anything.
+    let keys_at = (discovery.jwks_uri.as_str(), format!("the key set of {place}"));
+    let (document, headers) = get(&client, (keys_at.0, &keys_at.1), DOCUMENT_BYTES_MAX).await?;
     let keys = SigningKeys::parse(&document, &tenant.issuer)
-        .map_err(|bad| format!("{}: {bad}; the keys before stay", discovery.jwks_uri))?;
+        .map_err(|bad| format!("{}: {bad}; the keys before stay", keys_at.1))?;
     Ok(Fetched { document, keys, max_age: max_age(&headers) })
 }
 
@@ -69,12 +75,17 @@ fn client(authority: &str) -> Result<Client, String> {
     builder.build().map_err(|error| format!("no HTTP client: {error}"))
 }
 
-async fn get(client: &Client, place: &str, most: usize) -> Result<(Vec<u8>, HeaderMap), String> {
+/// What stands at `url`, which is called `place` in what is told.
+async fn get(
+    client: &Client,
+    (url, place): (&str, &str),
+    most: usize,
+) -> Result<(Vec<u8>, HeaderMap), String> {
     let unreachable = |error: reqwest::Error| {
         let how = if error.is_timeout() { "no answer in time" } else { "no connection" };
         format!("{place}: {how}; check DNS, firewall and proxy")
     };
-    let mut answer = client.get(place).send().await.map_err(unreachable)?;
+    let mut answer = client.get(url).send().await.map_err(unreachable)?;
     if answer.status() != http::StatusCode::OK {
         return Err(format!(
             "{place}: status {}; check entra.authority and the tenant's id",

@@ -64,8 +64,11 @@ impl KeyFetcher {
         match loaded.unwrap_or_else(|error| Err(error.to_string())) {
             Ok(Some((keys, fetched))) => {
                 let age_seconds = now.saturating_sub(fetched);
-                tracing::info!(tenant = tenant.id(), age_seconds, "signing keys as last kept");
-                tenant.publish(keys, fetched);
+                // The service may have been faster.
+                if tenant.keys().is_none() {
+                    tracing::info!(tenant = tenant.id(), age_seconds, "signing keys as last kept");
+                    tenant.publish(keys, fetched);
+                }
             }
             Ok(None) => {}
             Err(why) => {

@@ -4,6 +4,7 @@
 //! slot, and a reload that does not change the identity keeps it, with the token in it.
 
 use crate::config::checked::{Credential, Endpoint, Entra, Identity};
+use crate::time::Time;
 use arc_swap::ArcSwapOption;
 use http::HeaderValue;
 use std::sync::atomic::AtomicU64;
@@ -63,17 +64,17 @@ impl TokenSource {
     }
 }
 
-/// How the refreshing goes. Times are since 1970.
+/// How the refreshing goes. Its times are the process's own: the machine's clock may be put right under it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Course {
     /// When the next fetch is due.
-    pub due: Duration,
+    pub due: Time,
     /// Fetches that failed since the last good one.
     pub failures: u32,
     /// Why the last one failed; `None` if it did not.
     pub error: Option<String>,
     /// When the last renewal for a refused token began.
-    renewed: Option<Duration>,
+    renewed: Option<Time>,
     /// There was a usable token when somebody last looked.
     had_token: bool,
 }
@@ -158,7 +159,7 @@ impl TokenSlot {
     }
 
     /// The next fetch is due at `due`; the last one failed for `error`, if it did.
-    pub fn note(&self, due: Duration, error: Option<String>) {
+    pub fn note(&self, due: Time, error: Option<String>) {
         self.with_course(|course| {
             course.failures = error.as_ref().map_or(0, |_| course.failures.saturating_add(1));
             (course.due, course.error) = (due, error);
@@ -166,11 +167,11 @@ impl TokenSlot {
     }
 
     /// Takes the permission to renew a token that was refused, if there is one.
-    pub fn take_renewal(&self, unix: Duration) -> bool {
+    pub fn take_renewal(&self, now: Time) -> bool {
         self.with_course(|course| {
-            let lately = course.renewed.is_some_and(|at| unix.abs_diff(at) < RENEWALS);
+            let lately = course.renewed.is_some_and(|at| now.since(at) < RENEWALS);
             if !lately {
-                course.renewed = Some(unix);
+                course.renewed = Some(now);
             }
             !lately
         })
@@ -280,12 +281,12 @@ mod tests {
     #[test]
     fn a_refused_token_is_renewed_now_and_then() {
         let slot = TokenSlots::default().slot(&system(USUAL_SCOPE), &entra(), None);
-        let granted = [100, 101, 129, 130, 131].map(|s| slot.take_renewal(Duration::from_secs(s)));
+        let granted = [100, 101, 129, 130, 131].map(|s| slot.take_renewal(Time::at(Duration::from_secs(s))));
         assert_eq!(granted, [true, false, false, true, false]);
-        slot.note(Duration::from_secs(5), Some("x".to_owned()));
-        slot.note(Duration::from_secs(6), Some("y".to_owned()));
+        slot.note(Time::at(Duration::from_secs(5)), Some("x".to_owned()));
+        slot.note(Time::at(Duration::from_secs(6)), Some("y".to_owned()));
         assert_eq!(slot.course().failures, 2);
-        slot.note(Duration::from_secs(7), None);
+        slot.note(Time::at(Duration::from_secs(7)), None);
         assert_eq!((slot.course().failures, slot.course().error), (0, None));
     }
 }

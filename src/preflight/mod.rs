@@ -166,10 +166,13 @@ impl Preflight {
         if !way.is_open() {
             return Some(named(way.row(&backend.name, Look::skipped("-"))));
         }
-        let mut asked = self.ask(model, target, TokenLimit::Tokens).await?;
-        if asked.refused_max_tokens {
-            asked = self.ask(model, target, TokenLimit::CompletionTokens).await?;
+        let mut asked = self.ask(model, target, TokenLimit::Tokens).await;
+        if asked.as_ref().is_some_and(|asked| asked.refused_max_tokens) {
+            asked = self.ask(model, target, TokenLimit::CompletionTokens).await;
         }
+        let Some(asked) = asked else {
+            return Some(named(way.row(&backend.name, words::not_sent())));
+        };
         let answer = words::answer(&asked, &self.proof(backend), &deployment, self.step);
         let status = Some(asked.status()).filter(|&status| status > 0);
         let first_token = asked.first_token();

@@ -183,7 +183,11 @@ impl Prober {
     /// The target of a wish, if it still may be probed.
     fn target_of(&self, wish: &ProbeRequest) -> Option<(Arc<LiveModel>, usize)> {
         let snapshot = self.live.snapshot();
-        let model = snapshot.model(&wish.model).filter(|m| m.probe != ProbeKind::Off)?;
+        // A refused token is renewed also where nothing is probed.
+        let wanted = |model: &&Arc<LiveModel>| {
+            model.probe != ProbeKind::Off || wish.why == ProbeWish::Unauthorised
+        };
+        let model = snapshot.model(&wish.model).filter(wanted)?;
         Some((Arc::clone(model), model.pool.position(&wish.backend)?))
     }
 
@@ -225,7 +229,11 @@ impl Prober {
                 Some(wish) = wishes.recv() => {
                     let now = self.live.clock().now();
                     granted.retain(|_, at| now.since(*at) < STRANGE_INTERVAL);
-                    let often = granted.insert(wish.clone(), now).is_some();
+                    // From the first on: those that go on coming must not keep the next from being granted.
+                    let often = granted.contains_key(&wish);
+                    if !often {
+                        granted.insert(wish.clone(), now);
+                    }
                     if wish.why == ProbeWish::Unauthorised {
                         before = Before::Renewal;
                     }

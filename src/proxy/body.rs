@@ -65,7 +65,9 @@ pub(super) async fn read(
             return Err(ClientError::BodyTooLarge { limit }.into());
         }
         if declared.is_none() {
-            held.merge(take(memory, chunk.len())?);
+            // By the whole, not chunk by chunk: those may be of one byte each.
+            let all = (body.len() + chunk.len()).div_ceil(1024);
+            held.merge(take(memory, all.saturating_sub(held.num_permits()) * 1024)?);
         }
         body.push(chunk, declared);
     }

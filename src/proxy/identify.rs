@@ -2,8 +2,9 @@
 
 use crate::auth::caller::Caller;
 use crate::auth::credential::{CredentialError, Presented, credential};
-use crate::auth::keys::KeyError;
+use crate::auth::keys::{KeyError, KeyMatch};
 use crate::auth::token_error::{Refused, TokenError};
+use crate::auth::verifier::Verifier;
 use crate::azure::error::ClientError;
 use crate::live::Snapshot;
 use crate::proxy::context::Note;
@@ -60,15 +61,28 @@ pub(super) fn identify(
             (snapshot.anonymous.clone().ok_or(ClientError::MissingKey)?, Proof::None)
         }
         Presented::Key(key) => {
-            let found = snapshot.keys.find(key, now).map_err(|error| match error {
-                KeyError::Unknown => ClientError::BadKey,
-                KeyError::Expired => ClientError::ExpiredKey,
-            })?;
-            let (id, name) = (found.key_id.to_owned(), found.key_name.to_owned());
-            (found.app.into(), Proof::Key { id, name })
+            let proof = |found: KeyMatch<'_>| {
+                let (id, name) = (found.key_id.to_owned(), found.key_name.to_owned());
+                Proof::Key { id, name }
+            };
+            match snapshot.keys.find(key, now) {
+                Ok(found) => (found.app.into(), proof(found)),
+                Err(KeyError::Unknown) => return Err(ClientError::BadKey),
+                Err(KeyError::Expired(found)) => {
+                    note.proof = proof(found);
+                    return Err(ClientError::ExpiredKey);
+                }
+            }
         }
         Presented::Token(token) => {
-            let caller = verify(token, now, snapshot)?;
+            let caller = verify(token, now, snapshot).map_err(|error| {
+                // The log tells whom it was that had no permission.
+                if error.kind() == Refused::Forbidden {
+                    let named = Verifier::forbidden(token).map(Arc::new);
+                    note.proof = named.map_or(Proof::None, Proof::Token);
+                }
+                refused(&error)
+            })?;
             (Arc::clone(&caller.app), Proof::Token(caller))
         }
     };
@@ -77,7 +91,7 @@ pub(super) fn identify(
     Ok(app)
 }
 
-fn verify(token: &str, now: u64, snapshot: &Snapshot) -> Result<Arc<Caller>, ClientError> {
+fn verify(token: &str, now: u64, snapshot: &Snapshot) -> Result<Arc<Caller>, TokenError> {
     let tenants = &snapshot.tenants;
     let checked = tenants.verifier().check(token, now, |tenant| tenants.get(tenant)?.keys());
     checked.map_err(|error| {
@@ -86,7 +100,7 @@ fn verify(token: &str, now: u64, snapshot: &Snapshot) -> Result<Arc<Caller>, Cli
         {
             tenant.want_keys();
         }
-        refused(&error)
+        error
     })
 }
 

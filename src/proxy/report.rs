@@ -74,7 +74,7 @@ pub(super) fn finish(
         pace(&ctx.relayed.pace, [model, backend], telemetry);
     }
     if let (Some(model), Some(attempt)) = (&ctx.note.model, answered) {
-        let tokens = usage.prompt.unwrap_or(0) + usage.completion.unwrap_or(0);
+        let tokens = usage.prompt.unwrap_or(0).saturating_add(usage.completion.unwrap_or(0));
         telemetry.add_tokens((model, &attempt.backend), tokens);
     }
     if let (Some(app), Some(model), Some(backend)) = (&ctx.note.app, &ctx.note.model, backend) {

@@ -2,7 +2,7 @@
 //!
 //! Each limit per minute is a token bucket. It holds one minute's worth and fills evenly, so an app that was
 //! quiet may ask for a whole minute's worth at once and then for its even rate: over any minute at most twice
-//! the limit, over an hour the limit. A fixed window would be no stricter (a burst on both sides of its edge)
+//! the limit, over an hour the limit, as far as its estimates are true. A fixed window would be no stricter (a burst on both sides of its edge)
 //! and makes everybody come back in the same second. The counts are whole numbers: nothing drifts.
 //!
 //! A request is admitted in two steps, since its tokens are known only when its body is there:
@@ -10,8 +10,8 @@
 //! estimated tokens, and [`Admission::settle`] puts the real ones in the place of the estimate. A refusal costs
 //! nothing: one for tokens gives its request back, so asking again and again shuts nobody out for longer.
 //!
-//! - Real tokens beyond the estimate are a debt, of at most one minute's worth: it is waited for, not forgiven,
-//!   but no single answer shuts an app out for more than a minute until the next token is there.
+//! - Real tokens beyond the estimate are a debt, of at most one minute's worth, which is waited for. What is beyond is forgiven, so that
+//!   no answer shuts an app out for more than a minute: clients that set no `max_tokens` can so use more than the limit.
 //! - An estimate larger than the limit of a whole minute passes when the bucket is full, and empties it. Most of
 //!   such an estimate is `max_tokens`, of which few answers use much; refused for good, a client with a generous
 //!   `max_tokens` could never be served. What was really used is settled afterwards like any other.

@@ -49,6 +49,14 @@ pub enum Refused {
         /// What is wrong.
         why: BuildError,
     },
+    /// What it asks for must not stand beside what is bound to the process.
+    #[error("{path}: {why}", path = path.display())]
+    Conflict {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
     /// The work itself broke down: a mistake of ours.
     #[error("the check of {path} broke down: {why}; what runs goes on", path = path.display())]
     Broken {
@@ -127,7 +135,8 @@ impl Reloader {
         let Checked { config: file, warnings } = self.load().await?;
         let warning = |warning: &Problem| format!("{}:{warning}", self.file.display());
         let mut warnings: Vec<String> = warnings.iter().map(warning).collect();
-        let next = config::adopt(&running, file.clone());
+        let next = config::adopt(&running, file.clone())
+            .map_err(|why| Refused::Conflict { path: self.file.clone(), why })?;
         let changed = config::diff(&running, &next).iter().map(ToString::to_string).collect();
         let waiting = config::diff(&next, &file).iter().map(ToString::to_string).collect();
         let live = Arc::clone(&self.live);

@@ -57,7 +57,9 @@ impl Telemetry {
 
     /// An answer reported that it took so many tokens.
     pub fn add_tokens(&self, target: (&Arc<str>, &Arc<str>), tokens: u64) {
-        self.recent.change(target, |recent| recent.tokens += tokens);
+        self.recent.change(target, |recent| {
+            recent.tokens = recent.tokens.saturating_add(tokens);
+        });
     }
 
     /// What happened lately at a target.

@@ -113,7 +113,7 @@ impl Walk {
     fn note(&mut self, before: Option<&Value>, after: Option<&Value>) {
         let path = self.path.join(".");
         let key = |path: &[String]| matches!(path, [apps, _, keys, _] if apps == "apps" && keys == "api_keys");
-        let hash = key(&self.path) && !path.ends_with(".expires");
+        let hash = key(&self.path) && !path.ends_with(" (expires)");
         let say = |value: &Value| {
             if hash { shown(value).chars().take(HASH_DIGITS).collect() } else { shown(value) }
         };

@@ -111,7 +111,7 @@ fn keys(app: &App) -> Value {
     let hash = |key: &ApiKey| (key.name.as_str().into(), key.sha256.as_str().into());
     let expires = |key: &ApiKey| {
         let over = until::written(key.expires?);
-        Some((format!("{}.expires", key.name).into(), over.into()))
+        Some((format!("{} (expires)", key.name).into(), over.into()))
     };
     let keys = app.api_keys.iter();
     Value::Mapping(keys.flat_map(|key| [Some(hash(key)), expires(key)]).flatten().collect())

@@ -42,7 +42,7 @@ const fn tenant(path: &'static str) -> Text {
         path,
         shown: "00000000-0000-0000-0000-000000000001",
         need: Need::Optional,
-        about: "Required there. The tenant's id.",
+        about: "Required within it. The tenant's id.",
     }
 }
 
@@ -51,7 +51,7 @@ const fn client_id(path: &'static str) -> Text {
         path,
         shown: "11111111-1111-1111-1111-111111111111",
         need: Need::Optional,
-        about: "Required there. The app registration's client id.",
+        about: "Required within it. The app registration's client id.",
     }
 }
 
@@ -137,7 +137,7 @@ pub(super) const BACKENDS: &[Key] = &[
         path: "backends.*.auth.workload_identity.token_file",
         shown: "/var/run/secrets/azure/tokens/azure-identity-token",
         need: Need::Optional,
-        about: "Required there. The file with the token; it is read anew each time.",
+        about: "Required within it. The file with the token; it is read anew each time.",
     }),
     Key::Text(&scope("backends.*.auth.workload_identity.scope")),
     Key::Text(&Text {
@@ -152,7 +152,7 @@ pub(super) const BACKENDS: &[Key] = &[
         path: "backends.*.auth.client_secret.secret",
         shown: "{ credential: entra-secret }",
         need: Need::Optional,
-        about: "Required there. Where the secret comes from, in the forms of `api_key`.",
+        about: "Required within it. Where the secret comes from, in the forms of `api_key`.",
     }),
     Key::Text(&scope("backends.*.auth.client_secret.scope")),
     Key::Whole(&TIER),

@@ -142,7 +142,7 @@ fn it_is_dumped_and_compared() {
     assert_eq!(
         told,
         [
-            "- apps.both.api_keys.day.expires: 2027-07-01T00:00:00Z",
+            "- apps.both.api_keys.day (expires): 2027-07-01T00:00:00Z",
             "~ apps.job.limits.concurrent: 5 -> 0",
             "~ apps.users.entra.roles: [A, B] -> [A]",
         ]
