@@ -122,7 +122,9 @@ impl Stage {
 
     fn token(&mut self, header: Value, claims: Value) -> String {
         let mut claims = claims;
-        claims["exp"] = claims.get("exp").cloned().unwrap_or(json!(4_000_000_000_u64));
+        if claims.get("exp").is_none() {
+            claims["exp"] = json!(4_000_000_000_u64);
+        }
         claims["note"] = json!(CLAIM);
         let token = self.entra().issue_with(header, claims);
         self.tokens.push(token.clone());
@@ -196,10 +198,12 @@ impl Stage {
                 self.said.push((path.to_owned(), text));
             }
         }
-        for arguments in [&["status", "--json"] as &[&str], &["status"], &["diff"]] {
+        let live: [&[&str]; 3] = [&["status", "--json"], &["status"], &["diff"]];
+        for arguments in live {
             self.tell(arguments).await;
         }
-        for arguments in [&["config", "dump"] as &[&str], &["check"]] {
+        let alone: [&[&str]; 2] = [&["config", "dump"], &["check"]];
+        for arguments in alone {
             self.tell_alone(arguments).await;
         }
     }

@@ -6,7 +6,7 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD
 use std::fs;
 use std::path::Path;
 
-/// All forms in which a secret could be written, and what each is of.
+/// All forms in which a secret could be written.
 fn forms(secret: &str) -> Vec<String> {
     let start: String = secret.chars().take(16).collect();
     let mut forms = vec![secret.to_owned(), start.clone()];
@@ -18,19 +18,21 @@ fn forms(secret: &str) -> Vec<String> {
         let numbers: Vec<String> = bytes.iter().map(ToString::to_string).collect();
         forms.push(numbers.join(", "));
         forms.push(numbers.join(","));
-        // Wherever in the encoded text it begins: without the characters that hold bits of its neighbours.
-        for before in 0..3 {
-            let shifted = [vec![0; before], bytes.to_vec()].concat();
-            for encoded in [STANDARD_NO_PAD.encode(&shifted), URL_SAFE_NO_PAD.encode(&shifted)] {
-                let own = encoded.get(if before == 0 { 0 } else { before + 1 }..encoded.len() - 2);
-                forms.push(own.unwrap().to_owned());
-            }
-        }
+        forms.extend((0..3).flat_map(|before| encoded(bytes, before)));
         forms.push(STANDARD.encode(bytes));
     }
     forms
 }
 
+/// In base64 behind so many other bytes: without the characters that hold bits of its neighbours.
+fn encoded(bytes: &[u8], before: usize) -> [String; 2] {
+    let shifted = [vec![0; before], bytes.to_vec()].concat();
+    let start = [0, 2, 3][before];
+    [STANDARD_NO_PAD.encode(&shifted), URL_SAFE_NO_PAD.encode(&shifted)]
+        .map(|text| text.get(start..text.len() - 2).unwrap().to_owned())
+}
+
+/// The files of a directory, and what is in them.
 pub(super) fn files(directory: &Path) -> Vec<(String, String)> {
     let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
     let read = |path: std::path::PathBuf| {
