@@ -20,17 +20,9 @@ impl ClientError {
                 "This key may not be used on this address; use the address of its application."
                     .to_owned()
             }
-            Self::BadToken { description, .. } => {
-                format!(
-                    "The token is not accepted: {description}. Get a new one for this API; if it is new, try again in a minute."
-                )
-            }
-            Self::TokenForbidden { description, .. } => {
-                format!("The token does not permit this: {description}. Ask the operator for access.")
-            }
-            Self::TokenUnchecked { description, .. } => {
-                format!("The token cannot be checked: {description}. Try again.")
-            }
+            Self::BadToken { description, .. }
+            | Self::TokenForbidden { description, .. }
+            | Self::TokenUnchecked { description, .. } => self.of_token(description),
             Self::BadJson { offset, what } => {
                 format!("The request body is not a JSON object, at byte {offset}: {what}.")
             }
@@ -79,6 +71,19 @@ impl ClientError {
             Self::UpstreamAuth => UPSTREAM_AUTH.to_owned(),
             Self::BrokenOff => BROKEN_OFF.to_owned(),
             Self::Internal => INTERNAL.to_owned(),
+        }
+    }
+
+    /// Of a token, with what is wrong with it.
+    fn of_token(&self, description: &str) -> String {
+        if let Self::TokenForbidden { .. } = self {
+            format!("The token does not permit this: {description}. Ask the operator for access.")
+        } else if let Self::TokenUnchecked { .. } = self {
+            format!("The token cannot be checked: {description}. Try again.")
+        } else {
+            format!(
+                "The token is not accepted: {description}. Get a new one for this API; if it is new, try again in a minute."
+            )
         }
     }
 }

@@ -3,6 +3,7 @@
 use crate::config::at::At;
 use crate::config::checked::Backend;
 use crate::config::checked::Endpoint;
+use crate::config::checked::Entra;
 use crate::config::endpoint;
 use crate::config::identities;
 use crate::config::keys;
@@ -36,6 +37,7 @@ impl Backends<'_> {
 /// Reads `backends`.
 pub(super) fn read<'a>(
     file: &Section<'a>,
+    entra: &Entra,
     exposure: &mut Exposure,
     problems: &mut Problems,
 ) -> Backends<'a> {
@@ -47,7 +49,7 @@ pub(super) fn read<'a>(
         backends.names.push(name);
         let name = names::check(name, &at.key_spot(), problems);
         let section = at.section("backends.*", problems);
-        let Some(backend) = backend(&section, exposure, problems) else { continue };
+        let Some(backend) = backend(&section, entra, exposure, problems) else { continue };
         if backend.weight != keys::WEIGHT.default.plain() {
             backends.weights.extend(section.spot_of(keys::WEIGHT.path).cloned());
         }
@@ -67,13 +69,14 @@ pub(super) fn read<'a>(
 
 fn backend(
     section: &Section<'_>,
+    entra: &Entra,
     exposure: &mut Exposure,
     problems: &mut Problems,
 ) -> Option<Backend> {
     let endpoint = section
         .require("endpoint", "https://NAME.openai.azure.com", problems)
         .and_then(|at| read_endpoint(at, exposure, problems));
-    let auth = identities::auth(section, exposure, problems);
+    let auth = identities::auth(section, entra, exposure, problems);
     let tier = section.whole(&keys::TIER, problems);
     let weight = section.whole(&keys::WEIGHT, problems);
     let ca = section.get("ca").map(|at| secrets::path(at, "the path of a PEM file", problems));

@@ -1,7 +1,7 @@
 //! What proves us to a backend: a key, an identity of ours, or nothing.
 
 use crate::config::at::At;
-use crate::config::checked::{BackendAuth, Credential, Identity};
+use crate::config::checked::{BackendAuth, Credential, Entra, Identity};
 use crate::config::keys;
 use crate::config::loopback::Exposure;
 use crate::config::names;
@@ -16,18 +16,19 @@ const FORMS: &str = "write `managed_identity`, or a map with one of `managed_ide
 /// Reads `backends.*.auth`; left out, it is the identity of this machine.
 pub(super) fn auth(
     section: &Section<'_>,
+    entra: &Entra,
     exposure: &mut Exposure,
     problems: &mut Problems,
 ) -> Option<BackendAuth> {
     let usual = || {
         BackendAuth::Identity(Identity {
             credential: Credential::SystemAssigned,
-            scope: usual_scope(),
+            scope: usual_scope(entra),
         })
     };
     let Some(at) = section.get("auth") else { return Some(usual()) };
     if matches!(at.value(), Value::Map(_)) {
-        return of_map(at, problems);
+        return of_map(at, entra, problems);
     }
     match at.text("managed_identity", problems)? {
         "none" => {
@@ -43,7 +44,7 @@ pub(super) fn auth(
     }
 }
 
-fn of_map(at: &At<'_>, problems: &mut Problems) -> Option<BackendAuth> {
+fn of_map(at: &At<'_>, entra: &Entra, problems: &mut Problems) -> Option<BackendAuth> {
     let section = at.section("backends.*.auth", problems);
     let forms = ["managed_identity", "workload_identity", "client_secret", "api_key"];
     let written: Vec<_> =
@@ -59,22 +60,24 @@ fn of_map(at: &At<'_>, problems: &mut Problems) -> Option<BackendAuth> {
     };
     match *form {
         "api_key" => secrets::source(at, problems).map(BackendAuth::ApiKey),
-        "managed_identity" => identity(at, "backends.*.auth.managed_identity", managed, problems),
-        "workload_identity" => {
-            identity(at, "backends.*.auth.workload_identity", workload, problems)
+        "managed_identity" => {
+            identity(at, ("backends.*.auth.managed_identity", entra), managed, problems)
         }
-        _ => identity(at, "backends.*.auth.client_secret", client_secret, problems),
+        "workload_identity" => {
+            identity(at, ("backends.*.auth.workload_identity", entra), workload, problems)
+        }
+        _ => identity(at, ("backends.*.auth.client_secret", entra), client_secret, problems),
     }
 }
 
 fn identity(
     at: &At<'_>,
-    pattern: &'static str,
+    (pattern, entra): (&'static str, &Entra),
     read: impl Fn(&Section<'_>, &mut Problems) -> Option<Credential>,
     problems: &mut Problems,
 ) -> Option<BackendAuth> {
     let section = at.section(pattern, problems);
-    let scope = scope(&section, problems);
+    let scope = scope(&section, entra, problems);
     let credential = read(&section, problems);
     Some(BackendAuth::Identity(Identity { credential: credential?, scope: scope? }))
 }
@@ -134,8 +137,8 @@ fn registration(
     (id("tenant", "the tenant's id"), id("client_id", "the client id"))
 }
 
-fn scope(section: &Section<'_>, problems: &mut Problems) -> Option<String> {
-    let Some(at) = section.get("scope") else { return Some(usual_scope()) };
+fn scope(section: &Section<'_>, entra: &Entra, problems: &mut Problems) -> Option<String> {
+    let Some(at) = section.get("scope") else { return Some(usual_scope(entra)) };
     let text = at.text(keys::IDENTITY_SCOPE.shown, problems)?;
     let plain = text.bytes().all(|b| b.is_ascii_graphic()) && text.len() <= 256;
     if plain && text.contains("://") && text.ends_with("/.default") {
@@ -149,6 +152,14 @@ fn scope(section: &Section<'_>, problems: &mut Problems) -> Option<String> {
     None
 }
 
-fn usual_scope() -> String {
-    keys::IDENTITY_SCOPE.shown.to_owned()
+/// Each cloud has a resource of its own.
+fn usual_scope(entra: &Entra) -> String {
+    let scope = match entra.authority.host.as_str() {
+        "login.microsoftonline.us" => "https://cognitiveservices.azure.us/.default",
+        "login.partner.microsoftonline.cn" | "login.chinacloudapi.cn" => {
+            "https://cognitiveservices.azure.cn/.default"
+        }
+        _ => keys::IDENTITY_SCOPE.shown,
+    };
+    scope.to_owned()
 }

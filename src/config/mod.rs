@@ -102,11 +102,11 @@ fn read(file: &Section<'_>, problems: &mut Problems) -> Config {
     let layers = Layers::of_file(file, problems);
     let routing = routing::of_file(&layers, problems);
 
-    let backends = backends::read(file, &mut exposure, problems);
+    let entra = entra::read(file, &mut exposure, problems);
+    let backends = backends::read(file, &entra, &mut exposure, problems);
     let common = Common { routing: &layers, timeouts: &timeouts };
     let models = models::read(file, &backends, &common, problems);
     let apps = apps::read(file, &models, &mut exposure, problems);
-    let entra = entra::read(file, &mut exposure, problems);
     let (listen, admin) = listen::read(file, &apps, &mut exposure, problems);
     exposure.check(problems);
 

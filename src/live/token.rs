@@ -281,7 +281,8 @@ mod tests {
     #[test]
     fn a_refused_token_is_renewed_now_and_then() {
         let slot = TokenSlots::default().slot(&system(USUAL_SCOPE), &entra(), None);
-        let granted = [100, 101, 129, 130, 131].map(|s| slot.take_renewal(Time::at(Duration::from_secs(s))));
+        let granted =
+            [100, 101, 129, 130, 131].map(|s| slot.take_renewal(Time::at(Duration::from_secs(s))));
         assert_eq!(granted, [true, false, false, true, false]);
         slot.note(Time::at(Duration::from_secs(5)), Some("x".to_owned()));
         slot.note(Time::at(Duration::from_secs(6)), Some("y".to_owned()));

@@ -16,6 +16,11 @@ pub(super) enum Proof {
     Token(String),
 }
 
+/// The request could not be built: the address or the token is gone since a moment ago.
+pub(super) fn not_sent() -> Look {
+    Look::bad("not sent", "its address or its token is gone meanwhile: try again")
+}
+
 pub(super) fn found(addresses: usize) -> Look {
     Look::good(if addresses == 1 {
         "1 address".to_owned()

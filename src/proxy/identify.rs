@@ -94,13 +94,12 @@ pub(super) fn identify(
 fn verify(token: &str, now: u64, snapshot: &Snapshot) -> Result<Arc<Caller>, TokenError> {
     let tenants = &snapshot.tenants;
     let checked = tenants.verifier().check(token, now, |tenant| tenants.get(tenant)?.keys());
-    checked.map_err(|error| {
-        if let TokenError::UnknownKey { tenant } = &error
+    checked.inspect_err(|error| {
+        if let TokenError::UnknownKey { tenant } = error
             && let Some(tenant) = tenants.get(tenant)
         {
             tenant.want_keys();
         }
-        error
     })
 }
 

@@ -115,8 +115,6 @@ class Names(unittest.TestCase):
         self.assertEqual({re.match("https://[^/]+", address)[0] for address in addresses}, {"https://graph.example.us"})
         self.assertIn(f"https://login.example.us/{azure.TENANT}/v2.0", done.out)
         self.assertIn('\nentra: { authority: "https://login.example.us" }\n', done.out)
-        scope = 'auth: { managed_identity: { scope: "https://cognitiveservices.azure.us/.default" } }'
-        self.assertIn(scope, done.out)
         self.assertEqual(world.run("teardown", "--yes").code, 0)
 
 

@@ -8,6 +8,7 @@
 
 mod auth;
 mod azure;
+mod canary;
 mod check_live;
 mod cli;
 mod cli_auth;

@@ -33,7 +33,7 @@ const fn scope(path: &'static str) -> Text {
         path,
         shown: "https://cognitiveservices.azure.com/.default",
         need: Need::Optional,
-        about: "What the token is for. The default is this; newer Foundry endpoints: https://ai.azure.com/.default",
+        about: "What the token is for. The default is this, with azure.us and azure.cn in those clouds; newer Foundry endpoints: https://ai.azure.com/.default",
     }
 }
 

@@ -208,9 +208,11 @@ fn a_token_with_neither_roles_nor_scopes_is_refused() {
     ] {
         refused(&claims, TokenError::NoPermission);
     }
-    // An ID token: the audience is right, and so is everything else.
-    let id_token = json!({ "roles": null, "azp": null, "nonce": "n", "preferred_username": "a@b" });
-    refused(&id_token, TokenError::NoPermission);
+    // An ID token: the audience is right, and so is everything else. A user's roles stand in it, too.
+    for roles in [json!(null), json!(["LLM.Invoke"])] {
+        let id = json!({ "roles": roles, "azp": null, "nonce": "n", "preferred_username": "a@b" });
+        refused(&id, TokenError::BadClaim("azp"));
+    }
 }
 
 #[test]
@@ -239,7 +241,7 @@ fn the_client_leads_to_its_app() {
     assert_eq!(app(&[&grant(), &mine], &v1_claims()).unwrap(), "mine");
     assert_eq!(app(&[&grant(), &mine], &other).unwrap(), "chat");
     assert_eq!(app(&[&mine], &other), Err(TokenError::ClientNotPermitted));
-    assert_eq!(app(&[&mine], &none), Err(TokenError::ClientNotPermitted));
+    assert_eq!(app(&[&mine], &none), Err(TokenError::BadClaim("azp")));
     // Each version has its own claim, and the other one counts for nothing.
     let swapped = with(&v2_claims(), &json!({ "azp": "x", "appid": CLIENT }));
     assert_eq!(app(&[&mine], &swapped), Err(TokenError::ClientNotPermitted));

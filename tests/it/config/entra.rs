@@ -46,7 +46,8 @@ fn identity(config: &Config, backend: &str) -> (Credential, String) {
 fn identities_can_be_written_in_every_form() {
     let config = config();
     let id = |last: u32| format!("aaaaaaaa-0000-0000-0000-00000000000{last}");
-    let usual = "https://cognitiveservices.azure.com/.default".to_owned();
+    // The cloud's own: its authority stands in the file.
+    let usual = "https://cognitiveservices.azure.cn/.default".to_owned();
     assert_eq!(identity(&config, "system"), (Credential::SystemAssigned, usual.clone()));
     assert_eq!(identity(&config, "plain"), identity(&config, "system"));
     assert_eq!(identity(&config, "client"), (Credential::ClientId(id(1)), usual));

@@ -8,7 +8,7 @@ impl World {
     /// A world whose apps take tokens of an Entra, as [`app`] writes them.
     pub(crate) async fn of_apps(apps: String, setup: Setup) -> Self {
         let beside = Beside { entra: Some(entra().await), imds: None };
-        Self::of(Setup { apps, beside, ..setup }).await
+        Self::of(Setup { beside, apps, ..setup }).await
     }
 
     /// The same with one app, `users`, once the signing keys are known.

@@ -119,6 +119,9 @@ async fn two_keys_live_side_by_side_until_one_ends_or_is_taken_away() {
     assert_eq!(by_key(&world, "old-key").await, (200, None));
     assert_eq!(by_key(&world, "new-key").await, (200, None));
     assert_eq!(by_key(&world, "over-key").await, refused("expired_api_key"));
+    let line = world.log_text();
+    let line = line.lines().find(|line| line.contains("expired_api_key")).unwrap();
+    assert!(line.contains("\"key_name\":\"over\"") && line.contains("\"app\":null"), "{line}");
     assert_eq!(by_key(&world, "no-key").await, refused("invalid_api_key"));
     let expired = "firstlight_auth_failures_total{reason=\"expired_api_key\"}";
     assert_eq!(world.metric(expired).await, "1");

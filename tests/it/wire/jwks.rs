@@ -160,19 +160,24 @@ async fn no_request_notices_that_the_keys_cannot_be_fetched() {
     join_all(keys.into_iter().chain(discovery).map(check_unnoticed)).await;
 }
 
+/// A hundred are served while a fetch has no end.
+async fn check_nobody_waits(endpoint: EntraEndpoint, fault: EntraFault) {
+    let world = troubled(endpoint, fault).await;
+    let fresh = (0..100).map(|n| world.entra().issue(json!({ "uti": n.to_string() })));
+    let fresh: Vec<String> = fresh.collect();
+    for answer in join_all(fresh.iter().map(|token| world.chat_with(token))).await {
+        answer.assert_whole_stream();
+    }
+    assert_eq!(world.entra().counters(endpoint).requests, 2, "one at a time");
+    assert_eq!(world.entra().counters(endpoint).completed, 1, "{endpoint:?} {fault:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_waits_for_a_fetch_that_takes_long() {
     let slow = EntraFault::Slow(Duration::from_hours(1));
     for endpoint in [EntraEndpoint::Keys, EntraEndpoint::Discovery] {
         for fault in [EntraFault::Hang, slow] {
-            let world = troubled(endpoint, fault).await;
-            // A hundred were served while the fetch had no end.
-            let fresh = (0..100).map(|n| world.entra().issue(json!({ "uti": n.to_string() })));
-            let fresh: Vec<String> = fresh.collect();
-            let answers = join_all(fresh.iter().map(|token| world.chat_with(token))).await;
-            answers.iter().for_each(|answer| answer.assert_whole_stream());
-            assert_eq!(world.entra().counters(endpoint).requests, 2, "one at a time");
-            assert_eq!(world.entra().counters(endpoint).completed, 1, "{endpoint:?} {fault:?}");
+            check_nobody_waits(endpoint, fault).await;
         }
     }
 }
