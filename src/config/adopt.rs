@@ -1,7 +1,8 @@
 //! What a running process can take over of a changed file, and what has to wait for its successor.
 
 use crate::config::checked::{Config, Listener};
-use crate::config::{Problem, check, dump};
+use crate::config::loopback;
+use crate::config::problem::Problem;
 
 /// The configuration that a process running `running` has after it reloaded `file`: everything of the file but
 /// what is bound to the process: addresses, whether they speak TLS, threads, paths, the access log.
@@ -32,15 +33,14 @@ pub fn adopt(running: &Config, file: Config) -> Result<Config, String> {
         log: running.log.clone(),
         ..file
     };
-    // A dump means the same; as a file it is asked once more what its parts must not be together.
-    match check(&dump(&adopted)) {
-        Ok(_) => Ok(adopted),
-        Err(problems) => Err(problems.first().map(conflict).unwrap_or_default()),
+    match loopback::conflicts(&adopted).first() {
+        None => Ok(adopted),
+        Some(problem) => Err(told(problem)),
     }
 }
 
 /// A problem that neither configuration has by itself.
-fn conflict(Problem { path, wrong, .. }: &Problem) -> String {
+fn told(Problem { path, wrong, .. }: &Problem) -> String {
     format!(
         "{path}: {wrong}, as long as this process runs; use `firstlight upgrade`, which takes over all of the file"
     )

@@ -5,11 +5,40 @@
 //! both sides, listeners and endpoints, must stay on loopback. The parts of the file are read in order;
 //! this is asked once all are known.
 
+use crate::config::checked::BackendAuth;
+use crate::config::checked::Config;
 use crate::config::checked::Endpoint;
 use crate::config::endpoint;
+use crate::config::problem::Place;
+use crate::config::problem::Problem;
 use crate::config::problem::Problems;
 use crate::config::problem::Spot;
 use std::net::SocketAddr;
+
+/// What in a checked configuration must not stand together: where its parts come from two files.
+pub(super) fn conflicts(config: &Config) -> Vec<Problem> {
+    let spot = |path: String| Spot { place: Place::START, path };
+    let mut exposure = Exposure::default();
+    for (place, listener) in config.listen.iter().enumerate() {
+        exposure.listener(listener.address, &spot(format!("listen[{place}].address")));
+    }
+    for (name, backend) in &config.backends {
+        exposure.endpoint(&backend.endpoint, &spot(format!("backends.{name}.endpoint")));
+        if backend.auth == BackendAuth::None {
+            exposure.trusting(&spot(format!("backends.{name}.auth")));
+        }
+    }
+    for (name, _) in config.apps.iter().filter(|(_, app)| app.anonymous) {
+        exposure.trusting(&spot(format!("apps.{name}.anonymous")));
+    }
+    let entra = [("authority", &config.entra.authority), ("sts", &config.entra.sts)];
+    for (key, at) in entra.into_iter().filter(|(_, at)| endpoint::is_loopback(at)) {
+        exposure.endpoint(at, &spot(format!("entra.{key}")));
+    }
+    let mut problems = Problems::default();
+    exposure.check(&mut problems);
+    problems.settle().err().unwrap_or_default()
+}
 
 /// What the readers saw of it.
 #[derive(Debug, Default)]

@@ -25,8 +25,10 @@ fn names(folder: &Path) -> Vec<String> {
 fn check_start(home: &Home, yaml: &str, says: &[&str]) {
     assert_ne!(yaml, home.yaml(), "{says:?}");
     home.configure(yaml);
+    // Its access log is a file that the test makes.
+    let mut command = home.command(&[]);
     let before = names(&home.path(""));
-    let output = home.command(&[]).output().unwrap();
+    let output = command.output().unwrap();
     let printed = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(3), "{printed}");
     assert_eq!(printed.lines().count(), 1, "{printed}");

@@ -63,7 +63,7 @@ pub(crate) const MAY_KNOW: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
-    ("identity", &["config", "live", "secrets", "telemetry"]),
+    ("identity", &["config", "live", "secrets", "telemetry", "time"]),
     ("jwks", &["auth", "live", "state_file", "telemetry", "time"]),
     ("endpoints", &["live", "telemetry"]),
     ("state_file", &["live"]),

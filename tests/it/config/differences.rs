@@ -286,7 +286,7 @@ proptest! {
         let (done, waiting) = (diff(&running, &adopted), diff(&adopted, &file));
         prop_assert!(done.iter().all(|one| one.takes == Takes::Reload), "{:?}", done);
         prop_assert!(waiting.iter().all(|one| one.takes == Takes::Upgrade), "{:?}", waiting);
-        prop_assert_eq!(adopt(&adopted, file), Ok(adopted.clone()), "once more changes nothing");
+        prop_assert_eq!(adopt(&adopted, file), Ok(adopted), "once more changes nothing");
         prop_assert_eq!(adopt(&running, running.clone()), Ok(running));
     }
 
