@@ -10,7 +10,7 @@ use crate::config::checked::CallerHeaders;
 use crate::live::{Live, LiveModel};
 use crate::proxy::ProbeRequest;
 use crate::proxy::caller;
-use crate::proxy::context::Note;
+use crate::proxy::identify::Proof;
 use crate::proxy::progress::Progress;
 use crate::routing::{Ask, Attempts, Event, Limits, Repeat, Timing};
 use crate::telemetry::Telemetry;
@@ -90,7 +90,7 @@ pub(super) struct Request {
 pub(super) struct Origin<'a> {
     pub(super) headers: &'a HeaderMap,
     /// What backends are to be told of the caller, and what is known of it.
-    pub(super) caller: (&'a CallerHeaders, &'a Note),
+    pub(super) caller: (&'a CallerHeaders, Option<&'a str>, &'a Proof),
     pub(super) request_id: &'a str,
     pub(super) serial: u64,
     pub(super) patience: Patience,
@@ -162,8 +162,8 @@ fn crossing(origin: &Origin<'_>) -> HeaderMap {
             headers.append(name.clone(), value.clone());
         }
     }
-    let (wanted, note) = origin.caller;
-    caller::identify(wanted, (note.app.as_deref(), &note.proof), &mut headers);
+    let (wanted, app, proof) = origin.caller;
+    caller::tell(wanted, (app, proof), &mut headers);
     if let (false, Ok(id)) = (headers.contains_key(&ID), HeaderValue::from_str(origin.request_id)) {
         headers.insert(ID, id);
     }

@@ -13,7 +13,7 @@ const OBJECT: HeaderName = HeaderName::from_static("x-caller-object-id");
 const CLIENT: HeaderName = HeaderName::from_static("x-caller-client-id");
 
 /// Says in `headers`, which go to a backend, who asks.
-pub(super) fn identify(
+pub(super) fn tell(
     wanted: &CallerHeaders,
     (app, proof): (Option<&str>, &Proof),
     headers: &mut HeaderMap,
@@ -70,7 +70,7 @@ mod tests {
             headers.append(&name, HeaderValue::from_static("forged"));
             headers.append(name, HeaderValue::from_static("forged twice"));
         }
-        identify(&wanted, (Some("chat"), proof), &mut headers);
+        tell(&wanted, (Some("chat"), proof), &mut headers);
         let pairs = headers.iter().map(|(n, v)| (n.as_str(), v.to_str().unwrap()));
         let mut told: Vec<_> = pairs.filter(|(_, value)| !value.starts_with("forged")).collect();
         told.sort_unstable();

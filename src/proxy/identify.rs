@@ -7,7 +7,6 @@ use crate::auth::token_error::{Refused, TokenError};
 use crate::auth::verifier::Verifier;
 use crate::azure::error::ClientError;
 use crate::live::Snapshot;
-use crate::proxy::context::Note;
 use http::HeaderMap;
 use std::sync::Arc;
 
@@ -49,46 +48,51 @@ impl Proof {
     }
 }
 
-/// The app that the credential belongs to, which is noted; at a moment in Unix seconds. Waits for nothing: a token
-/// whose signing key is not known is refused, and its keys are wished for.
-pub(super) fn identify(
-    headers: &HeaderMap,
-    snapshot: &Snapshot,
-    (now, note): (u64, &mut Note),
-) -> Result<Arc<str>, ClientError> {
-    let (app, proof) = match credential(headers).map_err(unclear)? {
-        Presented::Nothing => {
-            (snapshot.anonymous.clone().ok_or(ClientError::MissingKey)?, Proof::None)
+/// Who asks, as far as it is known: whoever is refused may have proved who it is.
+pub(super) struct Identified {
+    pub(super) app: Result<Arc<str>, ClientError>,
+    pub(super) proof: Proof,
+}
+
+/// Whose the credential is, at a moment in Unix seconds. Waits for nothing: a token whose signing key is not known is
+/// refused, and its keys are wished for.
+pub(super) fn identify(headers: &HeaderMap, snapshot: &Snapshot, now: u64) -> Identified {
+    match credential(headers) {
+        Err(error) => Identified { app: Err(unclear(error)), proof: Proof::None },
+        Ok(Presented::Nothing) => {
+            let app = snapshot.anonymous.clone().ok_or(ClientError::MissingKey);
+            Identified { app, proof: Proof::None }
         }
-        Presented::Key(key) => {
-            let proof = |found: KeyMatch<'_>| {
-                let (id, name) = (found.key_id.to_owned(), found.key_name.to_owned());
-                Proof::Key { id, name }
-            };
-            match snapshot.keys.find(key, now) {
-                Ok(found) => (found.app.into(), proof(found)),
-                Err(KeyError::Unknown) => return Err(ClientError::BadKey),
-                Err(KeyError::Expired(found)) => {
-                    note.proof = proof(found);
-                    return Err(ClientError::ExpiredKey);
-                }
-            }
-        }
-        Presented::Token(token) => {
-            let caller = verify(token, now, snapshot).map_err(|error| {
-                // The log tells whom it was that had no permission.
-                if error.kind() == Refused::Forbidden {
-                    let named = Verifier::forbidden(token).map(Arc::new);
-                    note.proof = named.map_or(Proof::None, Proof::Token);
-                }
-                refused(&error)
-            })?;
-            (Arc::clone(&caller.app), Proof::Token(caller))
-        }
+        Ok(Presented::Key(key)) => by_key(snapshot.keys.find(key, now)),
+        Ok(Presented::Token(token)) => by_token(verify(token, now, snapshot), token),
+    }
+}
+
+fn by_key(found: Result<KeyMatch<'_>, KeyError<'_>>) -> Identified {
+    let proof = |found: KeyMatch<'_>| {
+        let (id, name) = (found.key_id.to_owned(), found.key_name.to_owned());
+        Proof::Key { id, name }
     };
-    note.app = Some(Arc::clone(&app));
-    note.proof = proof;
-    Ok(app)
+    match found {
+        Ok(found) => Identified { app: Ok(found.app.into()), proof: proof(found) },
+        Err(KeyError::Expired(found)) => {
+            Identified { app: Err(ClientError::ExpiredKey), proof: proof(found) }
+        }
+        Err(KeyError::Unknown) => Identified { app: Err(ClientError::BadKey), proof: Proof::None },
+    }
+}
+
+fn by_token(verified: Result<Arc<Caller>, TokenError>, token: &str) -> Identified {
+    match verified {
+        Ok(caller) => Identified { app: Ok(Arc::clone(&caller.app)), proof: Proof::Token(caller) },
+        Err(error) => {
+            // The log tells whom it was that had no permission.
+            let genuine = error.kind() == Refused::Forbidden;
+            let named = genuine.then(|| Verifier::forbidden(token)).flatten();
+            let proof = named.map_or(Proof::None, |caller| Proof::Token(Arc::new(caller)));
+            Identified { app: Err(refused(&error)), proof }
+        }
+    }
 }
 
 fn verify(token: &str, now: u64, snapshot: &Snapshot) -> Result<Arc<Caller>, TokenError> {

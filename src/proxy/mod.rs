@@ -124,7 +124,7 @@ impl ProxyHttp for FirstlightProxy {
                 let patience = Patience { first_content, idle, hold: config.retry.hold_headers };
                 let origin = Origin {
                     headers: &session.req_header().headers,
-                    caller: (&config.caller, &ctx.note),
+                    caller: (&config.caller, ctx.note.app.as_deref(), &ctx.note.proof),
                     request_id: &ctx.request_id,
                     serial: ctx.serial,
                     patience,
