@@ -6,7 +6,7 @@ use firstlight::mock::Behaviour;
 use firstlight::time::Time;
 use std::fs;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 /// Streams of five tokens, so far apart.
@@ -135,21 +135,22 @@ async fn told_to_stop_while_it_starts_it_ends_in_order() {
     }
 }
 
-/// A start waits for names to be resolved. An order to stop does not.
+/// A start waits for names, tokens and signing keys. An order to stop does not.
 #[tokio::test(flavor = "multi_thread")]
-async fn told_to_stop_while_it_waits_for_names_it_does_not_wait() {
+async fn told_to_stop_while_it_waits_for_a_token_it_does_not_wait() {
     let home = home(0.0).await;
-    let yaml = home.yaml();
-    let (before, rest) = yaml.split_once("  b: { endpoint: \"").unwrap();
-    let (_, rest) = rest.split_once('"').unwrap();
-    home.configure(&format!("{before}  b: {{ endpoint: \"https://nowhere.invalid\"{rest}"));
+    // Takes connections and never answers.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let key = format!("api_key: {{ file: {} }}", home.path("backend.key").display());
+    let yaml = home.yaml().replace(&key, "managed_identity: {}");
+    assert_ne!(yaml, home.yaml());
+    let imds = format!("entra: {{ imds: \"http://{}\" }}\n", silent.local_addr().unwrap());
+    home.configure(&(yaml + &imds));
     let mut service = home.launch(&[]);
-    // The socket is open before the names are waited for.
-    wait_until("the admin socket", || home.path("admin.sock").exists()).await;
-    let told = Clock::start();
+    // The metadata service is asked: now it waits.
+    let asked = tokio::task::spawn_blocking(move || silent.accept().unwrap()).await.unwrap();
     service.signal("TERM");
     assert_eq!(service.ended().await.code(), Some(0));
-    let took = told.now().since(Time::ZERO);
-    assert!(took < Duration::from_secs(6), "{took:?}");
     assert_eq!(service.lines("serving").len(), 0);
+    drop(asked);
 }
