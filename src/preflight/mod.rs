@@ -63,6 +63,10 @@ impl Preflight {
         step: Duration,
     ) -> Result<Self, BuildError> {
         config.state_directory = Place::Off;
+        // To know that it answers, one token is enough.
+        for model in config.models.values_mut() {
+            model.routing.probe.max_tokens = 1;
+        }
         let live = Arc::new(Live::new(config, Clock::start())?);
         Ok(Self { live, telemetry, http: HttpConnector::new(None), step })
     }
@@ -238,4 +242,28 @@ async fn in_turn<T, R, F: Future<Output = R>>(
 ) -> Vec<R> {
     let all: Vec<F> = all.into_iter().map(work).collect();
     iter(all).buffered(AT_ONCE).collect().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::{AccessLog, Metrics};
+
+    #[test]
+    fn every_target_is_asked_for_one_token() {
+        let yaml = "listen: [{ address: 127.0.0.1:0 }]\n\
+            backends: { a: { endpoint: http://127.0.0.1:9, auth: none } }\n\
+            models: { one: {}, two: { routing: { probe: { max_tokens: 20 } } } }\n\
+            apps: { a: { anonymous: true } }\n";
+        let config = crate::config::check(yaml).unwrap().config;
+        let telemetry = Arc::new(Telemetry::new(Metrics::new().unwrap(), AccessLog::off()));
+        let preflight = Preflight::new(config, telemetry, STEP).unwrap();
+        let snapshot = preflight.live.snapshot();
+        assert_eq!(snapshot.models().count(), 2);
+        for model in snapshot.models() {
+            let sent = prompt(model, 0, TokenLimit::Tokens, Duration::ZERO).unwrap();
+            let body: serde_json::Value = serde_json::from_slice(&sent.body).unwrap();
+            assert_eq!(body["max_tokens"], 1);
+        }
+    }
 }
