@@ -21,6 +21,7 @@ pub mod control;
 pub mod demo;
 pub mod endpoints;
 mod exchange;
+mod fetching;
 pub mod identity;
 pub mod jwks;
 pub mod keeper;

@@ -12,25 +12,22 @@ mod schedule;
 mod transport;
 mod trouble;
 
+use crate::fetching;
 use crate::live::{Live, Snapshot, TokenSlot};
 use crate::telemetry::Telemetry;
 use async_trait::async_trait;
-use futures_util::StreamExt;
 use futures_util::future::join_all;
-use futures_util::stream::FuturesUnordered;
 use pingora_core::server::ShutdownWatch;
 use pingora_core::services::background::BackgroundService;
 use schedule::Usable;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use trouble::Trouble;
 
 /// How long a fetch of the service may take: the metadata service may be away for 70 s while it is updated, and is
 /// asked again all that time.
 const FETCH: Duration = Duration::from_secs(90);
-/// How often the service looks what is due.
-const TICK: Duration = Duration::from_millis(500);
 
 /// Fetches tokens.
 #[derive(Clone)]
@@ -72,7 +69,7 @@ impl Refresher {
             }
         };
         // Whoever waits for another's fetch does not wait for ever.
-        drop(timeout(limit + TICK, renewal).await);
+        drop(timeout(limit + fetching::TICK, renewal).await);
     }
 
     /// A fetch that is due, if nobody else fetches.
@@ -109,7 +106,7 @@ impl Refresher {
             }
             Err(trouble) => {
                 let why = trouble.told(slot.source());
-                let due = schedule::after_failure(now, before.failures.saturating_add(1), unit);
+                let due = fetching::after_failure(now, before.failures.saturating_add(1), unit);
                 if before.error.as_ref() != Some(&why) {
                     let (identity, kept) = (slot.name(), slot.is_usable(unix));
                     tracing::warn!(identity, kept, why, "no token fetched, it is tried again");
@@ -155,22 +152,10 @@ impl Identities {
 
 #[async_trait]
 impl BackgroundService for Identities {
-    async fn start(&self, mut shutdown: ShutdownWatch) {
-        let mut running = FuturesUnordered::new();
-        loop {
-            let due = |slot: Arc<TokenSlot>| async move {
-                self.refresher.refresh_due(&slot, FETCH).await;
-            };
-            running.extend(self.tick().into_iter().map(due));
-            let next = sleep(TICK);
-            tokio::pin!(next);
-            loop {
-                tokio::select! {
-                    () = &mut next => break,
-                    Some(()) = running.next(), if !running.is_empty() => {}
-                    _ = shutdown.changed() => return,
-                }
-            }
-        }
+    async fn start(&self, shutdown: ShutdownWatch) {
+        let fetch = |slot: Arc<TokenSlot>| async move {
+            self.refresher.refresh_due(&slot, FETCH).await;
+        };
+        fetching::fetch_due(shutdown, || self.tick(), fetch).await;
     }
 }

@@ -9,12 +9,11 @@
 //! add a header, which is not among those that cross.
 
 use super::trouble::Trouble;
+use crate::fetching::{self, Unread};
 use async_trait::async_trait;
 use azure_core::error::{Error, ErrorKind};
 use azure_core::http::headers::Headers;
 use azure_core::http::{AsyncRawResponse, Body, HttpClient, Method, Request};
-use bytes::{Bytes, BytesMut};
-use reqwest::redirect;
 use serde_json::Value;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -64,16 +63,9 @@ pub(super) struct Transport {
 impl Transport {
     /// To whom `stand_in` stands for.
     pub(super) fn new(stand_in: &'static str, giver: String, seen: Seen) -> reqwest::Result<Self> {
-        pingora_core::tls::install_default_crypto_provider();
-        let mut builder = reqwest::Client::builder()
-            .redirect(redirect::Policy::none())
-            .connect_timeout(if stand_in == IMDS { IMDS_CONNECT } else { CONNECT })
-            .timeout(REQUEST);
-        // The metadata service must not be asked through a proxy, and plain HTTP stays on this machine.
-        if giver.starts_with("http://") {
-            builder = builder.no_proxy().tls_certs_only([]);
-        }
-        Ok(Self { client: builder.build()?, stand_in, giver, seen })
+        let connect = if stand_in == IMDS { IMDS_CONNECT } else { CONNECT };
+        let client = fetching::client(&giver, connect, REQUEST)?;
+        Ok(Self { client, stand_in, giver, seen })
     }
 
     async fn send(&self, request: &Request) -> std::result::Result<AsyncRawResponse, Trouble> {
@@ -95,7 +87,10 @@ impl Transport {
         if let Some(value) = answer.headers().get("retry-after").and_then(|v| v.to_str().ok()) {
             headers.insert("retry-after", value.to_owned());
         }
-        let body = read(answer).await?;
+        let body = fetching::read(answer, LARGEST).await.map_err(|unread| match unread {
+            Unread::TooLong => Trouble::Garbage,
+            Unread::Broken(error) => trouble(&error),
+        })?;
         self.seen.note(if status.is_success() {
             Trouble::Garbage
         } else {
@@ -126,17 +121,6 @@ impl HttpClient for Transport {
 
 fn trouble(error: &reqwest::Error) -> Trouble {
     if error.is_timeout() && !error.is_connect() { Trouble::TimedOut } else { Trouble::Unreachable }
-}
-
-async fn read(mut answer: reqwest::Response) -> std::result::Result<Bytes, Trouble> {
-    let mut body = BytesMut::new();
-    while let Some(chunk) = answer.chunk().await.map_err(|error| trouble(&error))? {
-        if body.len() + chunk.len() > LARGEST {
-            return Err(Trouble::Garbage);
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body.freeze())
 }
 
 /// The error numbers of Entra's answer.

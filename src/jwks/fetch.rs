@@ -4,11 +4,13 @@
 //! is refused. Answers are read up to a limit. What is told of a failure holds nothing of the answer.
 
 use crate::auth::signing_keys::{DOCUMENT_BYTES_MAX, SigningKeys};
+use crate::fetching::{self, Unread};
 use crate::live::Tenant;
-use bytes::BytesMut;
+use bytes::Bytes;
 use http::HeaderMap;
-use reqwest::{Client, redirect};
+use reqwest::Client;
 use serde::Deserialize;
+use std::error::Error;
 use std::time::Duration;
 use tokio::task::spawn_blocking;
 
@@ -20,7 +22,7 @@ const DISCOVERY_BYTES_MAX: usize = 64 * 1024;
 /// What came of a good fetch.
 pub(super) struct Fetched {
     /// The key set as it came.
-    pub(super) document: Vec<u8>,
+    pub(super) document: Bytes,
     pub(super) keys: SigningKeys,
     /// How long it may be used, as its answer says.
     pub(super) max_age: Option<Duration>,
@@ -37,8 +39,9 @@ struct Discovery {
 pub(super) async fn fetch(tenant: &Tenant) -> Result<Fetched, String> {
     let authority = tenant.authority.clone();
     // Reads the machine's authorities.
-    let made = spawn_blocking(move || client(&authority)).await;
-    let client = made.unwrap_or_else(|error| Err(format!("no HTTP client: {error}")))?;
+    let made = spawn_blocking(move || fetching::client(&authority, CONNECT, ANSWER)).await;
+    let no_client = |error: &dyn Error| format!("no HTTP client: {error}");
+    let client = made.map_err(|error| no_client(&error))?.map_err(|error| no_client(&error))?;
     let place =
         format!("{}/{}/v2.0/.well-known/openid-configuration", tenant.authority, tenant.id());
     let (discovery, _) = get(&client, (&place, &place), DISCOVERY_BYTES_MAX).await?;
@@ -62,25 +65,12 @@ pub(super) async fn fetch(tenant: &Tenant) -> Result<Fetched, String> {
     Ok(Fetched { document, keys, max_age: max_age(&headers) })
 }
 
-fn client(authority: &str) -> Result<Client, String> {
-    pingora_core::tls::install_default_crypto_provider();
-    let mut builder = Client::builder()
-        .redirect(redirect::Policy::none())
-        .connect_timeout(CONNECT)
-        .timeout(ANSWER);
-    // Plain HTTP stays on this machine.
-    if authority.starts_with("http://") {
-        builder = builder.no_proxy().tls_certs_only([]);
-    }
-    builder.build().map_err(|error| format!("no HTTP client: {error}"))
-}
-
 /// What stands at `url`, which is called `place` in what is told.
 async fn get(
     client: &Client,
     (url, place): (&str, &str),
     most: usize,
-) -> Result<(Vec<u8>, HeaderMap), String> {
+) -> Result<(Bytes, HeaderMap), String> {
     let unreachable = |error: reqwest::Error| {
         let how = if error.is_timeout() { "no answer in time" } else { "no connection" };
         format!("{place}: {how}; check DNS, firewall and proxy")
@@ -93,16 +83,13 @@ async fn get(
         ));
     }
     let headers = std::mem::take(answer.headers_mut());
-    let mut body = BytesMut::new();
-    while let Some(chunk) = answer.chunk().await.map_err(unreachable)? {
-        if body.len() + chunk.len() > most {
-            return Err(format!(
-                "{place}: an answer of more than {most} bytes; check entra.authority"
-            ));
+    let body = fetching::read(answer, most).await.map_err(|unread| match unread {
+        Unread::TooLong => {
+            format!("{place}: an answer of more than {most} bytes; check entra.authority")
         }
-        body.extend_from_slice(&chunk);
-    }
-    Ok((body.into(), headers))
+        Unread::Broken(error) => unreachable(error),
+    })?;
+    Ok((body, headers))
 }
 
 /// `max-age` of `Cache-Control`.

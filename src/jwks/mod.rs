@@ -10,22 +10,18 @@ mod fetch;
 mod kept;
 mod schedule;
 
+use crate::fetching;
 use crate::live::{KeyCourse, Live, Snapshot, Tenant};
 use crate::telemetry::Telemetry;
 use async_trait::async_trait;
-use futures_util::StreamExt;
 use futures_util::future::join_all;
-use futures_util::stream::FuturesUnordered;
 use pingora_core::server::ShutdownWatch;
 use pingora_core::services::background::BackgroundService;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::spawn_blocking;
-use tokio::time::{sleep, timeout};
-
-/// How often the service looks what is due.
-const TICK: Duration = Duration::from_millis(500);
+use tokio::time::timeout;
 
 /// Fetches signing keys.
 #[derive(Clone)]
@@ -97,7 +93,7 @@ impl KeyFetcher {
             }
             Err(why) => {
                 let failures = before.failures.saturating_add(1);
-                let due = schedule::after_failure(now, failures, unit);
+                let due = fetching::after_failure(now, failures, unit);
                 let kept = tenant.keys().is_some();
                 if before.error.as_ref() != Some(&why) {
                     tracing::warn!(
@@ -180,20 +176,8 @@ impl Jwks {
 
 #[async_trait]
 impl BackgroundService for Jwks {
-    async fn start(&self, mut shutdown: ShutdownWatch) {
-        let mut running = FuturesUnordered::new();
-        loop {
-            let due = |tenant: Arc<Tenant>| async move { self.fetcher.fetch_due(&tenant).await };
-            running.extend(self.due().into_iter().map(due));
-            let next = sleep(TICK);
-            tokio::pin!(next);
-            loop {
-                tokio::select! {
-                    () = &mut next => break,
-                    Some(()) = running.next(), if !running.is_empty() => {}
-                    _ = shutdown.changed() => return,
-                }
-            }
-        }
+    async fn start(&self, shutdown: ShutdownWatch) {
+        let fetch = |tenant: Arc<Tenant>| async move { self.fetcher.fetch_due(&tenant).await };
+        fetching::fetch_due(shutdown, || self.due(), fetch).await;
     }
 }

@@ -12,8 +12,6 @@ const USUAL: Duration = Duration::from_hours(1);
 const LEAST: Duration = Duration::from_mins(5);
 /// Unknown key ids bring a fetch forward at most so often.
 const WANTED_INTERVAL: Duration = Duration::from_secs(30);
-/// The longest pause between failures.
-const FAILED_MOST: Duration = Duration::from_mins(1);
 
 /// Whether a fetch should begin without a wish for it.
 pub(super) fn is_due(course: &KeyCourse, now: Time) -> bool {
@@ -29,12 +27,6 @@ pub(super) fn may_be_wanted(course: &KeyCourse, now: Time) -> bool {
 pub(super) fn after_keys(now: Time, max_age: Option<Duration>, unit: f64) -> Time {
     let pause = max_age.unwrap_or(USUAL).clamp(LEAST, USUAL);
     now + pause.mul_f64(1.0 - 0.1 * unit.clamp(0.0, 1.0))
-}
-
-/// After so many failures without keys between them: 1, 2, 4 ... 60 s, a fifth more or less.
-pub(super) fn after_failure(now: Time, failures: u32, unit: f64) -> Time {
-    let pause = Duration::from_secs(1_u64 << failures.saturating_sub(1).min(16)).min(FAILED_MOST);
-    now + pause.mul_f64(0.8 + 0.4 * unit.clamp(0.0, 1.0))
 }
 
 #[cfg(test)]
@@ -54,12 +46,6 @@ mod tests {
         assert_eq!(pause(Some(86_400), 0.0), 3600);
         assert_eq!(pause(Some(600), 0.0), 600);
         assert_eq!(pause(Some(0), 0.0), 300);
-    }
-
-    #[test]
-    fn failures_are_tried_again_sooner_first_and_every_minute_then() {
-        let pauses = (1..=8).map(|n| after_failure(at(0), n, 0.5).since(at(0)).as_secs());
-        assert!(pauses.eq([1, 2, 4, 8, 16, 32, 60, 60]));
     }
 
     #[test]
