@@ -29,6 +29,8 @@ pub enum Keeping {
     WhenAsked,
     /// Unless `store` is false: responses.
     UnlessTold,
+    /// Whatever the request says: files, threads and all else that is made.
+    Always,
 }
 
 impl Keeping {
@@ -36,7 +38,14 @@ impl Keeping {
     pub fn of(operation: Operation) -> Self {
         match operation {
             Operation::ChatCompletions => Self::WhenAsked,
-            Operation::Completions | Operation::Embeddings | Operation::Models => Self::Never,
+            Operation::Responses => Self::UnlessTold,
+            Operation::Completions
+            | Operation::Embeddings
+            | Operation::Images
+            | Operation::Transcriptions
+            | Operation::Speech
+            | Operation::Models => Self::Never,
+            Operation::Realtime | Operation::Resource => Self::Always,
         }
     }
 }
@@ -77,6 +86,7 @@ impl Repeat {
     pub fn of(keeping: Keeping, asked: &Peek<'_>, stored_responses: StoredResponses) -> Self {
         let kept = match keeping {
             Keeping::Never => false,
+            Keeping::Always => true,
             Keeping::WhenAsked => asked.store == Some(true),
             Keeping::UnlessTold => {
                 asked.store != Some(false) && stored_responses == StoredResponses::Once

@@ -26,17 +26,41 @@ pub enum Operation {
     Completions,
     /// Embeddings.
     Embeddings,
-    /// The list of base models, or one of them.
+    /// A new response of the Responses API, streamed or not.
+    Responses,
+    /// Pictures: made, edited or varied.
+    Images,
+    /// Speech to text: transcriptions and translations.
+    Transcriptions,
+    /// Text to speech.
+    Speech,
+    /// The list of the models that an app may use, or one of them. Answered here.
     Models,
+    /// A conversation over a WebSocket.
+    Realtime,
+    /// Anything else that lives on one resource: by its id, as a list, or to be made.
+    Resource,
 }
 
 impl Operation {
     /// The method that the operation is asked for with; the value of `Allow` when another one is used.
     pub fn method(self) -> Method {
         match self {
-            Self::ChatCompletions | Self::Completions | Self::Embeddings => Method::POST,
-            Self::Models => Method::GET,
+            Self::Models | Self::Realtime => Method::GET,
+            Self::ChatCompletions
+            | Self::Completions
+            | Self::Embeddings
+            | Self::Responses
+            | Self::Images
+            | Self::Transcriptions
+            | Self::Speech
+            | Self::Resource => Method::POST,
         }
+    }
+
+    /// Whether a stream of it begins with a first content token that tells how fast its target is.
+    pub fn is_generated(self) -> bool {
+        matches!(self, Self::ChatCompletions | Self::Completions | Self::Responses)
     }
 
     /// The last part of the operation's path.
@@ -46,6 +70,12 @@ impl Operation {
             Self::Completions => "/completions",
             Self::Embeddings => "/embeddings",
             Self::Models => "/models",
+            Self::Responses => "/responses",
+            Self::Images => "/images/generations",
+            Self::Transcriptions => "/audio/transcriptions",
+            Self::Speech => "/audio/speech",
+            Self::Realtime => "/realtime",
+            Self::Resource => "",
         }
     }
 
@@ -184,6 +214,7 @@ impl Route {
             (Form::Resource | Form::Deployment(_), Operation::Models, Some(_)) => {
                 "/openai/models/{model}"
             }
+            _ => "/openai/v1/...",
         }
     }
 }

@@ -134,7 +134,8 @@ impl Request {
     /// What it is to the routing core.
     pub(super) fn ask(&self) -> Ask {
         let Admitted { route, stream, prompt_tokens, .. } = &self.admitted;
-        let timed = *stream || route.operation == Operation::Embeddings;
+        let generated = *stream && route.operation.is_generated();
+        let timed = generated || route.operation == Operation::Embeddings;
         let timing = if timed { Timing::FirstToken } else { Timing::Untimed };
         Ask { request: self.serial, timing, prompt_tokens: *prompt_tokens }
     }

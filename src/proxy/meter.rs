@@ -27,7 +27,14 @@ pub(super) fn estimate(operation: Operation, seen: &Peek<'_>) -> u64 {
     let usual = match operation {
         Operation::ChatCompletions => CHAT_TOKENS,
         Operation::Completions => COMPLETION_TOKENS,
-        Operation::Embeddings | Operation::Models => return seen.prompt_tokens_estimate,
+        Operation::Responses => CHAT_TOKENS,
+        Operation::Embeddings
+        | Operation::Images
+        | Operation::Transcriptions
+        | Operation::Speech
+        | Operation::Models
+        | Operation::Realtime
+        | Operation::Resource => return seen.prompt_tokens_estimate,
     };
     let answers = seen.answers.unwrap_or(1).max(1);
     let generated = seen.max_tokens.unwrap_or(usual).saturating_mul(answers);

@@ -117,9 +117,7 @@ impl ProxyHttp for FirstlightProxy {
                 let first_content = match admitted.route.operation {
                     _ if admitted.stream => admitted.model.first_token,
                     Operation::Embeddings => admitted.model.first_token,
-                    Operation::ChatCompletions | Operation::Completions | Operation::Models => {
-                        config.timeouts.answer
-                    }
+                    _ => config.timeouts.answer,
                 };
                 let patience = Patience { first_content, idle, hold: config.retry.hold_headers };
                 let origin = Origin {

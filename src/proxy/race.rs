@@ -8,7 +8,6 @@
 //! [`Race::run`] may be left at its one await and called again: what it knows is in the struct.
 
 use crate::azure::error::ClientError;
-use crate::azure::route::Operation;
 use crate::exchange::{Answer, Begun, Failure};
 use crate::proxy::admitted::Request;
 use crate::proxy::body::Body;
@@ -72,8 +71,7 @@ impl Race {
 
     /// Until when a streaming client waits for its header; `None`: as long as it takes.
     pub(super) fn hold_until(&self) -> Option<Time> {
-        let streamed =
-            self.request.admitted.stream && self.request.operation() != Operation::Embeddings;
+        let streamed = self.request.admitted.stream && self.request.operation().is_generated();
         streamed.then(|| self.began + self.request.patience.hold)
     }
 
