@@ -49,6 +49,8 @@ pub(crate) struct Sending {
     pub(crate) operation: Operation,
     /// Whether a stream was asked for: then the first content token counts, else the first byte.
     pub(crate) stream: bool,
+    /// Whether it reads what another backend may have: a 404 then says only that this one has not.
+    pub(crate) seek: bool,
 }
 
 /// When what was seen, whatever became of the exchange.
@@ -80,6 +82,8 @@ pub(crate) enum Outcome {
     Unauthorised,
     /// The deployment is not there.
     DeploymentMissing,
+    /// What is looked for is not there.
+    NotHere,
     /// 409 with a Retry-After.
     Conflict,
     /// An error event before any content.
@@ -107,6 +111,7 @@ impl Outcome {
             Self::Limited => "limited",
             Self::Unauthorised => "unauthorised",
             Self::DeploymentMissing => "deployment_missing",
+            Self::NotHere => "not_here",
             Self::Conflict => "conflict",
             Self::ErrorEvent => "error_event",
             Self::EmptyStream => "empty_stream",
@@ -231,7 +236,8 @@ pub(crate) async fn begin(
     let peer = sending.peer.clone();
     let mut answer = Answer { session, peer, held: None, ended: false, took_all, kind };
     if !(200..300).contains(&marks.status) {
-        return judge_error(answer, marks.status, clock).await.map(Begun::Ready);
+        let judged = judge_error(answer, marks.status, clock).await;
+        return judged.and_then(|answer| not_here(answer, sending, marks.status)).map(Begun::Ready);
     }
     if sending.operation == Operation::Embeddings {
         // Time to headers is what an embedding has for a first token.
@@ -403,6 +409,19 @@ async fn judge_error(
     };
     let is_spare = matches!(outcome, Outcome::DeploymentMissing | Outcome::Conflict);
     Err(Failure { outcome, answer: Some(answer), is_spare, rest })
+}
+
+/// A 404 to a request that is tried on one backend after the other.
+fn not_here(
+    answer: Answer,
+    sending: &Sending,
+    status: u16,
+) -> std::result::Result<Answer, Failure> {
+    if !sending.seek || status != 404 {
+        return Ok(answer);
+    }
+    let outcome = Outcome::NotHere;
+    Err(Failure { outcome, answer: Some(answer), is_spare: true, rest: None })
 }
 
 async fn read_error_body(answer: &mut Answer) -> Result<()> {

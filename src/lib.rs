@@ -7,6 +7,7 @@
 pub mod auth;
 pub mod azure;
 pub mod config;
+pub mod owners;
 pub mod quota;
 pub mod rng;
 pub mod routing;
@@ -23,6 +24,7 @@ pub mod endpoints;
 mod exchange;
 mod fetching;
 pub mod identity;
+pub mod journal;
 pub mod jwks;
 pub mod keeper;
 pub mod live;

@@ -7,6 +7,7 @@
 //!
 //! An answer of Azure's that is passed on does not come through here.
 
+use crate::azure::multipart::FormError;
 use crate::azure::over_limit;
 use crate::azure::peek::PeekError;
 use crate::azure::route::RouteError;
@@ -106,8 +107,40 @@ pub enum ClientError {
     },
     /// A body that is not JSON by its content type.
     UnsupportedMediaType,
+    /// A form that cannot be read, or may be read in two ways.
+    BadForm {
+        /// What is wrong with it.
+        what: &'static str,
+    },
     /// No such path.
     UnknownPath,
+    /// Only apps that may use every model may use this: the models that it names are not seen here.
+    PathForbidden,
+    /// The id belongs to another app.
+    ForeignId {
+        /// The id.
+        id: String,
+    },
+    /// Nobody knows which backend keeps it, or no backend does.
+    UnknownId {
+        /// The id.
+        id: String,
+    },
+    /// What the request names is kept on several backends.
+    ScatteredIds {
+        /// One of the ids.
+        id: String,
+    },
+    /// The backend that keeps it does not have the model.
+    ModelElsewhere {
+        /// The id.
+        id: String,
+    },
+    /// The one backend that keeps it cannot be reached.
+    OwnerDown {
+        /// When it is worth trying again.
+        retry_after: Duration,
+    },
     /// The form needs an `api-version`.
     MissingApiVersion,
     /// The path exists, for another method.
@@ -161,6 +194,7 @@ impl ClientError {
     pub fn retry_after_seconds(&self) -> Option<u64> {
         let retry_after = if let Self::AllLimited { retry_after }
         | Self::NothingLeft { retry_after }
+        | Self::OwnerDown { retry_after }
         | Self::OverLimit(Over { retry_after, .. })
         | Self::Overloaded { retry_after } = self
         {
@@ -255,7 +289,16 @@ impl ClientError {
             Self::UnsupportedMediaType => {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", REQUEST)
             }
+            Self::BadForm { .. } => (StatusCode::BAD_REQUEST, "invalid_form", REQUEST),
             Self::UnknownPath => (StatusCode::NOT_FOUND, "unknown_path", REQUEST),
+            Self::PathForbidden => (StatusCode::FORBIDDEN, "path_forbidden", REQUEST),
+            Self::ForeignId { .. } => (StatusCode::FORBIDDEN, "id_forbidden", REQUEST),
+            Self::UnknownId { .. } => (StatusCode::NOT_FOUND, "id_not_found", REQUEST),
+            Self::ScatteredIds { .. } => (StatusCode::BAD_REQUEST, "ids_on_two_backends", REQUEST),
+            Self::ModelElsewhere { .. } => (StatusCode::BAD_REQUEST, "model_elsewhere", REQUEST),
+            Self::OwnerDown { .. } => {
+                (StatusCode::SERVICE_UNAVAILABLE, "owner_unavailable", SERVER)
+            }
             Self::MissingApiVersion => (StatusCode::NOT_FOUND, "missing_api_version", REQUEST),
             Self::MethodNotAllowed { .. } => {
                 (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", REQUEST)
@@ -302,6 +345,16 @@ impl From<PeekError> for ClientError {
     }
 }
 
+impl From<FormError> for ClientError {
+    fn from(error: FormError) -> Self {
+        match error {
+            FormError::Boundary => Self::BadForm { what: "its content type has no plain boundary" },
+            FormError::Parts(what) => Self::BadForm { what },
+            FormError::Duplicate(key) => Self::DuplicateKey { key },
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -322,6 +375,13 @@ mod tests {
             ClientError::AmbiguousCredential,
             ClientError::CredentialInUrl,
             ClientError::BadJson { offset: 7, what: "a comma or } is expected here" },
+            ClientError::BadForm { what: "a part has no name" },
+            ClientError::PathForbidden,
+            ClientError::ForeignId { id: name() },
+            ClientError::UnknownId { id: name() },
+            ClientError::ScatteredIds { id: name() },
+            ClientError::ModelElsewhere { id: name() },
+            ClientError::OwnerDown { retry_after },
             ClientError::NoModel,
             ClientError::DuplicateKey { key: "model" },
             ClientError::WrongType { key: "stream", expected: "true or false" },

@@ -32,6 +32,26 @@ impl ClientError {
             Self::WrongType { key, expected } => {
                 format!("`{key}` in the request body must be {expected}.")
             }
+            Self::BadForm { what } => {
+                format!("The request body is not a plain form: {what}; send multipart/form-data.")
+            }
+            Self::ForeignId { id } => {
+                format!("{} belongs to another application; use its key.", quoted(id))
+            }
+            Self::UnknownId { id } => {
+                format!(
+                    "{} is not known here; it may have been deleted or have expired.",
+                    quoted(id)
+                )
+            }
+            Self::ScatteredIds { id } => format!(
+                "{} is kept in another place than what else this request names; create them anew, one after the other, each naming the one before.",
+                quoted(id)
+            ),
+            Self::ModelElsewhere { id } => format!(
+                "This model is not served where {} is kept; use the model that made it.",
+                quoted(id)
+            ),
             Self::BodyTooLarge { limit } => {
                 format!("The request body is larger than {limit} bytes; send a smaller one.")
             }
@@ -66,6 +86,8 @@ impl ClientError {
             Self::Trailers => "Request trailers are not accepted; send none.".to_owned(),
             Self::UnsupportedMediaType => UNSUPPORTED_MEDIA_TYPE.to_owned(),
             Self::UnknownPath => UNKNOWN_PATH.to_owned(),
+            Self::PathForbidden => PATH_FORBIDDEN.to_owned(),
+            Self::OwnerDown { .. } => OWNER_DOWN.to_owned(),
             Self::MissingApiVersion => MISSING_API_VERSION.to_owned(),
             Self::NothingLeft { .. } => NOTHING_LEFT.to_owned(),
             Self::UpstreamAuth => UPSTREAM_AUTH.to_owned(),
@@ -98,8 +120,12 @@ const NO_MODEL: &str = "The request body names no `model`; add the name of the m
 const BODY_TIMEOUT: &str = "The request body did not arrive in time; send it again.";
 const UNSUPPORTED_MEDIA_TYPE: &str =
     "The request body must be JSON; send `Content-Type: application/json`.";
-const UNKNOWN_PATH: &str = "Resource not found; chat/completions, completions, embeddings and models are served \
-     below /openai/v1 and /openai/deployments/{deployment}.";
+const UNKNOWN_PATH: &str = "Resource not found; the operations of Azure OpenAI are served below /openai/v1, /v1, \
+     /openai/deployments/{deployment} and /openai.";
+const PATH_FORBIDDEN: &str =
+    "This key may use some models only, and this operation may use any; use a key that may.";
+const OWNER_DOWN: &str =
+    "The one place that keeps what this request names cannot be reached at the moment; try again.";
 const MISSING_API_VERSION: &str =
     "Resource not found; add `?api-version=` to the URL, or use the form /openai/v1.";
 const NOTHING_LEFT: &str = "The model cannot be reached at the moment; try again.";

@@ -12,6 +12,7 @@
 //!
 //! What is deliberately not judged: whether the request makes sense to the model. That is Azure's answer.
 
+use crate::azure::ids::Named;
 use crate::azure::json::Cursor;
 use crate::azure::json::Fault;
 use crate::azure::json::Token;
@@ -44,6 +45,8 @@ pub struct Peek<'a> {
     pub answers: Option<u64>,
     /// About how many tokens the prompt has.
     pub prompt_tokens_estimate: u64,
+    /// The ids in it of what lives on one resource.
+    pub ids: Named<'a>,
 }
 
 /// How much a model is to reason: `reasoning_effort` of a chat completion, `reasoning.effort` of a response.
@@ -150,7 +153,11 @@ pub fn peek(body: &[u8]) -> Result<Peek<'_>, PeekError> {
 ///
 /// The very same bytes, not a copy, if the name is already there.
 pub fn with_model(body: &Bytes, span: Range<usize>, deployment: &str) -> Bytes {
-    let value = serde_json::Value::from(deployment).to_string();
+    with_text(body, span, &serde_json::Value::from(deployment).to_string())
+}
+
+/// The body with another text in place of a span; the very same bytes if the text is already there.
+pub fn with_text(body: &Bytes, span: Range<usize>, value: &str) -> Bytes {
     let (before, after) = (body.get(..span.start), body.get(span.end..));
     let (Some(before), Some(after)) = (before, after) else {
         debug_assert!(false, "the span is not of this body");
@@ -174,6 +181,7 @@ struct Found<'a> {
     max_tokens: Option<u64>,
     answers: Option<u64>,
     media: Media,
+    ids: Named<'a>,
 }
 
 impl<'a> Found<'a> {
@@ -194,8 +202,40 @@ impl<'a> Found<'a> {
             "stream_options" if cursor.next_byte() == Some(b'{') => {
                 cursor.object(|cursor, key| self.stream_option(cursor, key))
             }
-            _ => Ok(cursor.skip_value_seeing(&mut |string| self.media.see(string))?),
+            "previous_response_id"
+            | "conversation"
+            | "assistant_id"
+            | "thread_id"
+            | "input_file_id"
+            | "training_file"
+            | "validation_file"
+            | "file_id"
+            | "response_id"
+                if cursor.next_byte() == Some(b'"') =>
+            {
+                self.ids.decide(cursor.string()?);
+                Ok(())
+            }
+            "conversation" if cursor.next_byte() == Some(b'{') => {
+                cursor.object(|cursor, key| self.conversation_member(cursor, key))
+            }
+            _ => Ok(cursor.skip_value_seeing(&mut |string| {
+                self.media.see(string);
+                self.ids.mention(string);
+            })?),
         }
+    }
+
+    fn conversation_member(
+        &mut self,
+        cursor: &mut Cursor<'a>,
+        key: Token<'a>,
+    ) -> Result<(), PeekError> {
+        if key.text()? == "id" && cursor.next_byte() == Some(b'"') {
+            self.ids.decide(cursor.string()?);
+            return Ok(());
+        }
+        Ok(cursor.skip_value()?)
     }
 
     fn reasoning_member(
@@ -232,6 +272,7 @@ impl<'a> Found<'a> {
             max_tokens: self.max_tokens,
             answers: self.answers,
             prompt_tokens_estimate: self.media.tokens_estimate(body_bytes),
+            ids: self.ids,
         })
     }
 }

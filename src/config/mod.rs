@@ -23,6 +23,7 @@ mod diff;
 mod dump;
 mod endpoint;
 mod entra;
+mod extra_paths;
 mod fields;
 mod identities;
 mod idle;
@@ -131,5 +132,6 @@ fn read(file: &Section<'_>, problems: &mut Problems) -> Config {
         dns_refresh: file.inner("dns", problems).seconds(&keys::DNS_REFRESH, problems),
         drain: file.seconds(&keys::DRAIN, problems),
         state_directory: places::state_directory(file, problems),
+        extra_paths: extra_paths::read(file, problems),
     }
 }

@@ -7,6 +7,8 @@ mod backend;
 mod certificates;
 mod drains;
 mod grants;
+mod homes;
+mod kept;
 mod learned;
 mod quotas;
 mod settings;
@@ -38,6 +40,7 @@ pub use backend::{BuildError, LiveBackend};
 pub use certificates::{Certificate, CertificateError, Certificates, ServerNames};
 pub use drains::UnknownBackend;
 pub use grants::{grants, issuers};
+pub use kept::Kept;
 pub use learned::Learned;
 pub(crate) use settings::settings;
 use std::collections::BTreeMap;
@@ -61,6 +64,7 @@ pub struct Live {
     /// KiB that are to be taken from it after its limit was lowered.
     owed: Mutex<usize>,
     drains: Drains,
+    kept: Kept,
 }
 
 fn kibibytes(config: &Config) -> usize {
@@ -85,6 +89,8 @@ pub struct Snapshot {
     quotas: Quotas,
     /// Every backend, for requests that name no model.
     pub any_backend: Arc<LiveModel>,
+    /// The same by app, for what it makes.
+    homes: BTreeMap<String, Arc<LiveModel>>,
     /// By listener; empty where there is no TLS.
     certificates: Vec<Certificates>,
     /// Of our own identities.
@@ -113,6 +119,7 @@ impl Live {
         let snapshot = Snapshot::build(config, None)?;
         let seed = u64::try_from(clock.unix().as_nanos()).unwrap_or(0);
         let memory = Arc::new(Semaphore::new(kibibytes(&snapshot.config)));
+        let kept = Kept::new(snapshot.config.limits.kept_ids);
         let live = Self {
             snapshot: ArcSwap::from_pointee(snapshot),
             clock,
@@ -120,6 +127,7 @@ impl Live {
             memory,
             owed: Mutex::new(0),
             drains: Drains::default(),
+            kept,
         };
         live.settle_tokens();
         Ok(live)
@@ -139,6 +147,7 @@ impl Live {
     /// Makes a snapshot live. Requests that are under way end on the one they began with.
     pub fn swap(&self, next: Snapshot) {
         next.quotas.change(&next.config, self.clock.now());
+        self.kept.resize(next.config.limits.kept_ids);
         let (old, new) = (kibibytes(&self.snapshot().config), kibibytes(&next.config));
         self.swap_in(next);
         {
@@ -167,6 +176,11 @@ impl Live {
     /// What request bodies take their memory from, in KiB.
     pub fn memory(&self) -> &Arc<Semaphore> {
         &self.memory
+    }
+
+    /// Which backend keeps what.
+    pub fn kept(&self) -> &Kept {
+        &self.kept
     }
 
     /// A random source for one decision.
@@ -199,14 +213,21 @@ impl Snapshot {
                 (name.clone(), Arc::new(live))
             })
             .collect();
-        let everywhere = Model {
-            backends: config.backends.keys().map(|b| (b.clone(), String::new())).collect(),
-            probe: ProbeKind::Off,
-            first_token: config.timeouts.answer,
-            routing: unprobed(&config.routing),
-        };
         let old = previous.map(|p| &p.any_backend);
+        let everywhere = unnamed(config.backends.keys().map(String::as_str), &config);
         let any_backend = Arc::new(LiveModel::build("any", &everywhere, &config, &backends, old));
+        let home = |(name, app): (&String, &App)| {
+            let there = homes::backends(&config, app);
+            let home = if there.len() == backends.len() {
+                Arc::clone(&any_backend)
+            } else {
+                // What is learned of a target is shared with the pool of all backends.
+                let there = unnamed(there.into_iter(), &config);
+                Arc::new(LiveModel::build("any", &there, &config, &backends, Some(&any_backend)))
+            };
+            (name.clone(), home)
+        };
+        let homes = config.apps.iter().map(home).collect();
         let load = |listener: &Listener| {
             let failed = |why| BuildError::Certificate { listener: listener.address, why };
             Certificates::load(&listener.tls).map_err(failed)
@@ -233,6 +254,7 @@ impl Snapshot {
             backends,
             quotas: Quotas::build(&config, previous.map(|p| &p.quotas)),
             any_backend,
+            homes,
             certificates,
             tokens,
             config: Arc::new(config),
@@ -290,9 +312,24 @@ impl Snapshot {
         self.quotas.all()
     }
 
+    /// Where an app may put what names no model.
+    pub fn home(&self, app: &str) -> &Arc<LiveModel> {
+        self.homes.get(app).unwrap_or(&self.any_backend)
+    }
+
     /// The settings of an app.
     pub fn app(&self, name: &str) -> Option<&App> {
         self.config.apps.get(name)
+    }
+}
+
+/// Backends, as a model of no name.
+fn unnamed<'a>(backends: impl Iterator<Item = &'a str>, config: &Config) -> Model {
+    Model {
+        backends: backends.map(|backend| (backend.to_owned(), String::new())).collect(),
+        probe: ProbeKind::Off,
+        first_token: config.timeouts.answer,
+        routing: unprobed(&config.routing),
     }
 }
 

@@ -70,7 +70,7 @@ pub(crate) fn prompt(
         .insert_header(header::USER_AGENT, concat!("firstlight-probe/", env!("CARGO_PKG_VERSION")))
         .ok()?;
     let stream = operation != Operation::Embeddings;
-    Some(Sending { peer: backend.peer()?, request, body, operation, stream })
+    Some(Sending { peer: backend.peer()?, request, body, operation, stream, seek: false })
 }
 
 /// What came of one exchange.
@@ -131,7 +131,7 @@ impl Asked {
             | Outcome::ServerError
             | Outcome::ErrorEvent
             | Outcome::EmptyStream => Some(ProbeOutcome::Failed),
-            Outcome::BrokenOff | Outcome::ClientAbort | Outcome::Lost => None,
+            Outcome::NotHere | Outcome::BrokenOff | Outcome::ClientAbort | Outcome::Lost => None,
         }
     }
 }

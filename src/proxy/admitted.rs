@@ -11,6 +11,7 @@ use crate::live::{Live, LiveModel};
 use crate::proxy::ProbeRequest;
 use crate::proxy::caller;
 use crate::proxy::identify::Proof;
+use crate::proxy::placement::Placement;
 use crate::proxy::progress::Progress;
 use crate::routing::{Ask, Attempts, Event, Limits, Repeat, Timing};
 use crate::telemetry::Telemetry;
@@ -26,8 +27,10 @@ use tokio::sync::mpsc;
 pub(super) struct Admitted {
     pub(super) route: Route,
     pub(super) model: Arc<LiveModel>,
-    /// Where the body names the model, in the v1 form.
-    pub(super) model_span: Option<Range<usize>>,
+    /// Where the body names the model, if that is what counts.
+    pub(super) named: Option<NamedModel>,
+    /// What the body is, if it is not JSON.
+    pub(super) content_type: Option<HeaderValue>,
     pub(super) stream: bool,
     /// About how long its prompt is.
     pub(super) prompt_tokens: u64,
@@ -35,8 +38,15 @@ pub(super) struct Admitted {
     pub(super) effort: Option<Effort>,
     /// What may be sent twice.
     pub(super) repeat: Repeat,
-    /// The one target that the client asked for, and may.
-    pub(super) only: Option<usize>,
+    /// Whether the answer is to be stored.
+    pub(super) stores: bool,
+    /// Where it must go.
+    pub(super) placement: Placement,
+}
+
+/// Where a body names the model.
+pub(super) struct NamedModel {
+    pub(super) span: Range<usize>,
 }
 
 /// Why a request does not go on.
@@ -142,8 +152,15 @@ impl Request {
 
     /// Its attempts, none of them made.
     pub(super) fn attempts(&self) -> Attempts {
-        let Admitted { repeat, only, .. } = self.admitted;
-        Attempts::new(self.ask(), Limits { max_attempts: self.max_attempts, repeat, only })
+        let Admitted { repeat, placement, .. } = &self.admitted;
+        // What is looked for may be anywhere, and looking costs nobody anything.
+        let all = u32::try_from(self.model().pool.len()).unwrap_or(u32::MAX);
+        let max_attempts = match placement {
+            Placement::Seek => self.max_attempts.max(all),
+            _ => self.max_attempts,
+        };
+        let limits = Limits { max_attempts, repeat: *repeat, bound: placement.bound() };
+        Attempts::new(self.ask(), limits)
     }
 
     /// Tells operators what changed for one of its targets.

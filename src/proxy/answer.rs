@@ -4,9 +4,8 @@ use crate::azure::error::ClientError;
 use crate::azure::headers::forward_response;
 use crate::proxy::context::Context;
 use crate::proxy::forward;
-use http::HeaderName;
-use http::Method;
-use http::header;
+use bytes::Bytes;
+use http::{HeaderName, Method, StatusCode, header};
 use pingora_core::{Error, ErrorSource, Result};
 use pingora_http::ResponseHeader;
 use pingora_proxy::Session;
@@ -20,7 +19,7 @@ pub(super) fn finish_header(response: &mut ResponseHeader, ctx: &mut Context) ->
     for name in &dropped {
         response.remove_header(name);
     }
-    ctx.start_relay(&response.headers);
+    ctx.start_relay(response);
     let (mut backend, mut ttft_ms, mut attempts) = (None, None, 0);
     if let Some(request) = &ctx.request {
         let state = request.progress.lock();
@@ -96,6 +95,18 @@ pub(super) async fn refuse(
         // Over after its time, or when the client is done or gone: any way is good.
         drop(timeout(LINGER, session.as_downstream_mut().drain_request_body()).await);
     }
+    Ok(())
+}
+
+/// Answers a request here, with JSON.
+pub(super) async fn reply(session: &mut Session, ctx: &mut Context, body: Bytes) -> Result<()> {
+    let mut header = ResponseHeader::build(StatusCode::OK, Some(4))?;
+    header.insert_header(header::CONTENT_TYPE, "application/json")?;
+    header.insert_header(header::CONTENT_LENGTH, body.len())?;
+    header.insert_header("x-request-id", &ctx.request_id)?;
+    ctx.relayed.bytes = body.len();
+    session.write_response_header(Box::new(header), false).await?;
+    session.write_response_body(Some(body), true).await?;
     Ok(())
 }
 

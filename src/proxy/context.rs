@@ -11,6 +11,7 @@ use crate::live::Live;
 use crate::live::Snapshot;
 use crate::proxy::admitted::Request;
 use crate::proxy::body::Body;
+use crate::proxy::claim::Claim;
 use crate::proxy::identify::Proof;
 use crate::quota::Admission;
 use crate::routing::Attempts;
@@ -20,7 +21,9 @@ use crate::telemetry::Telemetry;
 use crate::time::Time;
 use bytes::Bytes;
 use http::HeaderMap;
+use pingora_http::ResponseHeader;
 use prometheus::IntGauge;
+use std::borrow::Cow;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -48,13 +51,15 @@ pub struct Context {
     /// Our own answer, if there is one.
     pub(super) refused: Option<ClientError>,
     pub(super) relayed: Relayed,
+    /// What the answer tells of.
+    claim: Option<Claim>,
     in_flight: IntGauge,
 }
 
 /// What the log tells of a request, as far as it is known.
 #[derive(Default)]
 pub(super) struct Note {
-    pub(super) route: Option<&'static str>,
+    pub(super) route: Option<Cow<'static, str>>,
     pub(super) app: Option<Arc<str>>,
     pub(super) proof: Proof,
     pub(super) model: Option<Arc<str>>,
@@ -114,6 +119,7 @@ impl Context {
             retry: false,
             refused: None,
             relayed: Relayed::default(),
+            claim: None,
             in_flight: telemetry.metrics.requests_in_flight.clone(),
         }
     }
@@ -144,7 +150,8 @@ impl Context {
     }
 
     /// The answer starts: what kind of reader suits it.
-    pub(super) fn start_relay(&mut self, headers: &HeaderMap) {
+    pub(super) fn start_relay(&mut self, answer: &ResponseHeader) {
+        let headers = &answer.headers;
         let Some(operation) = self.operation() else { return };
         let kind = headers.get(http::header::CONTENT_TYPE).map(http::HeaderValue::as_bytes);
         let kind = kind.unwrap_or_default();
@@ -155,12 +162,18 @@ impl Context {
         } else {
             Reader::Blind
         };
+        if let (Some(request), Some(app)) = (&self.request, &self.note.app) {
+            self.claim = Claim::begin(request, app, answer);
+        }
         let id = headers.get("apim-request-id").and_then(|v| v.to_str().ok());
         self.relayed.upstream_id = id.map(str::to_owned);
     }
 
     /// A chunk on its way to the client. Tells whether a stream said with it that it is complete.
     pub(super) fn relay(&mut self, chunk: &Bytes, now: Time) -> bool {
+        if let (Some(claim), Some(request)) = (&mut self.claim, &self.request) {
+            claim.see(chunk, request);
+        }
         let relayed = &mut self.relayed;
         let mut complete = false;
         relayed.bytes += chunk.len();

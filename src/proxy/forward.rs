@@ -5,8 +5,7 @@
 
 use crate::azure::error::ClientError;
 use crate::azure::headers::UPSTREAM_CONTENT_TYPE;
-use crate::azure::peek::with_model;
-use crate::azure::route::Form;
+use crate::azure::peek::{with_model, with_text};
 use crate::azure::route::Operation;
 use crate::exchange::{Outcome, Sending};
 use crate::live::LiveBackend;
@@ -16,6 +15,7 @@ use crate::proxy::body::Body;
 use crate::proxy::context::Chosen;
 use crate::proxy::context::Context;
 use crate::proxy::native;
+use crate::proxy::placement::Placement;
 use crate::proxy::race::Order;
 use crate::proxy::watch::Watch;
 use crate::routing::Attempts;
@@ -24,7 +24,7 @@ use crate::routing::Lease;
 use crate::routing::NoTarget;
 use crate::routing::Picked;
 use bytes::Bytes;
-use http::header;
+use http::{Method, header};
 use pingora_core::protocols::tls::{ALPN, CustomALPN};
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorType, Result};
@@ -43,9 +43,10 @@ pub(super) fn choose(ctx: &mut Context) -> std::result::Result<HttpPeer, ClientE
     let (Some(request), Some(attempts)) = (&ctx.request, &mut ctx.attempts) else {
         return Err(ClientError::Internal);
     };
-    let (picked, mut peer) = reach(request, attempts).map_err(|none| nothing_left(&none))?;
+    let (picked, mut peer) =
+        reach(request, attempts).map_err(|none| nothing_left(request, &none))?;
     let lease = dispatch(request, picked).ok_or(ClientError::Internal)?;
-    if request.operation() == Operation::Models {
+    if request.operation() == Operation::Realtime {
         peer.options.read_timeout = Some(request.patience.first_content);
     } else {
         // Sends Pingora to our connector instead of its own.
@@ -76,7 +77,7 @@ pub(super) fn reach(
             (None, None) => {}
         }
         attempts.not_sent();
-        if request.admitted.only.is_some() {
+        if request.admitted.placement.bound().only().is_some() {
             return Err(NoTarget::AllUsed);
         }
     }
@@ -111,7 +112,14 @@ pub(super) fn dispatch(request: &Request, picked: Picked) -> Option<Lease> {
 }
 
 /// Our answer when no target can be tried.
-pub(super) fn nothing_left(none: &NoTarget) -> ClientError {
+pub(super) fn nothing_left(request: &Request, none: &NoTarget) -> ClientError {
+    if let Placement::Owner(target) = request.admitted.placement {
+        let rest = request.model().pool.rest(target, request.now());
+        return match rest {
+            Some(retry_after) => ClientError::AllLimited { retry_after },
+            None => ClientError::OwnerDown { retry_after: COME_BACK },
+        };
+    }
     match *none {
         NoTarget::AllLimited(retry_after) => ClientError::AllLimited { retry_after },
         NoTarget::AllUsed | NoTarget::AllBlocked => come_back(),
@@ -126,7 +134,7 @@ pub(super) fn give_up(request: &Request, attempts: &mut Attempts, last: Outcome)
     let rng = &mut request.services.live.rng();
     // Asked only to learn what is left.
     let left = attempts.next(&request.model().pool, request.now(), rng);
-    left.map_or_else(|none| nothing_left(&none), |_| come_back())
+    left.map_or_else(|none| nothing_left(request, &none), |_| come_back())
 }
 
 /// Our answer when no attempt came to anything.
@@ -140,7 +148,7 @@ pub(super) fn prepare(upstream: &mut RequestHeader, ctx: &mut Context) -> Result
     let internal = || Error::explain(ErrorType::InternalError, "an attempt without a choice");
     let chosen = ctx.chosen.take().ok_or_else(internal)?;
     let request = Arc::clone(ctx.request.as_ref().ok_or_else(internal)?);
-    if request.operation() == Operation::Models {
+    if request.operation() == Operation::Realtime {
         *upstream = header_for(&request, chosen.lease.target()).ok_or_else(internal)?;
         native::sent(ctx, &request, chosen);
         return Ok(None);
@@ -157,18 +165,27 @@ pub(super) fn sending(request: &Request, body: &Body, target: usize) -> Option<S
     let deployment = &request.model().pool.spec(target)?.deployment;
     let body = body_for(&request.admitted, &body.bytes, deployment);
     let mut request_header = header_for(request, target)?;
-    request_header.insert_header(header::CONTENT_TYPE, UPSTREAM_CONTENT_TYPE).ok()?;
-    request_header.insert_header(header::CONTENT_LENGTH, body.len()).ok()?;
-    let (operation, stream) = (request.operation(), request.admitted.stream);
-    Some(Sending { peer, request: request_header, body, operation, stream })
+    if request.admitted.route.method == Method::POST {
+        match &request.admitted.content_type {
+            Some(kind) => request_header.insert_header(header::CONTENT_TYPE, kind.clone()).ok()?,
+            None => {
+                request_header.insert_header(header::CONTENT_TYPE, UPSTREAM_CONTENT_TYPE).ok()?
+            }
+        }
+        request_header.insert_header(header::CONTENT_LENGTH, body.len()).ok()?;
+    }
+    let operation = request.operation();
+    let stream = request.admitted.stream && operation.is_generated();
+    let seek = request.admitted.placement == Placement::Seek;
+    Some(Sending { peer, request: request_header, body, operation, stream, seek })
 }
 
 /// The body with the name that the model has on this backend.
 fn body_for(admitted: &Admitted, body: &Bytes, deployment: &str) -> Bytes {
-    match (&admitted.route.form, &admitted.model_span) {
-        (Form::V1, Some(span)) => with_model(body, span.clone(), deployment),
-        (Form::V1 | Form::Deployment(_) | Form::Resource, _) => body.clone(),
-    }
+    let Some(named) = &admitted.named else { return body.clone() };
+    // In a form it stands as it is, in JSON as a string.
+    let write = if admitted.content_type.is_some() { with_text } else { with_model };
+    write(body, named.span.clone(), deployment)
 }
 
 fn header_for(request: &Request, target: usize) -> Option<RequestHeader> {
@@ -177,7 +194,7 @@ fn header_for(request: &Request, target: usize) -> Option<RequestHeader> {
     let path = route.upstream_path_and_query(deployment);
     let backend = request.model().backends.get(target)?;
     let unix = request.clock().unix();
-    let mut header = backend.request((route.operation.method(), &path), unix).ok()?;
+    let mut header = backend.request((route.method.clone(), &path), unix).ok()?;
     for (name, value) in request.headers() {
         header.append_header(name.clone(), value.clone()).ok()?;
     }

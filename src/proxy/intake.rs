@@ -2,9 +2,7 @@
 //! same one that is routed, so that nobody is authorised for one model and served another.
 
 use crate::azure::error::ClientError;
-use crate::azure::peek::Effort;
 use crate::azure::peek::Peek;
-use crate::azure::peek::peek;
 use crate::azure::repeat;
 use crate::azure::route::Form;
 use crate::azure::route::Operation;
@@ -15,17 +13,28 @@ use crate::config::checked::Listener;
 use crate::live::Live;
 use crate::live::LiveModel;
 use crate::live::Snapshot;
-use crate::proxy::admitted::{Admitted, Refusal};
+use crate::proxy::admitted::{Admitted, NamedModel, Refusal};
+use crate::proxy::asked::{self, Writing};
 use crate::proxy::body;
 use crate::proxy::body::Body;
 use crate::proxy::context::Context;
 use crate::proxy::identify::{Identified, identify};
 use crate::proxy::meter;
+use crate::proxy::models;
+use crate::proxy::placement::{self, Knowledge, Placement};
 use crate::routing::Repeat;
-use http::HeaderMap;
+use bytes::Bytes;
+use http::{HeaderValue, Method, header};
 use pingora_proxy::Session;
-use std::ops::Range;
 use std::sync::Arc;
+
+/// What becomes of a request that may be.
+pub(super) enum Decision {
+    /// It goes on to a backend.
+    Forward(Box<Admitted>, Body),
+    /// It is answered here, with this JSON.
+    Reply(Bytes),
+}
 
 /// Judges a request, reading its body. What is learned on the way is noted in `ctx` for the log, whatever
 /// the verdict.
@@ -33,14 +42,15 @@ pub(super) async fn admit(
     session: &mut Session,
     ctx: &mut Context,
     live: &Live,
-) -> Result<(Admitted, Body), Refusal> {
+) -> Result<Decision, Refusal> {
     let snapshot = Arc::clone(&ctx.snapshot);
     let request = session.req_header();
     ctx.take_request_id(&request.headers);
     let target = request.uri.path_and_query().map_or("", |p| p.as_str());
     let raw = std::str::from_utf8(request.raw_path()).unwrap_or(target);
-    let route = route(&request.method, raw).map_err(ClientError::from)?;
-    ctx.note.route = Some(route.path_template());
+    let more = &snapshot.config.extra_paths;
+    let route = route(&request.method, raw, more).map_err(ClientError::from)?;
+    ctx.note.route = Some(route.template.clone());
     let now = live.clock().unix().as_secs();
     let Identified { app, proof } = identify(&request.headers, &snapshot, now);
     ctx.note.proof = proof;
@@ -48,38 +58,53 @@ pub(super) async fn admit(
     ctx.note.app = Some(Arc::clone(&app));
     check_door(&snapshot, ctx.door, &app)?;
     meter::enter(ctx, &app, live.clock().now())?;
-    let app = snapshot.app(&app).ok_or(ClientError::Internal)?;
-    if route.operation == Operation::Models {
-        if !session.as_downstream_mut().is_body_empty() {
-            return Err(ClientError::UnexpectedBody.into());
-        }
-        let model = Arc::clone(&snapshot.any_backend);
-        let admitted = Admitted {
-            route,
-            model,
-            model_span: None,
-            stream: false,
-            prompt_tokens: 0,
-            effort: None,
-            repeat: Repeat::Anytime,
-            only: None,
-        };
-        return Ok((admitted, Body::default()));
-    }
-    check_content_type(&request.headers)?;
+    let name = app;
+    let app = snapshot.app(&name).ok_or(ClientError::Internal)?;
+    check_path(&route, more, app)?;
+    let writing = Writing::of(&route, &request.headers)?;
     let may_probe = app.probe || ctx.note.proof.caller().is_some_and(|caller| caller.may_probe);
     let wish = may_probe.then(|| request.headers.get("x-probe-target").cloned()).flatten();
-    let body = body::read(session.as_downstream_mut(), &snapshot.config, live.memory()).await?;
+    let content_type = request.headers.get(header::CONTENT_TYPE).cloned();
+    if writing == Writing::Nothing && !session.as_downstream_mut().is_body_empty() {
+        return Err(ClientError::UnexpectedBody.into());
+    }
+    if route.operation == Operation::Models {
+        return Ok(Decision::Reply(models::answer(route.model_id(), &snapshot, app)?));
+    }
+    let body = match writing {
+        Writing::Nothing => Body::default(),
+        _ => body::read(session.as_downstream_mut(), &snapshot.config, live.memory()).await?,
+    };
     ctx.note.bytes_in = body.bytes.len();
-    let Asked { model, model_span, stream, prompt_tokens, tokens, effort, repeat } =
-        read_body(&route, &body.bytes, (&snapshot, app))?;
-    ctx.note.model = Some(Arc::clone(&model.name));
-    ctx.note.stream = stream;
-    let only = wish.map(|wish| find_target(wish.as_bytes(), &model)).transpose()?;
-    meter::reserve(ctx, tokens, live.clock().now())?;
-    let admitted =
-        Admitted { route, model, model_span, stream, prompt_tokens, effort, repeat, only };
-    Ok((admitted, body))
+    let seen = asked::read(writing, content_type.as_ref(), &body.bytes)?;
+    let named = named_model(&route, &seen, (&snapshot, app))?;
+    let model = named.as_ref().map_or_else(
+        || placement::unnamed_pool((&route, &seen.ids), &snapshot, &name),
+        |(model, _)| model,
+    );
+    ctx.note.model = named.is_some().then(|| Arc::clone(&model.name));
+    ctx.note.stream = seen.stream;
+    let knowledge = Knowledge { kept: live.kept(), snapshot: &snapshot, app: &name, now };
+    let placement = match placement::place((&route, &seen.ids), &knowledge, model)? {
+        Placement::Anywhere | Placement::Rather(_) if wish.is_some() => {
+            asked_target(wish.as_ref(), model)?
+        }
+        placement => placement,
+    };
+    meter::reserve(ctx, meter::estimate(route.operation, &seen), live.clock().now())?;
+    let admitted = Admitted {
+        repeat: repeatable(&route, &seen, model),
+        model: Arc::clone(model),
+        named: named.and_then(|(_, named)| named),
+        content_type: content_type.filter(|_| !matches!(writing, Writing::Nothing | Writing::Json)),
+        stream: seen.stream,
+        prompt_tokens: seen.prompt_tokens_estimate,
+        effort: seen.effort,
+        stores: seen.store == Some(true),
+        placement,
+        route,
+    };
+    Ok(Decision::Forward(Box::new(admitted), body))
 }
 
 /// A listener may be for some apps only. A connection whose listener is not known may use it for none of those.
@@ -94,49 +119,54 @@ fn check_door(snapshot: &Snapshot, door: Option<usize>, app: &str) -> Result<(),
     if closed { Err(ClientError::AppNotHere) } else { Ok(()) }
 }
 
-/// A body that says it is something else than JSON is refused; one that says nothing is tried.
-fn check_content_type(headers: &HeaderMap) -> Result<(), ClientError> {
-    let Some(kind) = headers.get(http::header::CONTENT_TYPE) else { return Ok(()) };
-    let kind = kind.as_bytes().split(|&b| b == b';').next().unwrap_or_default().trim_ascii();
-    let json = kind.eq_ignore_ascii_case(b"application/json")
-        || kind.to_ascii_lowercase().ends_with(b"+json");
-    if json { Ok(()) } else { Err(ClientError::UnsupportedMediaType) }
+/// What names a model where it is not looked for here is only for apps that may use every model.
+fn check_path(route: &Route, more: &[String], app: &App) -> Result<(), ClientError> {
+    let unseen = route.operation == Operation::Resource
+        && (matches!(route.family(), "batches" | "evals" | "fine_tuning" | "models" | "realtime")
+            || more.iter().any(|one| one == route.family()));
+    if unseen && app.models.is_some() { Err(ClientError::PathForbidden) } else { Ok(()) }
 }
 
-/// What decides the routing, as the path and the body tell it.
-struct Asked {
-    model: Arc<LiveModel>,
-    /// Where the body names the model, if that is what counts.
-    model_span: Option<Range<usize>>,
-    stream: bool,
-    prompt_tokens: u64,
-    /// About how many tokens it may use in all.
-    tokens: u64,
-    effort: Option<Effort>,
-    repeat: Repeat,
-}
-
-fn read_body(
+/// The model that a request asks, and where the body names it; `None` if it asks none.
+fn named_model(
     route: &Route,
-    body: &[u8],
+    seen: &Peek<'_>,
     (snapshot, app): (&Snapshot, &App),
-) -> Result<Asked, ClientError> {
-    let seen = peek(body)?;
-    let named = seen.model.as_deref();
-    let (name, model_span) = match &route.form {
-        Form::Deployment(name) => (name.as_str(), None),
-        Form::V1 | Form::Resource => (named.ok_or(ClientError::NoModel)?, seen.model_span.clone()),
+) -> Result<Option<(Arc<LiveModel>, Option<NamedModel>)>, ClientError> {
+    let by_url = match &route.form {
+        Form::Deployment(name) => Some(name.as_str()),
+        Form::V1 | Form::Resource => route.query.model.as_deref(),
     };
-    let model = find_model(name, snapshot, app)?;
-    let repeat = repeatable(route, &seen, &model);
-    let (stream, effort) = (seen.stream, seen.effort);
-    let prompt_tokens = seen.prompt_tokens_estimate;
-    let tokens = meter::estimate(route.operation, &seen);
-    Ok(Asked { model, model_span, stream, prompt_tokens, tokens, effort, repeat })
+    if let Some(name) = by_url {
+        return Ok(Some((find_model(name, snapshot, app)?, None)));
+    }
+    let Some(name) = seen.model.as_deref() else {
+        let must = route.operation != Operation::Resource;
+        return if must { Err(ClientError::NoModel) } else { Ok(None) };
+    };
+    if route.operation == Operation::Resource && !names_deployments(route, name, snapshot) {
+        return Ok(None);
+    }
+    let named = seen.model_span.clone().map(|span| NamedModel { span });
+    Ok(Some((find_model(name, snapshot, app)?, named)))
+}
+
+/// Whether `model` in such a body is a deployment. Fine-tuning names base models, and evaluations name theirs deeper.
+fn names_deployments(route: &Route, name: &str, snapshot: &Snapshot) -> bool {
+    match route.family() {
+        "assistants" | "chat" | "responses" | "threads" | "video" | "videos" => true,
+        "batches" | "containers" | "conversations" | "evals" | "files" | "fine_tuning"
+        | "models" | "realtime" | "uploads" | "vector_stores" => false,
+        // The operator's own: what is not configured is taken as it is.
+        _ => snapshot.model(name).is_some(),
+    }
 }
 
 /// What may be sent twice.
 fn repeatable(route: &Route, seen: &Peek<'_>, model: &LiveModel) -> Repeat {
+    if route.method == Method::GET && route.operation != Operation::Realtime {
+        return Repeat::Anytime;
+    }
     let stored = if model.routing.hedge.stored_responses {
         repeat::StoredResponses::Twice
     } else {
@@ -149,7 +179,11 @@ fn repeatable(route: &Route, seen: &Peek<'_>, model: &LiveModel) -> Repeat {
 }
 
 /// The model, if it exists and the app may use it.
-fn find_model(name: &str, snapshot: &Snapshot, app: &App) -> Result<Arc<LiveModel>, ClientError> {
+pub(super) fn find_model(
+    name: &str,
+    snapshot: &Snapshot,
+    app: &App,
+) -> Result<Arc<LiveModel>, ClientError> {
     let allowed = app.models.as_ref().is_none_or(|models| models.iter().any(|m| m == name));
     match snapshot.model(name) {
         Some(model) if allowed => Ok(Arc::clone(model)),
@@ -158,8 +192,9 @@ fn find_model(name: &str, snapshot: &Snapshot, app: &App) -> Result<Arc<LiveMode
     }
 }
 
-fn find_target(wish: &[u8], model: &LiveModel) -> Result<usize, ClientError> {
-    let name = String::from_utf8_lossy(wish);
-    let found = model.pool.position(&name);
+/// The target of `X-Probe-Target`.
+fn asked_target(wish: Option<&HeaderValue>, model: &LiveModel) -> Result<Placement, ClientError> {
+    let name = String::from_utf8_lossy(wish.map(HeaderValue::as_bytes).unwrap_or_default());
+    let found = model.pool.position(&name).map(Placement::Asked);
     found.ok_or_else(|| ClientError::UnknownProbeTarget { target: name.into_owned() })
 }

@@ -12,8 +12,10 @@
 
 mod admitted;
 mod answer;
+mod asked;
 mod body;
 mod caller;
+mod claim;
 mod connector;
 mod context;
 mod doors;
@@ -23,8 +25,10 @@ mod identify;
 mod intake;
 mod leg;
 mod meter;
+mod models;
 mod native;
 mod passing;
+mod placement;
 mod progress;
 mod race;
 mod report;
@@ -38,6 +42,7 @@ use crate::azure::route::Operation;
 use crate::live::Live;
 use crate::proxy::admitted::{Origin, Patience, Refusal, Request, Services};
 use crate::proxy::doors::Doors;
+use crate::proxy::intake::Decision;
 use crate::telemetry::Telemetry;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -112,7 +117,12 @@ impl ProxyHttp for FirstlightProxy {
         let local = session.server_addr().and_then(|at| at.as_inet()).copied();
         ctx.door = local.and_then(|local| self.doors.place(local));
         match intake::admit(session, ctx, &self.services.live).await {
-            Ok((admitted, body)) => {
+            Ok(Decision::Reply(body)) => {
+                meter::close(ctx, self.services.live.clock().now());
+                answer::reply(session, ctx, body).await?;
+                Ok(true)
+            }
+            Ok(Decision::Forward(admitted, body)) => {
                 let config = &ctx.snapshot.config;
                 let first_content = match admitted.route.operation {
                     _ if admitted.stream => admitted.model.first_token,
@@ -128,7 +138,7 @@ impl ProxyHttp for FirstlightProxy {
                     patience,
                     max_attempts: config.retry.max_attempts,
                 };
-                let request = Request::new(Arc::clone(&self.services), admitted, &origin);
+                let request = Request::new(Arc::clone(&self.services), *admitted, &origin);
                 ctx.admit(request, body);
                 Ok(false)
             }
@@ -177,7 +187,7 @@ impl ProxyHttp for FirstlightProxy {
         response: &mut ResponseHeader,
         ctx: &mut Context,
     ) -> Result<()> {
-        if ctx.operation() == Some(Operation::Models) {
+        if ctx.operation() == Some(Operation::Realtime) {
             native::answered(response.status.as_u16(), ctx)?;
         }
         Ok(())

@@ -8,7 +8,7 @@
 //! [`Race::run`] may be left at its one await and called again: what it knows is in the struct.
 
 use crate::azure::error::ClientError;
-use crate::exchange::{Answer, Begun, Failure};
+use crate::exchange::{Answer, Begun, Failure, Outcome};
 use crate::proxy::admitted::Request;
 use crate::proxy::body::Body;
 use crate::proxy::forward;
@@ -38,6 +38,8 @@ pub(super) struct Race {
     attempts: Attempts,
     legs: Vec<Leg>,
     began: Time,
+    /// Whether an attempt failed in another way than that what it looked for is not there.
+    unsure: bool,
 }
 
 /// How far a race has come.
@@ -64,7 +66,15 @@ impl Race {
     pub(super) fn start(http: &Arc<HttpConnector>, order: Order) -> Self {
         let Order { request, body, attempts, first } = order;
         let (began, http) = (first.sent(), Arc::clone(http));
-        let mut race = Self { request, http, body, attempts, legs: Vec::with_capacity(2), began };
+        let mut race = Self {
+            request,
+            http,
+            body,
+            attempts,
+            legs: Vec::with_capacity(2),
+            began,
+            unsure: false,
+        };
         race.send(first);
         race
     }
@@ -223,9 +233,12 @@ impl Race {
         if next == Next::GiveUp(Denied::Budget) {
             metrics.retry_budget_exhausted.with_label_values(&[&*model.name]).inc();
         }
+        self.unsure |= failure.outcome != Outcome::NotHere;
         let spare = failure.answer.take();
+        // What was looked for may be where nobody answered: then nobody knows that it is not there.
+        let is_spare = failure.is_spare && !(self.unsure && failure.outcome == Outcome::NotHere);
         match (next, spare) {
-            (Next::GiveUp(_), Some(answer)) if failure.is_spare => {
+            (Next::GiveUp(_), Some(answer)) if is_spare => {
                 // It failed, and is passed on for want of a better one: how it ends is told to nobody.
                 return Some(won(&watch, answer, None));
             }
@@ -259,7 +272,7 @@ impl Race {
                 self.open(picked);
                 None
             }
-            Err(none) => Some(Step::Lost(forward::nothing_left(&none))),
+            Err(none) => Some(Step::Lost(forward::nothing_left(&self.request, &none))),
         }
     }
 }

@@ -49,7 +49,7 @@ pub(super) fn finish(
         object_id: caller.and_then(|caller| caller.object_id.as_deref()),
         client_id: caller.and_then(|caller| caller.client.as_deref()),
         method: request.method.as_str(),
-        route: ctx.note.route.unwrap_or("other"),
+        route: ctx.note.route.as_deref().unwrap_or("other"),
         model: ctx.note.model.as_deref(),
         deployment: deployment.map(|s| s.deployment.as_str()).filter(|d| !d.is_empty()),
         stream: ctx.note.stream,
@@ -124,7 +124,7 @@ fn term(error: Option<&Error>, ctx: &Context, (status, told): (u16, bool)) -> &'
 fn count(ctx: &Context, status: u16, term: &str, telemetry: &Telemetry) {
     let metrics = &telemetry.metrics;
     let app = ctx.note.app.as_deref().unwrap_or("");
-    let route = ctx.note.route.unwrap_or("other");
+    let route = ctx.note.route.as_deref().unwrap_or("other");
     let code = status.to_string();
     metrics.requests.with_label_values(&[app, route, code.as_str()]).inc();
     if term == "client_abort" {

@@ -215,7 +215,7 @@ pub(super) fn how_it_failed(outcome: Outcome, status: u16, repeat: Repeat) -> Fa
         // Inside a stream it is told after the work began.
         Outcome::Limited if status == 200 && repeat == Repeat::OnlyUntouched => Failed::Unclear,
         Outcome::Limited => Failed::Limited,
-        Outcome::Unauthorised | Outcome::DeploymentMissing => Failed::Refused,
+        Outcome::Unauthorised | Outcome::DeploymentMissing | Outcome::NotHere => Failed::Refused,
         Outcome::Reset | Outcome::ServerError | Outcome::ErrorEvent | Outcome::EmptyStream => {
             Failed::Error
         }

@@ -24,8 +24,26 @@ pub struct Limits {
     pub max_attempts: u32,
     /// What may be sent twice.
     pub repeat: Repeat,
-    /// The one target that the client asked for, and may.
-    pub only: Option<usize>,
+    /// Which targets will do.
+    pub bound: Bound,
+}
+
+/// Which targets will do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// Any.
+    Free,
+    /// Any, but rather this one while it is in use.
+    Rather(usize),
+    /// This one.
+    Only(usize),
+}
+
+impl Bound {
+    /// The one target that will do.
+    pub const fn only(self) -> Option<usize> {
+        if let Self::Only(target) = self { Some(target) } else { None }
+    }
 }
 
 /// What may be sent twice.
@@ -166,10 +184,13 @@ impl Attempts {
 
     /// The target of the first attempt, and of each retry. It counts as open from now on.
     pub fn next(&mut self, pool: &Pool, now: Time, rng: &mut Rng) -> Result<Picked, NoTarget> {
-        let picked = match self.limits.only {
-            Some(_) if self.started > 0 => return Err(NoTarget::AllUsed),
-            Some(target) => Picked { target, why: Why::Asked },
-            None => pool.pick(&self.used, now, rng)?,
+        let picked = match self.limits.bound {
+            Bound::Only(_) if self.started > 0 => return Err(NoTarget::AllUsed),
+            Bound::Only(target) => Picked { target, why: Why::Asked },
+            Bound::Rather(target) if self.used.is_empty() && pool.is_usable(target, now) => {
+                Picked { target, why: Why::Home }
+            }
+            Bound::Rather(_) | Bound::Free => pool.pick(&self.used, now, rng)?,
         };
         self.start(picked.target)?;
         self.started += 1;
@@ -186,8 +207,9 @@ impl Attempts {
     ) -> Result<Picked, NoHedge> {
         let hedge = &pool.settings().hedge;
         let most = if self.ask.timing == Timing::Untimed { 1 } else { hedge.max_per_request };
-        let allowed =
-            hedge.enabled && self.limits.only.is_none() && self.limits.repeat == Repeat::Anytime;
+        let allowed = hedge.enabled
+            && self.limits.bound.only().is_none()
+            && self.limits.repeat == Repeat::Anytime;
         if !allowed {
             return Err(NoHedge::NotAllowed);
         }
@@ -210,7 +232,7 @@ impl Attempts {
     /// in holding anything back.
     pub fn could_go_elsewhere(&self, pool: &Pool, now: Time) -> bool {
         self.open > 1
-            || (self.limits.only.is_none()
+            || (self.limits.bound.only().is_none()
                 && self.limits.repeat == Repeat::Anytime
                 && self.started < self.limits.max_attempts
                 && pool.can_pick(&self.used, now))
@@ -273,7 +295,7 @@ impl Attempts {
             return Err(Denied::Kind);
         }
         let all = self.started() > self.limits.max_attempts;
-        if self.started >= self.limits.max_attempts || all || self.limits.only.is_some() {
+        if self.started >= self.limits.max_attempts || all || self.limits.bound.only().is_some() {
             return Err(Denied::Attempts);
         }
         if !pool.can_pick(&self.used, now) {

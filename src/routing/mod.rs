@@ -58,7 +58,7 @@ mod trip;
 mod turns;
 mod view;
 
-pub use attempts::{Attempts, Denied, Failed, Limits, Next, NoHedge, Repeat};
+pub use attempts::{Attempts, Bound, Denied, Failed, Limits, Next, NoHedge, Repeat};
 pub use budget::RetryBudget;
 pub use guard::TripBlocked;
 pub use health::{Cause, Change, State};

@@ -48,8 +48,10 @@ pub enum Why {
     Hedge,
     /// It races a stuck attempt, and is no healthy target: none was left.
     Rescue,
-    /// The client named it, and may.
+    /// The client named it, and may; or what the request names is there.
     Asked,
+    /// Other things of its app are there.
+    Home,
 }
 
 impl Why {
@@ -64,6 +66,7 @@ impl Why {
             Self::Hedge => "hedge",
             Self::Rescue => "rescue",
             Self::Asked => "asked",
+            Self::Home => "home",
         }
     }
 }
@@ -176,6 +179,11 @@ impl Pool {
         let open =
             |(index, target): (usize, &Target)| !used.contains(index) && target.state.is_open(now);
         self.targets().iter().enumerate().any(open)
+    }
+
+    /// Whether a target is open and not degraded.
+    pub(super) fn is_usable(&self, target: usize, now: Time) -> bool {
+        self.targets().get(target).is_some_and(|target| target.state.is_usable(now))
     }
 
     /// Whether `target` is out of use as degraded while a healthy one is left that this request has not used.

@@ -18,6 +18,7 @@ use arc_swap::ArcSwap;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// What the configuration says of one target.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -184,6 +185,12 @@ impl Pool {
         };
         let found = self.targets.iter().enumerate().filter(|(_, target)| due(target));
         found.map(|(index, _)| index).collect()
+    }
+
+    /// How long a target still rests after a 429; `None` if it does not.
+    pub fn rest(&self, target: usize, now: Time) -> Option<Duration> {
+        let rest = self.targets.get(target)?.state.limited(now);
+        Some(rest).filter(|rest| !rest.is_zero())
     }
 
     /// What a target is out of use for beside its state.

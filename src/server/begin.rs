@@ -8,6 +8,7 @@ use crate::config::checked::Place;
 use crate::control::{Operator, Order, Process, socket};
 use crate::endpoints::Endpoints;
 use crate::identity::Refresher;
+use crate::journal::Journal;
 use crate::jwks::KeyFetcher;
 use crate::keeper::{self, Keeper};
 use crate::reload::Reloader;
@@ -43,6 +44,7 @@ pub(super) async fn begin(start: Start) -> Result<(Life, mpsc::Receiver<Order>),
     let copy = admin_socket.as_ref().map(|(_, listener)| listener.try_clone()).transpose();
     let copy = copy.map_err(StartError::Copy)?;
     let keeper = remember(&bound, &state, learned).await?;
+    let journal = recall_ids(&bound, keeper.is_some().then_some(&state)).await;
     // The process before still serves: requests come here once they can be answered.
     resolve(&bound).await;
     let running = bound.spawn();
@@ -58,12 +60,14 @@ pub(super) async fn begin(start: Start) -> Result<(Life, mpsc::Receiver<Order>),
     let (orders, ordered) = mpsc::channel(1);
     let operator = Operator::new(live, telemetry, reloader, Arc::clone(&process), orders);
     let operator = Arc::new(operator.keeping(keeper.clone()));
-    let mut tasks: Vec<_> = keeper.iter().map(keep).collect();
+    let mut tasks: Vec<_> = keeper.iter().cloned().map(keep).collect();
+    let journal = journal.map(|journal| (Arc::clone(&journal), keep(journal)));
     let admin_socket = admin_socket.zip(copy).map(|((path, listener), copy)| {
         tasks.push(tokio::spawn(serve_socket(listener, Arc::clone(&operator))));
         (path, OwnedFd::from(copy))
     });
-    let life = Life { running, operator, process, launch, upgrade, admin_socket, keeper, tasks };
+    let life =
+        Life { running, operator, process, launch, upgrade, admin_socket, keeper, journal, tasks };
     Ok((life, ordered))
 }
 
@@ -132,12 +136,20 @@ async fn remember(
     }
 }
 
+/// Learns which backend keeps what, where there is a directory that can be written.
+async fn recall_ids(bound: &Firstlight, place: Option<&Place>) -> Option<Arc<Journal>> {
+    let (live, telemetry) = (bound.live(), bound.telemetry());
+    let directory = place?.path()?.to_owned();
+    let journal = Journal::new(Arc::clone(live), Arc::clone(telemetry), directory);
+    journal.restore().await;
+    Some(Arc::new(journal))
+}
+
 /// Saves now and then, until it is aborted.
-fn keep(keeper: &Arc<Keeper>) -> JoinHandle<()> {
-    let keeper = Arc::clone(keeper);
+fn keep(service: Arc<impl BackgroundService + Send + Sync + 'static>) -> JoinHandle<()> {
     tokio::spawn(async move {
         let (stop, stopped) = watch::channel(false);
-        keeper.start(stopped).await;
+        service.start(stopped).await;
         drop(stop);
     })
 }

@@ -6,6 +6,7 @@ use super::upgrading::Upgrade;
 use super::{Running, StartError};
 use crate::config::checked::Config;
 use crate::control::{Operator, Order, Process};
+use crate::journal::Journal;
 use crate::keeper::Keeper;
 use crate::notify;
 use crate::telemetry::AccessLog;
@@ -47,6 +48,8 @@ pub(super) struct Life {
     pub(super) admin_socket: Option<(PathBuf, OwnedFd)>,
     /// `None` where nothing is kept.
     pub(super) keeper: Option<Arc<Keeper>>,
+    /// With its task, which goes on while the last streams end: they may make something.
+    pub(super) journal: Option<(Arc<Journal>, JoinHandle<()>)>,
     pub(super) tasks: Vec<JoinHandle<()>>,
 }
 
@@ -159,6 +162,10 @@ impl Life {
         // Without effect where another process keeps it now.
         self.save_for_the_last_time().await;
         self.stop_tasks();
+        if let Some((journal, task)) = &self.journal {
+            task.abort();
+            journal.round().await;
+        }
         if let Some(extending) = extending {
             extending.abort();
         }

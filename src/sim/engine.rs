@@ -6,8 +6,8 @@
 
 use crate::rng::Rng;
 use crate::routing::{
-    Ask, Attempts, Event, Failed, Lease, Limits, Next, Picked, Pool, Repeat, RetryBudget, Settings,
-    TargetSpec, Timing, Urgency,
+    Ask, Attempts, Bound, Event, Failed, Lease, Limits, Next, Picked, Pool, Repeat, RetryBudget,
+    Settings, TargetSpec, Timing, Urgency,
 };
 use crate::sim::balancer::{Balancer, Fact, Order, Outcome, Purpose};
 use crate::sim::prober::Prober;
@@ -122,7 +122,7 @@ impl Engine {
     fn arrived(&mut self, request: u64, prompt_tokens: u64, now: Time, orders: &mut Vec<Order>) {
         let ask = Ask { request, timing: Timing::FirstToken, prompt_tokens };
         let max_attempts = self.tuning.max_attempts;
-        let limits = Limits { max_attempts, repeat: Repeat::Anytime, only: None };
+        let limits = Limits { max_attempts, repeat: Repeat::Anytime, bound: Bound::Free };
         self.pool.admit(&ask, now);
         let life = Life { attempts: Attempts::new(ask, limits), legs: Vec::new() };
         self.requests.insert(request, life);

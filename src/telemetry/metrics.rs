@@ -102,6 +102,7 @@ families! {
     identity_refreshes: IntCounterVec = IDENTITY_REFRESHES;
     state_saves: IntCounterVec = STATE_SAVES;
     state_saved: IntGauge = STATE_SAVED;
+    kept_ids: IntGauge = KEPT_IDS;
     build_info: IntGaugeVec = BUILD_INFO;
 }
 

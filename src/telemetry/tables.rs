@@ -136,6 +136,8 @@ rows! {
         "Saves of what was learned, for the next process: ok, failed.";
     STATE_SAVED = "firstlight_state_saved_timestamp_seconds" []
         "Unix time of the last such save that succeeded; 0 while there was none.";
+    KEPT_IDS = "firstlight_kept_ids" []
+        "Ids of responses, files, threads and the like whose backend is known.";
     BUILD_INFO = "firstlight_build_info" ["version"]
         "Always 1; the label tells the version.";
 }

@@ -67,6 +67,8 @@ pub struct Config {
     pub drain: Duration,
     /// What is kept from one process to the next.
     pub state_directory: Place,
+    /// First parts of paths that are passed on beside those that are known.
+    pub extra_paths: Vec<String>,
 }
 
 /// A path of Firstlight's own on this machine.
@@ -274,6 +276,8 @@ pub struct Limits {
     pub body_bytes: usize,
     /// All request bodies in memory together, in bytes; at least `body_bytes`.
     pub buffered_bytes: usize,
+    /// Ids whose backend is known.
+    pub kept_ids: usize,
 }
 
 /// What is written to standard output.

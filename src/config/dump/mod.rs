@@ -56,7 +56,10 @@ pub(super) fn written(config: &Config) -> Value {
         ("dns", map([seconds(keys::DNS_REFRESH.path, config.dns_refresh)])),
         seconds(keys::DRAIN.path, config.drain),
     ];
-    map(file.into_iter().chain(place(keys::STATE_DIRECTORY.path, &config.state_directory)))
+    let extra_paths = Some(&config.extra_paths).filter(|paths| !paths.is_empty());
+    let extra_paths = extra_paths.map(|paths| (keys::name(keys::EXTRA_PATHS.path), list(paths)));
+    let state_directory = place(keys::STATE_DIRECTORY.path, &config.state_directory);
+    map(file.into_iter().chain(extra_paths).chain(state_directory))
 }
 
 fn admin(config: &Config) -> Value {
@@ -210,6 +213,7 @@ fn limits(config: &Config) -> Value {
     map([
         whole(keys::BODY.path, settings::mebibytes(config.limits.body_bytes)),
         whole(keys::BUFFERED.path, settings::mebibytes(config.limits.buffered_bytes)),
+        whole(keys::KEPT_IDS.path, config.limits.kept_ids),
     ])
 }
 

@@ -38,6 +38,14 @@ pub(in crate::config) const THREADS: Whole = Whole {
     about: "0 is one per core, which suits a machine of its own.",
 };
 
+pub(in crate::config) const EXTRA_PATHS: Text = Text {
+    path: "extra_paths",
+    shown: "[skills]",
+    need: Need::Optional,
+    about: "First parts of paths below /openai/v1 that are passed on beside those that are known: what Azure adds\n\
+            before Firstlight learns of it. What they name is taken as it is, so apps with `models` may not use them.",
+};
+
 /// The rows of this part.
 pub(super) const ENTRIES: &[Key] = &[
     Key::Group(&Group {
@@ -76,4 +84,5 @@ pub(super) const ENTRIES: &[Key] = &[
     Key::Text(&ADMIN_ADDRESS),
     Key::Text(&ADMIN_SOCKET),
     Key::Whole(&THREADS),
+    Key::Text(&EXTRA_PATHS),
 ];

@@ -121,6 +121,16 @@ pub(in crate::config) const BUFFERED: Whole = Whole {
     about: "All request bodies in memory, until their first token; never less than one body. Over it: 503.",
 };
 
+pub(in crate::config) const KEPT_IDS: Whole = Whole {
+    path: "limits.kept_ids",
+    default: Usual::of(100_000),
+    least: 100,
+    most: 10_000_000,
+    unit: "ids",
+    about: "Ids of responses, files, threads and the like whose backend is known, some 300 bytes each. Over it the app\n\
+            with the most loses its oldest.",
+};
+
 pub(in crate::config) const LOG_ACCESS: Flag = Flag {
     path: "log.access",
     default: Usual::of(true),
@@ -178,6 +188,7 @@ pub(super) const STEPS: &[Key] = &[
     Key::Group(&Group { path: "limits", sample: "", about: "Sizes that a request may have." }),
     Key::Whole(&BODY),
     Key::Whole(&BUFFERED),
+    Key::Whole(&KEPT_IDS),
     Key::Group(&Group { path: "log", sample: "", about: "What is written to standard output." }),
     Key::Flag(&LOG_ACCESS),
     Key::Group(&Group { path: "dns", sample: "", about: "How host names are resolved." }),

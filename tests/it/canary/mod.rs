@@ -289,7 +289,7 @@ async fn refused_requests(stage: &mut Stage) {
     let kind =
         stage.post().header("api-key", KEY).header("content-type", "text/plain").body(PROMPT);
     assert_eq!(stage.ask(kind).await, 415);
-    let get = stage.service.client.get(url(stage, V1_CHAT)).header("api-key", KEY);
+    let get = stage.service.client.put(url(stage, V1_CHAT)).header("api-key", KEY);
     assert_eq!(stage.ask(get).await, 405);
     let path = stage.service.client.post(url(stage, "/nothing")).header("api-key", KEY);
     assert_eq!(stage.ask(path).await, 404);

@@ -2,12 +2,12 @@
 
 use super::{Bench, spec};
 use firstlight::routing::{
-    Attempts, Denied, Failed, Limits, Next, NoHedge, NoTarget, Pool, Repeat, RetryBudget, Settings,
-    State, Timing, Urgency, Why,
+    Attempts, Bound, Denied, Failed, Limits, Next, NoHedge, NoTarget, Pool, Repeat, RetryBudget,
+    Settings, State, Timing, Urgency, Why,
 };
 use std::sync::Arc;
 
-const LIMITS: Limits = Limits { max_attempts: 3, repeat: Repeat::Anytime, only: None };
+const LIMITS: Limits = Limits { max_attempts: 3, repeat: Repeat::Anytime, bound: Bound::Free };
 
 fn three() -> Bench {
     Bench::three(Settings::lookout())
@@ -137,7 +137,7 @@ fn what_leaves_something_behind_is_repeated_only_if_nothing_was_done() {
 #[test]
 fn who_asks_for_one_target_gets_that_one_or_nothing() {
     let mut bench = three();
-    let mut attempts = request(&bench, Limits { only: Some(2), ..LIMITS });
+    let mut attempts = request(&bench, Limits { bound: Bound::Only(2), ..LIMITS });
     let picked = attempts.next(&bench.pool, bench.now, &mut bench.rng).unwrap();
     assert_eq!((picked.target, picked.why), (2, Why::Asked));
     assert!(!attempts.could_go_elsewhere(&bench.pool, bench.now));

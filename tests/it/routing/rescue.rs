@@ -3,12 +3,12 @@
 use super::lookout::{degrade, pass_deadline, warmed};
 use super::{Bench, changed, spec};
 use firstlight::routing::{
-    Attempts, Block, Change, Lease, Limits, NoHedge, Picked, ProbeOutcome, Repeat, Settings, State,
-    Switch, Timing, Urgency, Why,
+    Attempts, Block, Bound, Change, Lease, Limits, NoHedge, Picked, ProbeOutcome, Repeat, Settings,
+    State, Switch, Timing, Urgency, Why,
 };
 use std::time::Duration;
 
-const LIMITS: Limits = Limits { max_attempts: 3, repeat: Repeat::Anytime, only: None };
+const LIMITS: Limits = Limits { max_attempts: 3, repeat: Repeat::Anytime, bound: Bound::Free };
 
 /// So many targets that usually answer after a second, and are known to.
 fn pool_of(targets: usize) -> Bench {
@@ -229,7 +229,7 @@ fn a_rescue_is_bound_by_what_binds_a_hedge() {
     let mut bench = two();
     let on = Urgency::Stuck { on: 0 };
     let once = Limits { repeat: Repeat::OnlyUntouched, ..LIMITS };
-    for limits in [once, Limits { only: Some(0), ..LIMITS }] {
+    for limits in [once, Limits { bound: Bound::Only(0), ..LIMITS }] {
         let mut request = request_of(&mut bench, limits);
         assert_eq!(request.race(&mut bench, on), Err(NoHedge::NotAllowed));
     }

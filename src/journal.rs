@@ -1,0 +1,246 @@
+//! The file of which backend keeps what, `kept.jsonl` in the state directory: one line for each id, added to while the
+//! process runs, so that a follow-up finds its backend after a restart.
+//!
+//! Two processes may have it open: while an old one finishes its streams the new one serves. So what is written is
+//! added at the end, under a lock, and what another process added is read; each id is known to both within a second.
+//! The file is written anew, without what is over, when a process starts or when it has grown far beyond what is
+//! known. A line that cannot be read is passed over: one that was torn by a full disk costs one id. Nothing here is
+//! waited for by a request.
+
+use crate::live::Live;
+use crate::owners::Record;
+use crate::telemetry::Telemetry;
+use async_trait::async_trait;
+use pingora_core::server::ShutdownWatch;
+use pingora_core::services::background::BackgroundService;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Mutex;
+use tokio::task::spawn_blocking;
+
+/// The file's name.
+const NAME: &str = "kept.jsonl";
+/// The file that is locked: the other one is replaced.
+const LOCK: &str = "kept.lock";
+/// How often what is new is written and read. A crash costs what was made within it.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// A larger file is not ours, or not worth reading: it holds several million ids.
+const MAX_BYTES: u64 = 1 << 30;
+/// Lines beyond twice what is known before the file is written anew.
+const SLACK_LINES: usize = 10_000;
+
+/// The background service.
+pub struct Journal {
+    live: Arc<Live>,
+    telemetry: Arc<Telemetry>,
+    directory: PathBuf,
+    place: Mutex<Place>,
+}
+
+/// How far the file was read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Place {
+    /// Which file: it is replaced when it is written anew.
+    inode: u64,
+    bytes: u64,
+    lines: usize,
+    /// Whether the last round failed: told once.
+    failing: bool,
+}
+
+/// Why what is kept where cannot be written.
+#[derive(Debug, thiserror::Error)]
+#[error("{path}: {source}; the state directory must be writable and have room", path = path.display())]
+pub struct JournalError {
+    path: PathBuf,
+    source: io::Error,
+}
+
+impl Journal {
+    /// A journal of what is live, in a directory that must exist and be ours.
+    pub fn new(live: Arc<Live>, telemetry: Arc<Telemetry>, directory: PathBuf) -> Self {
+        live.kept().hold_news();
+        Self { live, telemetry, directory, place: Mutex::default() }
+    }
+
+    /// Reads what a former process wrote and writes it anew. Call it once, before requests come.
+    pub async fn restore(&self) {
+        self.round().await;
+        let (live, directory) = (Arc::clone(&self.live), self.directory.clone());
+        let mut place = self.place.lock().await;
+        let renewing = spawn_blocking(move || renew(&directory, &live));
+        match renewing.await {
+            Ok(Ok(renewed)) => *place = renewed,
+            Ok(Err(error)) => tracing::warn!(%error, "the file of kept ids is not written anew"),
+            Err(error) => tracing::error!(%error, "the file of kept ids cannot be written"),
+        }
+        tracing::info!(ids = self.live.kept().len(), "ids are known from before");
+    }
+
+    /// Writes what is new here, and reads what is new in the file.
+    pub async fn round(&self) {
+        let mut place = self.place.lock().await;
+        let news = self.live.kept().take_news();
+        let (live, directory, before) = (Arc::clone(&self.live), self.directory.clone(), *place);
+        let count = news.len();
+        let done = spawn_blocking(move || exchange(&directory, &live, news, before));
+        let failing = match done.await {
+            Ok(Ok(after)) => {
+                *place = after;
+                None
+            }
+            Ok(Err((error, news))) => {
+                self.live.kept().give_back(news);
+                Some(error.to_string())
+            }
+            Err(error) => Some(error.to_string()),
+        };
+        let known = i64::try_from(self.live.kept().len()).unwrap_or(i64::MAX);
+        self.telemetry.metrics.kept_ids.set(known);
+        match (&failing, before.failing) {
+            (Some(error), false) => {
+                tracing::warn!(%error, ids = count, "new ids are not written: after a restart their backends are not known");
+            }
+            (None, true) => tracing::info!("new ids are written again"),
+            _ => {}
+        }
+        place.failing = failing.is_some();
+    }
+}
+
+#[async_trait]
+impl BackgroundService for Journal {
+    async fn start(&self, mut shutdown: ShutdownWatch) {
+        loop {
+            let stops = tokio::select! {
+                () = tokio::time::sleep(INTERVAL) => false,
+                _ = shutdown.changed() => true,
+            };
+            self.round().await;
+            if stops {
+                return;
+            }
+        }
+    }
+}
+
+type Failed = (JournalError, Vec<Record>);
+
+/// One round: what others added is read, then what is new is added.
+fn exchange(
+    directory: &Path,
+    live: &Live,
+    news: Vec<Record>,
+    before: Place,
+) -> Result<Place, Failed> {
+    let path = directory.join(NAME);
+    let place = match read_on(&path, live, before) {
+        Ok(place) => place,
+        Err(source) => return Err((JournalError { path, source }, news)),
+    };
+    if news.is_empty() {
+        return Ok(place);
+    }
+    match lock(directory).and_then(|_held| add(&path, &news)) {
+        // What was added is read in the next round as what others added is: it changes nothing.
+        Ok(()) => {}
+        Err(source) => return Err((JournalError { path, source }, news)),
+    }
+    if place.lines > 2 * live.kept().len() + SLACK_LINES {
+        return renew(directory, live).map_err(|error| (error, Vec::new()));
+    }
+    Ok(place)
+}
+
+/// Adds lines at the end. A line that was torn before is ended first.
+fn add(path: &Path, news: &[Record]) -> io::Result<()> {
+    let mut file =
+        OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
+    let length = file.metadata()?.len();
+    let mut text = String::new();
+    if length > 0 {
+        let mut last = [0_u8];
+        file.seek(SeekFrom::Start(length - 1))?;
+        file.read_exact(&mut last)?;
+        if last != *b"\n" {
+            text.push('\n');
+        }
+    }
+    text.extend(news.iter().map(Record::line));
+    let written = file.write_all(text.as_bytes());
+    if written.is_err() {
+        // Half of it must not stand there: it is written again later.
+        file.set_len(length)?;
+    }
+    written
+}
+
+/// Reads whole lines from where the last round ended; from the beginning if the file is another.
+fn read_on(path: &Path, live: &Live, before: Place) -> io::Result<Place> {
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Place::default()),
+        Err(error) => return Err(error),
+    };
+    let about = file.metadata()?;
+    if about.len() > MAX_BYTES {
+        return Err(io::Error::other("it is larger than any that is written here; move it away"));
+    }
+    let same = about.ino() == before.inode && about.len() >= before.bytes;
+    let mut place = if same { before } else { Place { inode: about.ino(), ..Place::default() } };
+    file.seek(SeekFrom::Start(place.bytes))?;
+    let mut text = Vec::new();
+    file.take(about.len() - place.bytes).read_to_end(&mut text)?;
+    let whole = memchr::memrchr(b'\n', &text).map_or(0, |end| end + 1);
+    text.truncate(whole);
+    let lines = text.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
+    let mut records = Vec::new();
+    for line in lines {
+        place.lines += 1;
+        records.extend(Record::read(line));
+    }
+    live.kept().restore(&records, live.clock().unix().as_secs());
+    place.bytes += u64::try_from(whole).unwrap_or(u64::MAX);
+    Ok(place)
+}
+
+/// Writes the file anew, with what is known and not over. What another process adds meanwhile waits for the lock.
+fn renew(directory: &Path, live: &Live) -> Result<Place, JournalError> {
+    let path = directory.join(NAME);
+    let failed = |source| JournalError { path: path.clone(), source };
+    let _held = lock(directory).map_err(failed)?;
+    read_on(&path, live, Place::default()).map_err(failed)?;
+    let records = live.kept().records(live.clock().unix().as_secs());
+    let beside = directory.join(format!("{NAME}.new"));
+    let write = || {
+        let mut options = OpenOptions::new();
+        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+        let mut text = String::new();
+        for record in &records {
+            text.push_str(&record.line());
+        }
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&beside, &path)?;
+        Ok(Place {
+            inode: file.metadata()?.ino(),
+            bytes: u64::try_from(text.len()).unwrap_or(u64::MAX),
+            lines: records.len(),
+            failing: false,
+        })
+    };
+    write().map_err(failed)
+}
+
+/// Holds the lock until it is dropped.
+fn lock(directory: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    let file =
+        options.write(true).create(true).truncate(false).mode(0o600).open(directory.join(LOCK))?;
+    file.lock()?;
+    Ok(file)
+}

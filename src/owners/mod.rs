@@ -1,0 +1,288 @@
+//! Which backend keeps what: the ids that were seen in answers, each with its app and its backend.
+//!
+//! A response, a file or a thread exists on the one resource that made it. What is known here leads a follow-up
+//! there, and keeps the ids of one app from another. An id is known for [`LIFE_SECONDS`] after it was last used
+//! (Azure keeps responses for 30 days), and no more than so many are known at once: the app that has the most loses
+//! its oldest first, so that none can push out what belongs to the others.
+//!
+//! Nothing here reads a clock or a file: see `journal` for what outlives the process.
+
+mod record;
+
+pub use record::{Record, RecordError};
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+
+/// How long an id is known after it was last used, in seconds.
+pub const LIFE_SECONDS: u64 = 30 * DAY_SECONDS;
+
+/// A use is noted once a day at most.
+const DAY_SECONDS: u64 = 24 * 60 * 60;
+
+/// How far back the latest is looked for.
+const LOOK_BACK: usize = 1_000;
+
+/// Who made something, and where it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// The app that may use it.
+    pub app: Arc<str>,
+    /// The backend that keeps it.
+    pub backend: Arc<str>,
+}
+
+/// What is known of an id to one app.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// Nothing.
+    Unknown,
+    /// It is the app's own, on this backend.
+    Own(Arc<str>),
+    /// It is another app's.
+    Foreign,
+}
+
+#[derive(Debug)]
+struct Entry {
+    owner: Owner,
+    /// When it was last used, in Unix seconds.
+    used: u64,
+    /// Which place in its app's queue is the true one.
+    turn: u64,
+}
+
+/// The ids that are known.
+#[derive(Debug)]
+pub struct Owners {
+    entries: HashMap<Arc<str>, Entry>,
+    /// By app, the least recently used first; places whose turn has passed are skipped.
+    queues: BTreeMap<Arc<str>, VecDeque<(u64, Arc<str>)>>,
+    turns: u64,
+    capacity: usize,
+}
+
+impl Owners {
+    /// Nothing is known; there is room for so many ids.
+    pub fn new(capacity: usize) -> Self {
+        Self { entries: HashMap::new(), queues: BTreeMap::new(), turns: 0, capacity }
+    }
+
+    /// Changes the room; what does not fit any more is forgotten.
+    pub fn resize(&mut self, capacity: usize) {
+        self.capacity = capacity;
+        while self.entries.len() > self.capacity {
+            self.forget_one();
+        }
+    }
+
+    /// How many ids are known.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether none is known.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// What is known of an id to `app` at a moment in Unix seconds.
+    pub fn find(&self, id: &str, app: &str, now: u64) -> Known {
+        match self.entries.get(id) {
+            Some(entry) if !is_over(entry.used, now) => {
+                if *entry.owner.app == *app {
+                    Known::Own(Arc::clone(&entry.owner.backend))
+                } else {
+                    Known::Foreign
+                }
+            }
+            _ => Known::Unknown,
+        }
+    }
+
+    /// The backend of what an app made or used last, among the ids that `wanted` says. Looks at the last thousand.
+    pub fn latest(&self, app: &str, now: u64, wanted: impl Fn(&str) -> bool) -> Option<Arc<str>> {
+        let queue = self.queues.get(app)?;
+        queue.iter().rev().take(LOOK_BACK).find_map(|(turn, id)| {
+            let entry = self.entries.get(id)?;
+            let found = entry.turn == *turn && !is_over(entry.used, now) && wanted(id);
+            found.then(|| Arc::clone(&entry.owner.backend))
+        })
+    }
+
+    /// Takes note that `id` was seen in an answer of its owner, or used by it. Returns what is to be kept in a file,
+    /// if that is news. An id that belongs to another app, or is known to be elsewhere, stays as it is: whoever
+    /// is told an id first has it.
+    pub fn note(&mut self, id: &str, owner: &Owner, now: u64) -> Option<Record> {
+        if let Some(entry) = self.entries.get_mut(id)
+            && !is_over(entry.used, now)
+        {
+            if entry.owner != *owner || now < entry.used.saturating_add(DAY_SECONDS) {
+                return None;
+            }
+        }
+        let record = Record { id: id.into(), owner: owner.clone(), used: now };
+        self.take(&record);
+        Some(record)
+    }
+
+    /// Takes what was kept in a file.
+    pub fn restore(&mut self, record: &Record, now: u64) {
+        let newer = self.entries.get(&*record.id).is_none_or(|entry| entry.used <= record.used);
+        if newer && !is_over(record.used, now) {
+            self.take(record);
+        }
+    }
+
+    /// All that is known, for a file.
+    pub fn records(&self) -> impl Iterator<Item = Record> {
+        self.entries.iter().map(|(id, entry)| Record {
+            id: Arc::clone(id),
+            owner: entry.owner.clone(),
+            used: entry.used,
+        })
+    }
+
+    /// Forgets what was not used for too long.
+    pub fn expire(&mut self, now: u64) {
+        self.entries.retain(|_, entry| !is_over(entry.used, now));
+        for queue in self.queues.values_mut() {
+            queue.retain(|(turn, id)| is_turn(&self.entries, *turn, id));
+        }
+        self.queues.retain(|_, queue| !queue.is_empty());
+    }
+
+    fn take(&mut self, record: &Record) {
+        self.turns += 1;
+        let (turn, used) = (self.turns, record.used);
+        let entry = Entry { owner: record.owner.clone(), used, turn };
+        self.entries.insert(Arc::clone(&record.id), entry);
+        let queue = self.queues.entry(Arc::clone(&record.owner.app)).or_default();
+        queue.push_back((turn, Arc::clone(&record.id)));
+        // Passed turns make up half of a queue at most.
+        if queue.len() > 2 * self.entries.len() {
+            queue.retain(|(turn, id)| is_turn(&self.entries, *turn, id));
+        }
+        while self.entries.len() > self.capacity {
+            self.forget_one();
+        }
+    }
+
+    /// Forgets the oldest of the app that has the most.
+    fn forget_one(&mut self) {
+        let Some(queue) = self.queues.values_mut().max_by_key(|queue| queue.len()) else { return };
+        while let Some((turn, id)) = queue.pop_front() {
+            if is_turn(&self.entries, turn, &id) {
+                self.entries.remove(&id);
+                return;
+            }
+        }
+    }
+}
+
+fn is_turn(entries: &HashMap<Arc<str>, Entry>, turn: u64, id: &str) -> bool {
+    entries.get(id).is_some_and(|entry| entry.turn == turn)
+}
+
+fn is_over(used: u64, now: u64) -> bool {
+    now >= used.saturating_add(LIFE_SECONDS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn owner(app: &str, backend: &str) -> Owner {
+        Owner { app: app.into(), backend: backend.into() }
+    }
+
+    fn own(backend: &str) -> Known {
+        Known::Own(backend.into())
+    }
+
+    #[test]
+    fn an_id_leads_its_app_back_and_no_other() {
+        let mut owners = Owners::new(10);
+        assert!(owners.note("resp_1", &owner("chat", "east"), 100).is_some());
+        assert_eq!(owners.find("resp_1", "chat", 100), own("east"));
+        assert_eq!(owners.find("resp_1", "batch", 100), Known::Foreign);
+        assert_eq!(owners.find("resp_2", "chat", 100), Known::Unknown);
+        assert_eq!(owners.note("resp_1", &owner("batch", "west"), 101), None);
+        assert_eq!(owners.note("resp_1", &owner("chat", "west"), 101), None);
+        assert_eq!(owners.find("resp_1", "chat", 101), own("east"));
+    }
+
+    #[test]
+    fn it_is_known_for_thirty_days_after_its_last_use() {
+        let mut owners = Owners::new(10);
+        let chat = owner("chat", "east");
+        owners.note("a", &chat, 0).unwrap();
+        assert_eq!(owners.note("a", &chat, DAY_SECONDS - 1), None);
+        assert!(owners.note("a", &chat, DAY_SECONDS).is_some());
+        assert_eq!(owners.find("a", "chat", DAY_SECONDS + LIFE_SECONDS - 1), own("east"));
+        assert_eq!(owners.find("a", "batch", DAY_SECONDS + LIFE_SECONDS), Known::Unknown);
+        assert!(owners.note("a", &owner("batch", "west"), DAY_SECONDS + LIFE_SECONDS).is_some());
+        owners.note("b", &chat, DAY_SECONDS).unwrap();
+        owners.expire(DAY_SECONDS + LIFE_SECONDS);
+        assert_eq!(owners.records().map(|record| record.id).collect::<Vec<_>>(), ["a".into()]);
+    }
+
+    #[test]
+    fn a_flood_of_one_app_costs_the_others_nothing() {
+        let mut owners = Owners::new(100);
+        for n in 0..10 {
+            owners.note(&format!("quiet-{n}"), &owner("quiet", "east"), 1).unwrap();
+        }
+        for n in 0..10_000 {
+            owners.note(&format!("loud-{n}"), &owner("loud", "west"), 2).unwrap();
+        }
+        assert_eq!(owners.len(), 100);
+        assert_eq!(owners.find("quiet-0", "quiet", 3), own("east"));
+        assert_eq!(owners.find("loud-9909", "loud", 3), Known::Unknown);
+        assert_eq!(owners.find("loud-9910", "loud", 3), own("west"));
+        owners.resize(20);
+        assert_eq!(owners.len(), 20);
+        assert_eq!(owners.find("loud-9999", "loud", 3), own("west"));
+    }
+
+    #[test]
+    fn the_latest_of_an_app_is_found() {
+        let mut owners = Owners::new(10);
+        let latest = |owners: &Owners, prefix: &str| {
+            owners.latest("chat", 5, |id| id.starts_with(prefix)).map(|backend| backend.to_string())
+        };
+        assert_eq!(latest(&owners, ""), None);
+        owners.note("file-1", &owner("chat", "east"), 1).unwrap();
+        owners.note("file-2", &owner("chat", "west"), 2).unwrap();
+        owners.note("vs_1", &owner("chat", "north"), 3).unwrap();
+        owners.note("file-3", &owner("batch", "south"), 4).unwrap();
+        assert_eq!(latest(&owners, "file-").as_deref(), Some("west"));
+        assert_eq!(latest(&owners, "").as_deref(), Some("north"));
+        assert_eq!(latest(&owners, "batch_"), None);
+    }
+
+    #[test]
+    fn queues_stay_as_small_as_what_is_known() {
+        let mut owners = Owners::new(10);
+        let chat = owner("chat", "east");
+        for day in 0..1_000 {
+            owners.note("a", &chat, day * DAY_SECONDS).unwrap();
+        }
+        assert!(owners.queues.values().map(VecDeque::len).sum::<usize>() <= 3);
+    }
+
+    #[test]
+    fn a_file_brings_back_what_is_newer_and_not_over() {
+        let mut owners = Owners::new(10);
+        let record = |backend, used| Record { id: "a".into(), owner: owner("chat", backend), used };
+        owners.restore(&record("east", 10), 20);
+        owners.restore(&record("west", 5), 20);
+        assert_eq!(owners.find("a", "chat", 20), own("east"));
+        owners.restore(&record("west", 15), 20);
+        assert_eq!(owners.find("a", "chat", 20), own("west"));
+        let mut empty = Owners::new(10);
+        empty.restore(&record("east", 10), 10 + LIFE_SECONDS);
+        assert!(empty.is_empty());
+        assert_eq!(empty.len(), 0);
+    }
+}

@@ -1,0 +1,87 @@
+//! Takes note of the ids in an answer: what the answer tells of is kept on the backend that gave it.
+
+use crate::azure::ids::{Collector, Which};
+use crate::azure::route::{Operation, Route};
+use crate::owners::Owner;
+use crate::proxy::admitted::Request;
+use http::{HeaderValue, Method, header};
+use pingora_http::ResponseHeader;
+use std::sync::Arc;
+
+/// The ids of one answer that passes.
+pub(super) struct Claim {
+    app: Arc<str>,
+    /// Not known while a streaming client waits behind a header of ours.
+    owner: Option<Owner>,
+    /// `None`: what passes tells of nothing.
+    collector: Option<Collector>,
+}
+
+impl Claim {
+    /// For a good answer that may tell of something that is kept.
+    pub(super) fn begin(
+        request: &Request,
+        app: &Arc<str>,
+        answer: &ResponseHeader,
+    ) -> Option<Self> {
+        let route = &request.admitted.route;
+        let which = which(route, request.admitted.stores)?;
+        if !answer.status.is_success() {
+            return None;
+        }
+        let kind = answer.headers.get(header::CONTENT_TYPE);
+        let kind = kind.map(HeaderValue::as_bytes).unwrap_or_default();
+        let told = kind.starts_with(b"application/json") || kind.starts_with(b"text/event-stream");
+        // A file is passed on as it is.
+        let file = route.template.ends_with("/content");
+        let collector = (told && !file).then(|| Collector::new(which));
+        let mut claim = Self { app: Arc::clone(app), owner: None, collector };
+        claim.find_owner(request);
+        Some(claim)
+    }
+
+    /// Takes a chunk before the client gets it: its next request may follow at once.
+    pub(super) fn see(&mut self, chunk: &[u8], request: &Request) {
+        self.find_owner(request);
+        let live = &request.services.live;
+        let (Some(owner), Some(collector)) = (&self.owner, &mut self.collector) else { return };
+        let now = live.clock().unix().as_secs();
+        collector.push(chunk, &mut |id| live.kept().note(id, owner, now));
+    }
+
+    /// Once it is known who answers, the ids that were asked for are his.
+    fn find_owner(&mut self, request: &Request) {
+        if self.owner.is_some() {
+            return;
+        }
+        let Some(backend) =
+            request.progress.lock().answered_by().map(|attempt| Arc::clone(&attempt.backend))
+        else {
+            return;
+        };
+        let owner = Owner { app: Arc::clone(&self.app), backend };
+        let live = &request.services.live;
+        for id in request.admitted.route.ids() {
+            live.kept().note(id, &owner, live.clock().unix().as_secs());
+        }
+        self.owner = Some(owner);
+    }
+}
+
+/// Which ids an answer tells of. A list also shows what others made.
+fn which(route: &Route, stores: bool) -> Option<Which> {
+    match route.operation {
+        Operation::Responses => Some(Which::Kept),
+        Operation::ChatCompletions => stores.then_some(Which::Kept),
+        Operation::Resource if route.is_list() => None,
+        Operation::Resource if route.method == Method::POST => Some(Which::Any),
+        Operation::Resource => Some(Which::Kept),
+        Operation::Completions
+        | Operation::Embeddings
+        | Operation::Images
+        | Operation::Transcriptions
+        | Operation::Speech
+        | Operation::Models
+        | Operation::Realtime => None,
+    }
+}

@@ -1,0 +1,32 @@
+//! The list of models: what the app may use, answered here. A backend would list what it could deploy.
+
+use crate::azure::error::ClientError;
+use crate::config::checked::App;
+use crate::live::Snapshot;
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+/// The answer to `/models`, or to `/models/{id}`.
+pub(super) fn answer(
+    id: Option<&str>,
+    snapshot: &Snapshot,
+    app: &App,
+) -> Result<Bytes, ClientError> {
+    let answer = match id {
+        Some(id) => super::intake::find_model(id, snapshot, app).map(|model| entry(&model.name))?,
+        None => {
+            let may = |name: &str| {
+                app.models.as_ref().is_none_or(|models| models.iter().any(|one| one == name))
+            };
+            let names = snapshot.models().map(|model| &*model.name);
+            let entries: Vec<Value> = names.filter(|name| may(name)).map(entry).collect();
+            json!({ "object": "list", "data": entries })
+        }
+    };
+    Ok(Bytes::from(answer.to_string()))
+}
+
+/// `created` must be there, and is not known here.
+fn entry(name: &str) -> Value {
+    json!({ "id": name, "object": "model", "created": 0, "owned_by": "azure-openai" })
+}

@@ -1,0 +1,124 @@
+//! Where a request must go, because of what it names: things that exist on one backend only.
+
+use crate::azure::error::ClientError;
+use crate::azure::ids::{self, Named};
+use crate::azure::route::{Operation, Route};
+use crate::live::{Kept, LiveModel, Snapshot};
+use crate::owners::Known;
+use crate::routing::Bound;
+use http::Method;
+use std::sync::Arc;
+
+/// Where a request goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Placement {
+    /// Wherever it is served best.
+    Anywhere,
+    /// Rather to this target: other things of its app are there.
+    Rather(usize),
+    /// To the one that the client asked for, and may.
+    Asked(usize),
+    /// To the one that keeps what it names.
+    Owner(usize),
+    /// To one after the other: it reads what one of them may keep.
+    Seek,
+}
+
+impl Placement {
+    /// What it is to the routing core.
+    pub(super) fn bound(&self) -> Bound {
+        match *self {
+            Self::Anywhere | Self::Seek => Bound::Free,
+            Self::Rather(target) => Bound::Rather(target),
+            Self::Asked(target) | Self::Owner(target) => Bound::Only(target),
+        }
+    }
+}
+
+/// What is known of ids, to one app at a moment in Unix seconds.
+pub(super) struct Knowledge<'a> {
+    pub(super) kept: &'a Kept,
+    pub(super) snapshot: &'a Snapshot,
+    pub(super) app: &'a str,
+    pub(super) now: u64,
+}
+
+impl Knowledge<'_> {
+    /// The backend of one id.
+    fn backend(&self, id: &str) -> Result<Option<Arc<str>>, ClientError> {
+        match self.kept.find(id, self.app, self.now) {
+            Known::Unknown => Ok(None),
+            // One that is configured no longer keeps nothing.
+            Known::Own(backend) => Ok(Some(backend).filter(|name| self.snapshot.has_backend(name))),
+            Known::Foreign => Err(ClientError::ForeignId { id: id.to_owned() }),
+        }
+    }
+
+    /// The one backend of all ids that are known, and one of them.
+    fn owner(&self, all: &[&str]) -> Result<Option<(Arc<str>, String)>, ClientError> {
+        let mut found: Option<(Arc<str>, String)> = None;
+        for &id in all {
+            let Some(backend) = self.backend(id)? else { continue };
+            match &found {
+                Some((other, _)) if *other != backend => {
+                    return Err(ClientError::ScatteredIds { id: id.to_owned() });
+                }
+                Some(_) => {}
+                None => found = Some((backend, id.to_owned())),
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Where a request goes that names these ids; `pool` is where it could go.
+pub(super) fn place(
+    (route, named): (&Route, &Named<'_>),
+    knowledge: &Knowledge<'_>,
+    pool: &LiveModel,
+) -> Result<Placement, ClientError> {
+    let in_path: Vec<&str> = route.ids().chain(cursor(route)).collect();
+    let all = [in_path.as_slice(), &named.decisive, &named.mentioned].concat();
+    if let Some((backend, id)) = knowledge.owner(&all)? {
+        let found = pool.pool.position(&backend);
+        return found.map(Placement::Owner).ok_or(ClientError::ModelElsewhere { id });
+    }
+    if pool.pool.len() == 1 {
+        return Ok(Placement::Anywhere);
+    }
+    let unknown = in_path.first().filter(|_| !route.is_list()).or(named.decisive.first());
+    match unknown {
+        None => Ok(at_home(route, knowledge, pool)),
+        Some(_) if route.method == Method::GET => Ok(Placement::Seek),
+        Some(&id) => Err(ClientError::UnknownId { id: id.to_owned() }),
+    }
+}
+
+/// The pages of a list go on from an id.
+fn cursor(route: &Route) -> impl Iterator<Item = &str> {
+    let list = route.is_list();
+    ["after", "before"].into_iter().filter_map(|key| route.query.get(key)).filter(move |_| list)
+}
+
+/// What an app makes is made where its other things are, so that they can be used together; and a list shows them.
+fn at_home(route: &Route, knowledge: &Knowledge<'_>, pool: &LiveModel) -> Placement {
+    if route.operation != Operation::Resource {
+        return Placement::Anywhere;
+    }
+    let home = knowledge.kept.latest(knowledge.app, knowledge.now, ids::is_furniture);
+    match home.and_then(|backend| pool.pool.position(&backend)) {
+        Some(target) if route.is_list() => Placement::Owner(target),
+        Some(target) => Placement::Rather(target),
+        None => Placement::Anywhere,
+    }
+}
+
+/// The pool of a request that names no model. What it names may be on a backend where its app would put nothing.
+pub(super) fn unnamed_pool<'a>(
+    (route, named): (&Route, &Named<'_>),
+    snapshot: &'a Snapshot,
+    app: &str,
+) -> &'a Arc<LiveModel> {
+    let makes = route.ids().next().is_none() && *named == Named::default();
+    if makes { snapshot.home(app) } else { &snapshot.any_backend }
+}
