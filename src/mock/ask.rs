@@ -1,30 +1,13 @@
-//! What a request asks for: its path and its body, read as Azure reads them. Pure.
+//! What a request asks of a model: its body, read as Azure reads it. Pure.
+//!
+//! Chat, completions and embeddings are read into the few fields that matter, since they are asked for by the
+//! thousand ([`ask`]). The other surfaces answer out of the whole body, JSON or multipart ([`wide_ask`]).
 
+use crate::mock::fields::Body;
 use crate::mock::refusal::Refusal;
-use http::{Method, Uri};
+use crate::mock::route::Surface;
 use serde::Deserialize;
 use serde_json::Value;
-
-/// What a path leads to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Route {
-    /// A question to a model. Without a deployment in the path, the body names it.
-    Ask(Surface, Option<String>),
-    /// `/openai/models`: what can be deployed.
-    Catalogue,
-    /// `/openai/v1/models`: what is deployed.
-    Models,
-    /// `/openai/v1/models/{id}`.
-    Model(String),
-}
-
-/// The kinds of question.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Surface {
-    Chat,
-    Completions,
-    Embeddings,
-}
 
 /// A question to a model.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +23,8 @@ pub(super) struct Ask {
     /// How many texts are to be embedded.
     pub(super) inputs: usize,
     pub(super) encoding: Encoding,
+    /// All that a surface with a wide body was asked; null for the others.
+    pub(super) fields: Value,
 }
 
 /// How the answer is sent.
@@ -64,37 +49,6 @@ const FILTERED: &[u8] = b"trigger content filter";
 
 /// As many texts are embedded at once.
 const INPUTS_MAX: usize = 2_048;
-
-/// Where a request goes.
-pub(super) fn route(method: &Method, uri: &Uri) -> Result<Route, Refusal> {
-    let segments: Vec<&str> = uri.path().split('/').filter(|segment| !segment.is_empty()).collect();
-    let query = uri.query().unwrap_or_default();
-    let versioned = query
-        .split('&')
-        .any(|pair| pair.strip_prefix("api-version=").is_some_and(|version| !version.is_empty()));
-    let found = match (method.as_str(), segments.as_slice()) {
-        ("POST", ["openai", "v1", surface @ ..]) => {
-            surface_of(surface).map(|surface| Route::Ask(surface, None))
-        }
-        ("GET", ["openai", "v1", "models"]) => Some(Route::Models),
-        ("GET", ["openai", "v1", "models", id]) => Some(Route::Model((*id).to_owned())),
-        ("POST", ["openai", "deployments", deployment, surface @ ..]) if versioned => {
-            surface_of(surface).map(|surface| Route::Ask(surface, Some((*deployment).to_owned())))
-        }
-        ("GET", ["openai", "models"]) if versioned => Some(Route::Catalogue),
-        _ => None,
-    };
-    found.ok_or_else(Refusal::no_resource)
-}
-
-fn surface_of(segments: &[&str]) -> Option<Surface> {
-    match segments {
-        ["chat", "completions"] => Some(Surface::Chat),
-        ["completions"] => Some(Surface::Completions),
-        ["embeddings"] => Some(Surface::Embeddings),
-        _ => None,
-    }
-}
 
 /// The fields of a body that matter here; others are allowed.
 #[derive(Deserialize)]
@@ -142,7 +96,69 @@ pub(super) fn ask(
         prompt_tokens: u32::try_from(body.len() / 4).unwrap_or(u32::MAX),
         inputs,
         encoding: fields.encoding_format.unwrap_or_default(),
+        fields: Value::Null,
     })
+}
+
+/// Reads the body of a surface that answers out of all of it.
+pub(super) fn wide_ask(
+    surface: Surface,
+    deployment: Option<String>,
+    body: Body,
+) -> Result<Ask, Refusal> {
+    let (file_bytes, fields) = (body.file_bytes(), body.fields);
+    let text = |name: &str| fields.get(name).and_then(Value::as_str).map(str::to_owned);
+    let deployment =
+        deployment.or_else(|| text("model")).ok_or_else(|| Refusal::missing("model"))?;
+    if let Some(missing) = missing(surface, &fields) {
+        return Err(Refusal::missing(missing));
+    }
+    let bytes = fields.to_string();
+    if memchr::memmem::find(bytes.as_bytes(), FILTERED).is_some() {
+        return Err(Refusal::content_filter());
+    }
+    let most = fields.get("max_output_tokens").and_then(Value::as_u64);
+    let streamed = fields.get("stream") == Some(&Value::Bool(true))
+        || fields.get("stream_format").and_then(Value::as_str) == Some("sse");
+    let binary = surface == Surface::Speech;
+    Ok(Ask {
+        surface,
+        deployment,
+        delivery: if streamed || binary { Delivery::StreamWithUsage } else { Delivery::Whole },
+        max_tokens: None,
+        max_completion_tokens: most.and_then(|most| u32::try_from(most).ok()),
+        tool: wide_tool(&fields),
+        prompt_tokens: u32::try_from((bytes.len() + file_bytes) / 4).unwrap_or(u32::MAX),
+        inputs: 0,
+        encoding: Encoding::Float,
+        fields,
+    })
+}
+
+/// The first field that a surface cannot do without and has not got.
+fn missing(surface: Surface, fields: &Value) -> Option<&'static str> {
+    let needed: &[&'static str] = match surface {
+        Surface::Images => &["prompt"],
+        Surface::ImageEdits => &["prompt", "image"],
+        Surface::Transcription | Surface::Translation => &["file"],
+        Surface::Speech => &["input", "voice"],
+        Surface::Responses | Surface::Chat | Surface::Completions | Surface::Embeddings => &[],
+    };
+    needed.iter().copied().find(|name| fields.get(name).is_none())
+}
+
+/// The first function, if a response may not answer in words.
+fn wide_tool(fields: &Value) -> Option<String> {
+    let choice = fields.get("tool_choice")?;
+    let required = choice.as_str() == Some("required") || choice.is_object();
+    let named = |tool: &Value| Some(tool.get("name")?.as_str()?.to_owned());
+    // A tool output in the input is what a required call was made for: now there are words.
+    let answered = fields.get("input").and_then(Value::as_array).is_some_and(|items| {
+        items
+            .iter()
+            .any(|item| item.get("type").and_then(Value::as_str) == Some("function_call_output"))
+    });
+    fields.get("tools")?.as_array()?.iter().find_map(named).filter(|_| required && !answered)
 }
 
 /// Sees that there is something to answer; gives the number of texts to embed.
@@ -150,7 +166,6 @@ fn checked_content(surface: Surface, fields: &Fields) -> Result<usize, Refusal> 
     match surface {
         Surface::Chat if fields.messages.is_none() => Err(Refusal::missing("messages")),
         Surface::Completions if fields.prompt.is_none() => Err(Refusal::missing("prompt")),
-        Surface::Chat | Surface::Completions => Ok(0),
         Surface::Embeddings => {
             let inputs = inputs(fields.input.as_ref().ok_or_else(|| Refusal::missing("input"))?);
             if inputs > INPUTS_MAX {
@@ -161,6 +176,14 @@ fn checked_content(surface: Surface, fields: &Fields) -> Result<usize, Refusal> 
             }
             Ok(inputs)
         }
+        Surface::Chat
+        | Surface::Completions
+        | Surface::Responses
+        | Surface::Images
+        | Surface::ImageEdits
+        | Surface::Transcription
+        | Surface::Translation
+        | Surface::Speech => Ok(0),
     }
 }
 
@@ -192,32 +215,8 @@ fn required_tool(fields: &Fields) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use crate::mock::ask::{Delivery, Route, Surface, ask, route};
-    use http::Method;
-
-    #[test]
-    fn both_url_forms_lead_to_the_surfaces() {
-        let check = |method: Method, uri: &str, expected: Option<Route>| {
-            assert_eq!(route(&method, &uri.parse().unwrap()).ok(), expected, "{method} {uri}");
-        };
-        let deployed = |surface| Some(Route::Ask(surface, Some("d".to_owned())));
-        check(
-            Method::POST,
-            "/openai/deployments/d/chat/completions?api-version=1",
-            deployed(Surface::Chat),
-        );
-        check(
-            Method::POST,
-            "/openai/deployments/d/embeddings?x=1&api-version=1",
-            deployed(Surface::Embeddings),
-        );
-        check(Method::POST, "/openai/deployments/d/chat/completions", None);
-        check(Method::POST, "/openai/deployments/d/chat/completions?api-version=", None);
-        check(Method::POST, "/openai/v1/completions", Some(Route::Ask(Surface::Completions, None)));
-        check(Method::GET, "/openai/v1/chat/completions", None);
-        check(Method::GET, "/openai/v1/models/m", Some(Route::Model("m".to_owned())));
-        check(Method::GET, "/openai/models?api-version=1", Some(Route::Catalogue));
-    }
+    use crate::mock::ask::{Delivery, ask};
+    use crate::mock::route::Surface;
 
     #[test]
     fn a_body_says_how_it_is_answered() {

@@ -2,15 +2,17 @@
 
 use crate::clock::Clock;
 use crate::mock::Entra;
-use crate::mock::ask::{Ask, Surface};
+use crate::mock::ask::Ask;
 use crate::mock::bearer::bearer;
-use crate::mock::behaviour::{Behaviour, Pace};
+use crate::mock::behaviour::{Behaviour, Pace, Timing};
 use crate::mock::draft::Draft;
 use crate::mock::effect::{Effect, effect};
 use crate::mock::fault::{Armed, Injection};
 use crate::mock::ledger::Ledger;
 use crate::mock::refusal::Refusal;
+use crate::mock::route::Surface;
 use crate::mock::spec::BackendSpec;
+use crate::mock::store::Shelf;
 use crate::rng::Rng;
 use http::HeaderMap;
 use parking_lot::Mutex;
@@ -27,6 +29,8 @@ pub(super) struct Backend {
     pub(super) address: SocketAddr,
     pub(super) clock: Clock,
     pub(super) ledger: Arc<Ledger>,
+    /// What lives here and nowhere else.
+    pub(super) shelf: Mutex<Shelf>,
     api_key: Option<String>,
     bearer: Option<Trust>,
     deployments: Option<Vec<String>>,
@@ -70,6 +74,7 @@ impl Backend {
             address,
             clock,
             ledger: Arc::new(Ledger::new(clock)),
+            shelf: Mutex::default(),
             api_key,
             bearer: trust,
             deployments,
@@ -142,6 +147,12 @@ impl Backend {
 
     pub(super) fn deploys(&self, deployment: &str) -> bool {
         self.deployments.as_ref().is_none_or(|known| known.iter().any(|name| name == deployment))
+    }
+
+    /// Draws the times of an answer that needs no draft.
+    pub(super) fn timing(&self, pace: Pace) -> Timing {
+        let behaviour = self.behaviour.lock();
+        behaviour.timing(pace, &mut self.rng.lock())
     }
 
     /// Decides what an answer is going to say, or why there is none.

@@ -5,7 +5,7 @@
 
 use crate::mock::ask::Delivery;
 use crate::mock::draft::{Draft, word, words};
-use crate::mock::script::Pieces;
+use crate::mock::script::{DONE, Mishap, Pieces};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
@@ -27,7 +27,16 @@ pub(super) fn chat_pieces(draft: &Draft, delivery: Delivery) -> Pieces {
         None => envelope.delta(&format!(r#"{{"content":"{}"}}"#, word(index)), None),
         Some(name) => envelope.delta(&call_delta(name, &call_id, index, tokens), None),
     };
-    Pieces { filter: filter(), role: Some(role), token: Box::new(token), tokens, finish, usage }
+    Pieces {
+        filter: filter(),
+        role: Some(role),
+        token: Box::new(token),
+        tokens,
+        finish,
+        usage,
+        done: DONE,
+        mishap: Box::new(Mishap::event),
+    }
 }
 
 /// The chunks of a streamed legacy completion, which has no role.
@@ -43,6 +52,8 @@ pub(super) fn completion_pieces(draft: &Draft, delivery: Delivery) -> Pieces {
         tokens: draft.tokens,
         finish,
         usage,
+        done: DONE,
+        mishap: Box::new(Mishap::event),
     }
 }
 
@@ -156,7 +167,7 @@ fn call_delta(name: &str, id: &str, index: u32, tokens: u32) -> String {
 }
 
 /// Piece `index` of `tokens` pieces that together are a JSON object.
-fn argument(index: u32, tokens: u32) -> String {
+pub(super) fn argument(index: u32, tokens: u32) -> String {
     match (index, tokens) {
         (_, 1) => "{}".to_owned(),
         (0, _) => r#"{"text":""#.to_owned(),

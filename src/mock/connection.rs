@@ -62,7 +62,8 @@ where
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     let builder = auto::Builder::new(TokioExecutor::new());
-    if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).await {
+    if let Err(error) = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).await
+    {
         // Clients leave and faults break answers off; both are counted where they happen.
         tracing::trace!(%error, "mock connection ended early");
     }

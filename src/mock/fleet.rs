@@ -5,7 +5,7 @@ use crate::mock::backend::{Backend, Place, Trust};
 use crate::mock::connection::serve;
 use crate::mock::door::Door;
 use crate::mock::ledger::Listening;
-use crate::mock::service::answer;
+use crate::mock::service::{Orders, answer};
 use crate::mock::spec::BackendSpec;
 use crate::mock::{Entra, MockError};
 use crate::rng::Rng;
@@ -131,10 +131,15 @@ async fn reached(moment: Option<Time>, now: Time) {
 }
 
 async fn converse(backend: Arc<Backend>, stream: TcpStream) {
-    // One order is enough: the first destroys the connection.
-    let (orders, ordered) = mpsc::channel(1);
+    // One order of each kind is enough: the first ends the HTTP of the connection.
+    let (sabotage, ordered) = mpsc::channel(1);
+    let (sessions, mut opened) = mpsc::channel(1);
+    let orders = Orders { sabotage, sessions };
     let service = service_fn(move |request| answer(Arc::clone(&backend), orders.clone(), request));
     if let Err(error) = serve(stream, service, ordered).await {
         tracing::debug!(%error, "mock connection");
+    }
+    if let Ok(session) = opened.try_recv() {
+        session.run().await;
     }
 }

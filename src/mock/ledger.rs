@@ -67,6 +67,10 @@ pub struct Recorded {
     pub body_bytes: usize,
     /// The SHA-256 of the body in hex, once it was read.
     pub body_sha256: String,
+    /// The deployment that it asked for, in the path or else in the body; none where it names none, or where it
+    /// was refused before it was read.
+    #[serde(default)]
+    pub model: Option<String>,
     /// When it arrived, in ms since the mock's start.
     pub arrived_ms: u64,
     /// When it ended, in ms since the mock's start.
@@ -124,6 +128,7 @@ impl Ledger {
                 .collect(),
             body_bytes: 0,
             body_sha256: String::new(),
+            model: None,
             arrived_ms: self.now_ms(),
             ended_ms: None,
             outcome: None,
@@ -218,6 +223,10 @@ impl Visit {
             recorded.body_bytes = bytes;
             sha256.clone_into(&mut recorded.body_sha256);
         });
+    }
+
+    pub(super) fn model(&self, model: &str) {
+        self.ledger.amend(self.id, |recorded| recorded.model = Some(model.to_owned()));
     }
 
     pub(super) fn streams(&self) {

@@ -5,11 +5,13 @@
 //! both can be changed while it serves. What it has seen is in its [`Counters`] and [`Recorded`] requests, and
 //! [`Mock::wait_until`] waits for them, so that a test need not sleep.
 //!
-//! The way of a request: `fleet` accepts its connection, `service` decides (`fault`, `effect`, `ask`, `draft`),
-//! `chat` and `embeddings` write, `script` puts what they wrote in order and on the clock, `body` plays it.
-//! Deliberately left out: models (every answer counts `w0 w1 w2`), TLS, and the surfaces that keep state.
+//! The way of a request: `fleet` accepts its connection, `service` decides (`fault`, `effect`, `route`, `ask`,
+//! `draft`), `work` has it written (`chat`, `responses`, `images`, `audio`; `store` for what is kept), `script`
+//! puts what was written in order and on the clock, `body` plays it. Deliberately left out: models (every answer
+//! counts `w0 w1 w2`), and TLS.
 
 mod ask;
+mod audio;
 mod backend;
 mod bearer;
 mod behaviour;
@@ -23,17 +25,26 @@ mod effect;
 mod embeddings;
 mod entra;
 mod fault;
+mod fields;
 mod fleet;
+mod images;
 mod imds;
 mod ledger;
 mod models;
+mod realtime;
 mod receive;
 mod refusal;
 mod reply;
+mod resource;
+mod responses;
+mod route;
 mod script;
 mod service;
 mod site;
 mod spec;
+mod sse;
+mod store;
+mod work;
 
 pub use crate::mock::bearer::BearerSpec;
 pub use crate::mock::behaviour::{Behaviour, Headers};

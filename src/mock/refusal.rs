@@ -51,6 +51,11 @@ impl Refusal {
         coded(StatusCode::NOT_FOUND, "404", "Resource not found")
     }
 
+    /// A path that speaks WebSocket, asked for in plain HTTP.
+    pub(super) fn upgrade_required() -> Self {
+        coded(StatusCode::UPGRADE_REQUIRED, "426", "A WebSocket handshake was expected.")
+    }
+
     /// The resource has no such deployment.
     pub(super) fn unknown_deployment() -> Self {
         coded(

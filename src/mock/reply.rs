@@ -36,6 +36,18 @@ impl Reply {
         Self { at, outcome: Outcome::Completed, status: StatusCode::OK, headers, script }
     }
 
+    /// The same, of another type.
+    pub(super) fn typed(mut self, kind: &'static str) -> Self {
+        self.headers.retain(|(name, _)| *name != "content-type");
+        self.with("content-type", kind)
+    }
+
+    /// The same with one more header.
+    pub(super) fn with(mut self, name: &'static str, value: &str) -> Self {
+        self.headers.push((name, value.to_owned()));
+        self
+    }
+
     /// One JSON body of so many bytes.
     pub(super) fn sized(at: Duration, bytes: usize, script: Script) -> Self {
         let headers = vec![
@@ -89,7 +101,8 @@ impl Reply {
         let mut response = Response::new(play(self.script));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
-        for (name, value) in identity.0.into_iter().chain(self.headers) {
+        identity.put(headers);
+        for (name, value) in self.headers {
             set(headers, name, &value);
         }
         response
@@ -104,6 +117,13 @@ const REQUESTS_LIMIT: u64 = 10_000;
 const TOKENS_LIMIT: u64 = 1_000_000;
 
 impl Identity {
+    /// Puts them on an answer.
+    pub(super) fn put(self, headers: &mut HeaderMap) {
+        for (name, value) in self.0 {
+            set(headers, name, &value);
+        }
+    }
+
     pub(super) fn new(backend: &Backend, received: &Received) -> Self {
         let counters = backend.ledger.counters();
         let requests_left = REQUESTS_LIMIT - counters.requests % REQUESTS_LIMIT;

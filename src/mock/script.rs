@@ -67,17 +67,37 @@ pub(super) struct Pieces {
     pub(super) tokens: u32,
     pub(super) finish: Bytes,
     pub(super) usage: Option<Bytes>,
+    /// What says that there is no more; nothing where the end of the body does.
+    pub(super) done: Bytes,
+    /// The events that say that it went wrong.
+    pub(super) mishap: Box<dyn Fn(Mishap) -> Bytes + Send>,
+}
+
+impl Pieces {
+    /// Nothing but tokens: for what is streamed in another order than chat.
+    pub(super) fn tokens_only(tokens: u32, token: impl Fn(u32) -> Bytes + Send + 'static) -> Self {
+        Self {
+            filter: Bytes::new(),
+            role: None,
+            token: Box::new(token),
+            tokens,
+            finish: Bytes::new(),
+            usage: None,
+            done: Bytes::new(),
+            mishap: Box::new(Mishap::event),
+        }
+    }
 }
 
 /// A streamed answer, up to its ending.
 pub(super) fn stream(pieces: Pieces, timing: Timing, ending: &Ending) -> Script {
-    let Pieces { filter, role, token, tokens, finish, usage } = pieces;
-    let filter = once(send(timing.headers, filter));
+    let Pieces { filter, role, token, tokens, finish, usage, done, mishap } = pieces;
+    let filter = some(filter).map(|bytes| send(timing.headers, bytes)).into_iter();
     let role = role.map(|role| send(timing.role, role)).into_iter();
     match *ending {
         Ending::Whole => {
             let end = timing.token(tokens.saturating_sub(1));
-            let tail = [Some(finish), usage, Some(DONE)]
+            let tail = [some(finish), usage, some(done)]
                 .into_iter()
                 .flatten()
                 .map(move |bytes| send(end, bytes));
@@ -91,8 +111,11 @@ pub(super) fn stream(pieces: Pieces, timing: Timing, ending: &Ending) -> Script 
             let abort = Step::Abort { at: timing.token(sent) };
             Box::new(filter.chain(role).chain(spoken(token, sent, timing)).chain(once(abort)))
         }
-        Ending::Error(mishap) => Box::new(filter.chain(once(send(timing.role, mishap.event())))),
-        Ending::Empty => Box::new(filter.chain(role).chain(once(send(timing.first, DONE)))),
+        Ending::Error(kind) => Box::new(filter.chain(once(send(timing.role, mishap(kind))))),
+        Ending::Empty => {
+            let done = some(done).map(|bytes| send(timing.first, bytes));
+            Box::new(filter.chain(role).chain(done))
+        }
     }
 }
 
@@ -112,10 +135,25 @@ pub(super) fn hang() -> Script {
     Box::new(once(Step::Hang))
 }
 
-const DONE: Bytes = Bytes::from_static(b"data: [DONE]\n\n");
+/// The end of chat and completions.
+pub(super) const DONE: Bytes = Bytes::from_static(b"data: [DONE]\n\n");
 
 impl Mishap {
-    fn event(self) -> Bytes {
+    /// Code and message, where an event has fields for them.
+    pub(super) fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Server => (
+                "server_error",
+                "The server had an error while processing your request. Sorry about that!",
+            ),
+            Self::RateLimit => {
+                ("rate_limit_exceeded", "Rate limit reached. Please retry after 3 seconds.")
+            }
+        }
+    }
+
+    /// As chat and completions say it.
+    pub(super) fn event(self) -> Bytes {
         Bytes::from_static(match self {
             Self::Server => {
                 b"data: {\"error\":{\"message\":\"The server had an error while processing your request. Sorry \
@@ -127,6 +165,11 @@ impl Mishap {
             }
         })
     }
+}
+
+/// An event that is not empty.
+fn some(bytes: Bytes) -> Option<Bytes> {
+    (!bytes.is_empty()).then_some(bytes)
 }
 
 fn send(at: Duration, bytes: Bytes) -> Step {
@@ -148,7 +191,7 @@ fn spoken(
 #[cfg(test)]
 mod tests {
     use crate::mock::behaviour::Timing;
-    use crate::mock::script::{Ending, Mishap, Pieces, Stage, Step, stream};
+    use crate::mock::script::{DONE, Ending, Mishap, Pieces, Stage, Step, stream};
     use bytes::Bytes;
     use std::time::Duration;
 
@@ -164,10 +207,10 @@ mod tests {
         let pieces = Pieces {
             filter: Bytes::from_static(b"filter"),
             role: Some(Bytes::from_static(b"role")),
-            token: Box::new(|index| Bytes::from(format!("w{index}"))),
-            tokens: 3,
             finish: Bytes::from_static(b"finish"),
             usage: Some(Bytes::from_static(b"usage")),
+            done: DONE,
+            ..Pieces::tokens_only(3, |index| Bytes::from(format!("w{index}")))
         };
         let steps = stream(pieces, TIMING, ending).map(|step| match step {
             Step::Send { at, bytes, .. } => {

@@ -4,89 +4,141 @@
 //! path, deployment and body are checked in the order in which Azure complains. Each answer is a script
 //! ([`crate::mock::script`]) that starts with the arrival of the request.
 
-use crate::mock::ask::{Ask, Delivery, Route, Surface, ask, route};
+use crate::mock::ask::{ask, wide_ask};
 use crate::mock::backend::Backend;
 use crate::mock::behaviour::Pace;
 use crate::mock::body::{AnswerBody, BrokenOff, play};
-use crate::mock::chat::{chat_body, chat_pieces, completion_body, completion_pieces};
 use crate::mock::connection::Sabotage;
-use crate::mock::draft::Draft;
-use crate::mock::effect::{Effect, mishap_refusal};
-use crate::mock::embeddings;
+use crate::mock::effect::Effect;
+use crate::mock::fields;
 use crate::mock::ledger::{Outcome, Visit};
 use crate::mock::models;
+use crate::mock::realtime::{Session, admitted, switching};
 use crate::mock::receive::{Received, Unreadable, receive};
 use crate::mock::refusal::Refusal;
 use crate::mock::reply::{Identity, Reply};
-use crate::mock::script::{Ending, broken, hang, stream, whole};
-use bytes::Bytes;
+use crate::mock::resource;
+use crate::mock::route::{Route, Surface, route};
+use crate::mock::script::{Ending, Mishap};
+use crate::mock::work::{Work, send, work};
 use http::request::Parts;
 use http::{Request, Response};
 use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
 use std::future::pending;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
+/// Where a request can leave orders for its connection.
+#[derive(Clone)]
+pub(super) struct Orders {
+    /// It is destroyed.
+    pub(super) sabotage: mpsc::Sender<Sabotage>,
+    /// It goes on as a session, once HTTP is done with it.
+    pub(super) sessions: mpsc::Sender<Session>,
+}
+
 /// A request that has been read.
-struct Exchange {
-    backend: Arc<Backend>,
+pub(super) struct Exchange {
+    pub(super) backend: Arc<Backend>,
     arrival: Instant,
-    parts: Parts,
-    received: Received,
+    pub(super) parts: Parts,
+    pub(super) received: Received,
 }
 
 /// Answers a request. Fails only when the request did not arrive in full.
 pub(super) async fn answer(
     backend: Arc<Backend>,
-    orders: mpsc::Sender<Sabotage>,
+    orders: Orders,
     request: Request<Incoming>,
 ) -> Result<Response<AnswerBody>, BrokenOff> {
     let arrival = Instant::now();
-    let (parts, body) = request.into_parts();
-    let mut visit = backend.ledger.arrive(&parts);
+    let (mut parts, body) = request.into_parts();
+    let upgrade = parts.extensions.remove::<OnUpgrade>();
+    let visit = backend.ledger.arrive(&parts);
     let received = match receive(body).await {
         Ok(received) => received,
         // Nobody is there to read an answer. The error ends the connection, or the HTTP/2 stream.
         Err(Unreadable::BrokenOff) => return Err(BrokenOff),
         Err(Unreadable::TooLarge) => {
-            let identity = Identity::new(&backend, &Received::default());
-            let reply = Reply::refusal(&Refusal::too_large());
-            return Ok(
-                reply.respond(identity, |script| play(script, arrival, visit, Outcome::Rejected))
-            );
+            let received = Received::default();
+            let exchange = Exchange { backend, arrival, parts, received };
+            return Ok(exchange.finish(Reply::refusal(&Refusal::too_large()), visit));
         }
     };
     visit.body(received.bytes.len(), &received.sha256);
     let exchange = Exchange { backend, arrival, parts, received };
-    match exchange.backend.effect() {
-        Effect::Hang => {
-            let _held_until_the_client_leaves = visit;
-            pending().await
-        }
-        Effect::Cut(sabotage) => {
-            visit.end(Outcome::Faulted);
-            if orders.try_send(sabotage).is_err() {
-                tracing::trace!("the connection is being destroyed already");
-            }
-            pending().await
-        }
-        Effect::Refuse(refusal) => {
-            Ok(exchange.finish(Reply::refusal(&refusal).ending(Outcome::Faulted), visit))
-        }
-        Effect::HalfRefuse(refusal, body) => {
-            let reply = Reply::refusal(&refusal).ending(Outcome::Faulted);
-            Ok(exchange.finish(reply.half(&refusal, body), visit))
-        }
-        Effect::Answer(pace, ending) => Ok(exchange.answered(pace, ending, visit).await),
-    }
+    exchange.affected(orders, upgrade, visit).await
 }
 
 impl Exchange {
-    async fn answered(self, pace: Pace, ending: Ending, visit: Visit) -> Response<AnswerBody> {
-        let reply =
-            self.reply(pace, &ending, &visit).unwrap_or_else(|refusal| Reply::refusal(&refusal));
+    async fn affected(
+        self,
+        orders: Orders,
+        upgrade: Option<OnUpgrade>,
+        mut visit: Visit,
+    ) -> Result<Response<AnswerBody>, BrokenOff> {
+        match self.backend.effect() {
+            Effect::Hang => {
+                let _held_until_the_client_leaves = visit;
+                pending().await
+            }
+            Effect::Cut(sabotage) => {
+                visit.end(Outcome::Faulted);
+                if orders.sabotage.try_send(sabotage).is_err() {
+                    tracing::trace!("the connection is being destroyed already");
+                }
+                pending().await
+            }
+            Effect::Refuse(refusal) => {
+                Ok(self.finish(Reply::refusal(&refusal).ending(Outcome::Faulted), visit))
+            }
+            Effect::HalfRefuse(refusal, body) => {
+                let reply = Reply::refusal(&refusal).ending(Outcome::Faulted);
+                Ok(self.finish(reply.half(&refusal, body), visit))
+            }
+            Effect::Answer(pace, ending) => match route(&self.parts.method, &self.parts.uri) {
+                Ok(Route::Realtime(model)) => Ok(self.opened(orders, upgrade, model, visit)),
+                found => Ok(self.answered(found, pace, ending, visit).await),
+            },
+        }
+    }
+
+    /// Opens a session, which the connection runs when this response is sent.
+    fn opened(
+        &self,
+        orders: Orders,
+        upgrade: Option<OnUpgrade>,
+        model: Option<String>,
+        visit: Visit,
+    ) -> Response<AnswerBody> {
+        let upgrade = upgrade.ok_or_else(Refusal::upgrade_required);
+        let admitted = admitted(&self.backend, &self.parts, model);
+        let (model, upgrade) = match admitted.and_then(|model| Ok((model, upgrade?))) {
+            Ok(admitted) => admitted,
+            Err(refusal) => return self.finish(Reply::refusal(&refusal), visit),
+        };
+        visit.model(&model);
+        let session = Session { upgrade, backend: Arc::clone(&self.backend), model, visit };
+        if orders.sessions.try_send(session).is_err() {
+            tracing::debug!("a connection can be upgraded once");
+        }
+        let mut response = switching(&self.parts);
+        Identity::new(&self.backend, &self.received).put(response.headers_mut());
+        response
+    }
+
+    async fn answered(
+        self,
+        found: Result<Route, Refusal>,
+        pace: Pace,
+        ending: Ending,
+        visit: Visit,
+    ) -> Response<AnswerBody> {
+        let reply = self
+            .reply(found, pace, &ending, &visit)
+            .unwrap_or_else(|refusal| Reply::refusal(&refusal));
         sleep_until(self.arrival + reply.at).await;
         self.finish(reply, visit)
     }
@@ -97,61 +149,66 @@ impl Exchange {
         reply.respond(identity, |script| play(script, self.arrival, visit, outcome))
     }
 
-    fn reply(&self, pace: Pace, ending: &Ending, visit: &Visit) -> Result<Reply, Refusal> {
+    fn reply(
+        &self,
+        found: Result<Route, Refusal>,
+        pace: Pace,
+        ending: &Ending,
+        visit: &Visit,
+    ) -> Result<Reply, Refusal> {
         self.backend.admit(&self.parts.headers)?;
-        let (surface, deployment) = match route(&self.parts.method, &self.parts.uri)? {
-            Route::Ask(surface, deployment) => (surface, deployment),
-            Route::Catalogue => {
-                return Ok(Reply::json(&models::catalogue(&self.backend.deployments())));
+        let backend = &self.backend;
+        let reply = match found? {
+            Route::Ask(surface, deployment) => {
+                self.generated((surface, deployment), pace, ending, visit)?
             }
-            Route::Models => return Ok(Reply::json(&models::list(&self.backend.deployments()))),
-            Route::Model(id) if self.backend.deploys(&id) => {
-                return Ok(Reply::json(&models::one(&id)));
-            }
+            Route::Resource(path) => resource::reply(self, &path, pace, ending, visit)?,
+            Route::Catalogue => return Ok(Reply::json(&models::catalogue(&backend.deployments()))),
+            Route::Models => return Ok(Reply::json(&models::list(&backend.deployments()))),
+            Route::Model(id) if backend.deploys(&id) => return Ok(Reply::json(&models::one(&id))),
             Route::Model(_) => return Err(Refusal::unknown_deployment()),
-        };
-        let ask = ask(surface, deployment, &self.received.bytes)?;
-        let draft = self.backend.draft(&ask, pace)?;
-        let reply = match ask.delivery {
-            Delivery::Whole => whole_reply(&ask, draft, ending, self.backend.clock.unix()),
-            Delivery::Stream | Delivery::StreamWithUsage => {
-                visit.streams();
-                streamed_reply(&ask, &draft, ending)
-            }
+            Route::Realtime(_) => return Err(Refusal::upgrade_required()),
         };
         let outcome = if *ending == Ending::Whole { Outcome::Completed } else { Outcome::Faulted };
-        Ok(reply.ending(outcome).of(&ask.deployment))
+        Ok(reply.ending(outcome))
     }
-}
 
-fn streamed_reply(ask: &Ask, draft: &Draft, ending: &Ending) -> Reply {
-    let pieces = match ask.surface {
-        Surface::Chat | Surface::Embeddings => chat_pieces(draft, ask.delivery),
-        Surface::Completions => completion_pieces(draft, ask.delivery),
-    };
-    Reply::events(draft.timing.headers, stream(pieces, draft.timing, ending))
-}
-
-/// An answer that is not streamed comes when its last token would have come.
-fn whole_reply(ask: &Ask, mut draft: Draft, ending: &Ending, unix: Duration) -> Reply {
-    match ending {
-        // There are no events to put the error into.
-        Ending::Error(mishap) => return Reply::refusal(&mishap_refusal(*mishap, unix)),
-        Ending::Empty => draft.tokens = 0,
-        Ending::Whole | Ending::Hang(_) | Ending::Truncated(_) => {}
-    }
-    let (at, body) = match ask.surface {
-        Surface::Chat => (draft.timing.token(draft.tokens), chat_body(&draft)),
-        Surface::Completions => (draft.timing.token(draft.tokens), completion_body(&draft)),
-        Surface::Embeddings => (draft.timing.first, embeddings::body(ask, &draft)),
-    };
-    let body = Bytes::from(body.to_string());
-    let length = body.len();
-    match ending {
-        Ending::Hang(_) => Reply::sized(draft.timing.headers, length, hang()),
-        Ending::Truncated(_) => Reply::sized(at, length, broken(at, &body)),
-        Ending::Whole | Ending::Empty | Ending::Error(_) => {
-            Reply::sized(at, length, whole(at, body, draft.tokens))
+    fn generated(
+        &self,
+        (surface, deployment): (Surface, Option<String>),
+        pace: Pace,
+        ending: &Ending,
+        visit: &Visit,
+    ) -> Result<Reply, Refusal> {
+        let bytes = &self.received.bytes;
+        let ask = match surface {
+            Surface::Chat | Surface::Completions | Surface::Embeddings => {
+                ask(surface, deployment, bytes)?
+            }
+            _ => wide_ask(surface, deployment, fields::body(&self.parts.headers, bytes)?)?,
+        };
+        visit.model(&ask.deployment);
+        let mut draft = self.backend.draft(&ask, pace)?;
+        let now = self.backend.clock.unix();
+        let made = work(&ask, &draft, &mut self.backend.shelf.lock(), now.as_secs())?;
+        let made = match made {
+            // What comes in one piece is empty by having no words.
+            Work::Whole(_) if *ending == Ending::Empty => {
+                draft.tokens = 0;
+                work(&ask, &draft, &mut self.backend.shelf.lock(), now.as_secs())?
+            }
+            made => made,
+        };
+        let streams = matches!(made, Work::Stream(..));
+        if streams {
+            visit.streams();
         }
+        let mut reply = send(made, draft.timing, ending, now);
+        let limited = *ending == Ending::Error(Mishap::RateLimit);
+        if streams && limited && surface == Surface::Responses {
+            // This one is told by the headers of its 200.
+            reply = reply.with("retry-after", "3").with("retry-after-ms", "3000");
+        }
+        Ok(reply.of(&ask.deployment))
     }
 }

@@ -1,6 +1,7 @@
-//! The mock Azure service over real sockets: what it answers (`surfaces`), how it fails (`faults`), how it is
-//! steered and looked into (`control`), and the `entra` and `imds` whose tokens it takes (`bearer`);
-//! and all of it as a `command`. Nothing here asserts a time: tests wait for a state.
+//! The mock Azure service over real sockets: what it answers (`surfaces`, `responses`, `realtime`), what it
+//! keeps (`kept`), how it fails (`faults`), how it is steered and looked into (`control`), and the `entra` and
+//! `imds` whose tokens it takes (`bearer`); and all of it as a `command`. Nothing here asserts a time: tests
+//! wait for a state.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -14,6 +15,9 @@ mod control;
 mod entra;
 mod faults;
 mod imds;
+mod kept;
+mod realtime;
+mod responses;
 mod surfaces;
 
 use firstlight::mock::{BackendSpec, Behaviour, Fault, Mock};
@@ -62,6 +66,18 @@ impl Stage {
         self.try_post(path, body).await.unwrap()
     }
 
+    async fn get(&self, path: &str) -> Response {
+        self.client.get(self.url(path)).send().await.unwrap()
+    }
+
+    async fn get_json(&self, path: &str) -> Value {
+        self.get(path).await.json().await.unwrap()
+    }
+
+    async fn get_text(&self, path: &str) -> String {
+        self.get(path).await.text().await.unwrap()
+    }
+
     async fn chat_stream(&self) -> Response {
         self.post(CHAT, &streamed()).await
     }
@@ -91,6 +107,18 @@ fn with(body: &Value, fields: &Value) -> Value {
 fn events(text: &str) -> Vec<&str> {
     let whole = text.strip_suffix("\n\n").unwrap_or_else(|| panic!("unfinished event in {text:?}"));
     whole.split("\n\n").map(|event| event.strip_prefix("data: ").unwrap()).collect()
+}
+
+/// The events of a stream that names them. The framing must be exact.
+fn named_events(text: &str) -> Vec<(String, Value)> {
+    let whole = text.strip_suffix("\n\n").unwrap_or_else(|| panic!("unfinished event in {text:?}"));
+    let event = |event: &str| {
+        let (name, data) = event.split_once('\n').unwrap();
+        let data = data.strip_prefix("data: ").unwrap();
+        let name = name.strip_prefix("event: ").unwrap().to_owned();
+        (name, serde_json::from_str(data).unwrap_or_default())
+    };
+    whole.split("\n\n").map(event).collect()
 }
 
 /// A stream in one line: what each event is.
