@@ -13,7 +13,7 @@ use crate::mock::reply::Reply;
 use crate::mock::responses::{create, events};
 use crate::mock::route::Surface;
 use crate::mock::script::{Ending, Pieces, broken, hang, stream, whole};
-use crate::mock::store::Shelf;
+use crate::mock::store::{Entry, Shelf};
 use bytes::Bytes;
 use serde_json::Value;
 use std::time::Duration;
@@ -55,10 +55,22 @@ pub(super) fn work(ask: &Ask, draft: &Draft, shelf: &mut Shelf, now: u64) -> Res
         let at = if background { draft.timing.headers } else { draft.timing.token(draft.tokens) };
         return Ok(Work::Whole(Whole { tokens: draft.tokens, ..Whole::json(at, &made.now) }));
     }
+    if ask.surface == Surface::Chat && ask.fields.is_object() {
+        keep_chat(ask, draft, shelf);
+    }
     Ok(match ask.delivery {
         Delivery::Whole => Work::Whole(one_piece(ask, draft)),
         Delivery::Stream | Delivery::StreamWithUsage => streamed(ask, draft),
     })
+}
+
+/// A chat that asked to be stored.
+fn keep_chat(ask: &Ask, draft: &Draft, shelf: &mut Shelf) {
+    let mut entry = Entry::new(chat_body(draft));
+    let field = |name: &str| ask.fields.get(name).cloned().unwrap_or_default();
+    entry.set("metadata", field("metadata"));
+    entry.content = text(&field("messages"));
+    shelf.put(format!("chat/completions/chatcmpl-{}", draft.id), entry);
 }
 
 /// An answer that is not streamed comes when its last token would have come.

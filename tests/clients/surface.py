@@ -15,7 +15,7 @@ TOKENS = 12
 WHOLE_ANSWER = "".join(f"w{index} " for index in range(TOKENS))
 
 # How often a chain is begun: the regions answer in turn, so each of them owns one.
-CHAINS = 4
+CHAINS = 3
 
 
 @dataclass(frozen=True)
