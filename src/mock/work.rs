@@ -48,7 +48,7 @@ pub(super) fn work(ask: &Ask, draft: &Draft, shelf: &mut Shelf, now: u64) -> Res
     if ask.surface == Surface::Responses {
         let made = create(shelf, ask, draft, now)?;
         if ask.delivery != Delivery::Whole {
-            return Ok(Work::Stream(EVENTS, events::pieces(&made.whole, None)));
+            return Ok(Work::Stream(EVENTS, events::pieces(&made.whole, 0)));
         }
         // One in the background is answered before anything is thought.
         let background = made.now != made.whole;
