@@ -82,10 +82,8 @@ fn one_piece(ask: &Ask, draft: &Draft) -> Whole {
         Surface::Images | Surface::ImageEdits => (JSON, text(&images::body(ask, draft))),
         Surface::Transcription | Surface::Translation => audio::transcript(ask, draft),
     };
-    let at = match ask.surface {
-        Surface::Embeddings => draft.timing.first,
-        _ => draft.timing.token(draft.tokens),
-    };
+    let counted = ask.surface != Surface::Embeddings;
+    let at = if counted { draft.timing.token(draft.tokens) } else { draft.timing.first };
     Whole { at, kind, body, tokens: draft.tokens }
 }
 
