@@ -7,7 +7,7 @@ use crate::mock::fields::Body;
 use crate::mock::refusal::Refusal;
 use crate::mock::route::Surface;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A question to a model.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub(super) struct Ask {
     /// How many texts are to be embedded.
     pub(super) inputs: usize,
     pub(super) encoding: Encoding,
-    /// All that a surface with a wide body was asked; null for the others.
+    /// All that a surface with a wide body was asked, and of a chat that is to be kept; null for the others.
     pub(super) fields: Value,
 }
 
@@ -64,6 +64,8 @@ struct Fields {
     tools: Option<Vec<Value>>,
     tool_choice: Option<Value>,
     encoding_format: Option<Encoding>,
+    store: Option<bool>,
+    metadata: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -96,7 +98,12 @@ pub(super) fn ask(
         prompt_tokens: u32::try_from(body.len() / 4).unwrap_or(u32::MAX),
         inputs,
         encoding: fields.encoding_format.unwrap_or_default(),
-        fields: Value::Null,
+        fields: match (surface, fields.store) {
+            (Surface::Chat, Some(true)) => {
+                json!({"messages": fields.messages, "metadata": fields.metadata})
+            }
+            _ => Value::Null,
+        },
     })
 }
 

@@ -127,7 +127,12 @@ impl Backend {
         let sent = headers.get("api-key").map(http::HeaderValue::as_bytes);
         match (&self.api_key, &self.bearer) {
             (None, None) => Ok(()),
-            (Some(key), _) if sent == Some(key.as_bytes()) => Ok(()),
+            // Either header: the plain OpenAI clients send the key as a bearer, and the v1 form takes it.
+            (Some(key), _)
+                if sent == Some(key.as_bytes()) || bearer(headers) == Some(key.as_str()) =>
+            {
+                Ok(())
+            }
             (Some(_), None) => Err(Refusal::wrong_key()),
             (Some(_), Some(_)) if sent.is_some() => Err(Refusal::wrong_key()),
             (None, Some(_)) if sent.is_some() => Err(Refusal::keys_disabled()),

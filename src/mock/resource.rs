@@ -36,13 +36,14 @@ pub(super) fn reply(
         }
     }
     let replayed = query_value(&parts.uri, "stream").as_deref() == Some("true");
-    let after = query_value(&parts.uri, "starting_after").and_then(|after| after.parse().ok());
+    let after =
+        query_value(&parts.uri, "starting_after").and_then(|after| after.parse::<u64>().ok());
     let now = backend.clock.unix();
     let order = Order {
         method: &parts.method,
         path: &path,
         page: Page::of(&parts.uri),
-        replay: replayed.then_some(after),
+        replay: replayed.then(|| after.map_or(0, |after| after.saturating_add(1))),
         body,
         tokens: backend.behaviour().tokens,
         now: now.as_secs(),

@@ -4,7 +4,7 @@
 //! path, deployment and body are checked in the order in which Azure complains. Each answer is a script
 //! ([`crate::mock::script`]) that starts with the arrival of the request.
 
-use crate::mock::ask::{ask, wide_ask};
+use crate::mock::ask::{Delivery, ask, wide_ask};
 use crate::mock::backend::Backend;
 use crate::mock::behaviour::Pace;
 use crate::mock::body::{AnswerBody, BrokenOff, play};
@@ -99,7 +99,7 @@ impl Exchange {
                 Ok(self.finish(reply.half(&refusal, body), visit))
             }
             Effect::Answer(pace, ending) => match route(&self.parts.method, &self.parts.uri) {
-                Ok(Route::Realtime(model)) => Ok(self.opened(orders, upgrade, model, visit)),
+                Ok(Route::Realtime(model)) => Ok(self.opened(&orders, upgrade, model, visit)),
                 found => Ok(self.answered(found, pace, ending, visit).await),
             },
         }
@@ -108,7 +108,7 @@ impl Exchange {
     /// Opens a session, which the connection runs when this response is sent.
     fn opened(
         &self,
-        orders: Orders,
+        orders: &Orders,
         upgrade: Option<OnUpgrade>,
         model: Option<String>,
         visit: Visit,
@@ -185,20 +185,23 @@ impl Exchange {
             Surface::Chat | Surface::Completions | Surface::Embeddings => {
                 ask(surface, deployment, bytes)?
             }
-            _ => wide_ask(surface, deployment, fields::body(&self.parts.headers, bytes)?)?,
+            Surface::Responses
+            | Surface::Images
+            | Surface::ImageEdits
+            | Surface::Transcription
+            | Surface::Translation
+            | Surface::Speech => {
+                wide_ask(surface, deployment, fields::body(&self.parts.headers, bytes)?)?
+            }
         };
         visit.model(&ask.deployment);
         let mut draft = self.backend.draft(&ask, pace)?;
         let now = self.backend.clock.unix();
-        let made = work(&ask, &draft, &mut self.backend.shelf.lock(), now.as_secs())?;
-        let made = match made {
+        if *ending == Ending::Empty && ask.delivery == Delivery::Whole {
             // What comes in one piece is empty by having no words.
-            Work::Whole(_) if *ending == Ending::Empty => {
-                draft.tokens = 0;
-                work(&ask, &draft, &mut self.backend.shelf.lock(), now.as_secs())?
-            }
-            made => made,
-        };
+            draft.tokens = 0;
+        }
+        let made = work(&ask, &draft, &mut self.backend.shelf.lock(), now.as_secs())?;
         let streams = matches!(made, Work::Stream(..));
         if streams {
             visit.streams();

@@ -13,7 +13,7 @@ use crate::mock::reply::Reply;
 use crate::mock::responses::{create, events};
 use crate::mock::route::Surface;
 use crate::mock::script::{Ending, Pieces, broken, hang, stream, whole};
-use crate::mock::store::Shelf;
+use crate::mock::store::{Entry, Shelf};
 use bytes::Bytes;
 use serde_json::Value;
 use std::time::Duration;
@@ -48,17 +48,29 @@ pub(super) fn work(ask: &Ask, draft: &Draft, shelf: &mut Shelf, now: u64) -> Res
     if ask.surface == Surface::Responses {
         let made = create(shelf, ask, draft, now)?;
         if ask.delivery != Delivery::Whole {
-            return Ok(Work::Stream(EVENTS, events::pieces(&made.whole, None)));
+            return Ok(Work::Stream(EVENTS, events::pieces(&made.whole, 0)));
         }
         // One in the background is answered before anything is thought.
         let background = made.now != made.whole;
         let at = if background { draft.timing.headers } else { draft.timing.token(draft.tokens) };
         return Ok(Work::Whole(Whole { tokens: draft.tokens, ..Whole::json(at, &made.now) }));
     }
+    if ask.surface == Surface::Chat && ask.fields.is_object() {
+        keep_chat(ask, draft, shelf);
+    }
     Ok(match ask.delivery {
         Delivery::Whole => Work::Whole(one_piece(ask, draft)),
         Delivery::Stream | Delivery::StreamWithUsage => streamed(ask, draft),
     })
+}
+
+/// A chat that asked to be stored.
+fn keep_chat(ask: &Ask, draft: &Draft, shelf: &mut Shelf) {
+    let mut entry = Entry::new(chat_body(draft));
+    let field = |name: &str| ask.fields.get(name).cloned().unwrap_or_default();
+    entry.set("metadata", field("metadata"));
+    entry.content = text(&field("messages"));
+    shelf.put(format!("chat/completions/chatcmpl-{}", draft.id), entry);
 }
 
 /// An answer that is not streamed comes when its last token would have come.
@@ -70,10 +82,8 @@ fn one_piece(ask: &Ask, draft: &Draft) -> Whole {
         Surface::Images | Surface::ImageEdits => (JSON, text(&images::body(ask, draft))),
         Surface::Transcription | Surface::Translation => audio::transcript(ask, draft),
     };
-    let at = match ask.surface {
-        Surface::Embeddings => draft.timing.first,
-        _ => draft.timing.token(draft.tokens),
-    };
+    let counted = ask.surface != Surface::Embeddings;
+    let at = if counted { draft.timing.token(draft.tokens) } else { draft.timing.first };
     Whole { at, kind, body, tokens: draft.tokens }
 }
 

@@ -2,9 +2,10 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import OpenAI, { AzureOpenAI } from 'openai';
+import OpenAI, { AzureOpenAI, toFile } from 'openai';
 
-const { FIRSTLIGHT_URL, FIRSTLIGHT_KEY, FIRSTLIGHT_RESTRICTED_KEY, MOCK_CONTROL, MOCK_KEY } = process.env;
+const { FIRSTLIGHT_URL, FIRSTLIGHT_KEY, FIRSTLIGHT_RESTRICTED_KEY, MOCK_BACKEND, MOCK_CONTROL, MOCK_KEY } =
+  process.env;
 
 // How long anything is waited for. Far above what it takes, since only a failure waits so long.
 const WAIT_MS = 20_000;
@@ -215,3 +216,56 @@ testBoth('a request aborted before its first token is cancelled upstream', async
     await waitUntil('the cancellation', async () => (await count('cancelled_by_client')) === 1);
   });
 });
+
+// Every form, and the mock itself: what passes direct must pass through Firstlight.
+const WIDE_FORMS = {
+  ...FORMS,
+  plain: (options) => new OpenAI({ baseURL: `${FIRSTLIGHT_URL}/v1`, ...OPTIONS, ...options }),
+  direct: (options) =>
+    new OpenAI({ ...OPTIONS, baseURL: `${MOCK_BACKEND}/openai/v1`, ...options, apiKey: MOCK_KEY }),
+};
+
+for (const [form, makeClient] of Object.entries(WIDE_FORMS)) {
+  test(`a chain of responses, streamed (${form})`, async () => {
+    const client = makeClient();
+    let previous;
+    for (let turn = 0; turn < 4; turn++) {
+      const ask = { model: 'gpt-4o', input: 'Say something.', stream: true, previous_response_id: previous };
+      let text = '';
+      for await (const event of await client.responses.create(ask)) {
+        if (event.type === 'response.output_text.delta') text += event.delta;
+        if (event.type === 'response.completed') previous = event.response.id;
+      }
+      assert.equal(text, WHOLE_ANSWER);
+    }
+    assert.equal((await client.responses.retrieve(previous)).output_text, WHOLE_ANSWER);
+  });
+
+  test(`a response in the background (${form})`, async () => {
+    const client = makeClient();
+    const begun = await client.responses.create({ model: 'gpt-4o', input: 'Think.', background: true });
+    assert.equal(begun.status, 'queued');
+    assert.equal((await client.responses.retrieve(begun.id)).status, 'in_progress');
+    assert.equal((await client.responses.retrieve(begun.id)).output_text, WHOLE_ANSWER);
+  });
+
+  test(`a file is uploaded, and used where it is (${form})`, async () => {
+    const client = makeClient();
+    for (let turn = 0; turn < 4; turn++) {
+      const content = `{"custom_id": "${turn}", "body": {"model": "gpt-4o"}}\n`;
+      const file = await client.files.create({ file: await toFile(Buffer.from(content), 'b.jsonl'), purpose: 'batch' });
+      assert.equal(await (await client.files.content(file.id)).text(), content);
+      const endpoint = '/v1/chat/completions';
+      const batch = await client.batches.create({ input_file_id: file.id, endpoint, completion_window: '24h' });
+      assert.equal((await client.batches.retrieve(batch.id)).input_file_id, file.id);
+    }
+  });
+
+  test(`speech to text and back (${form})`, async () => {
+    const client = makeClient();
+    const file = await toFile(Buffer.from([0x52, 0x49, 0, 0xff, 13, 10]), 'a.wav');
+    assert.equal((await client.audio.transcriptions.create({ model: 'gpt-4o', file })).text, WHOLE_ANSWER);
+    const speech = await client.audio.speech.create({ model: 'gpt-4o', voice: 'alloy', input: 'Hi.' });
+    assert.equal((await speech.arrayBuffer()).byteLength, 12 * 1024);
+  });
+}

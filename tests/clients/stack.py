@@ -8,6 +8,7 @@ its environment, and models called fresh-0 to fresh-63 for tests that switch fau
     FIRSTLIGHT_RESTRICTED_KEY  the key of an app that may use gpt-4o only
     MOCK_CONTROL               where faults are switched and requests looked at
     MOCK_ENTRA, MOCK_IMDS      the fake Entra ID and the fake metadata service beside the regions
+    MOCK_BACKEND               one of the regions, for what is asked of it directly
     MOCK_KEY                   what the regions take; no client knows it, only Firstlight
 """
 
@@ -164,6 +165,7 @@ def main(arguments):
                 **os.environ,
                 **keys,
                 "FIRSTLIGHT_URL": f"http://{listening(firstlight)}",
+                "MOCK_BACKEND": f"http://{addresses['backends'][REGIONS[0]]}",
                 "MOCK_CONTROL": f"http://{addresses['control']}",
                 "MOCK_ENTRA": f"http://{addresses['entra']}",
                 "MOCK_IMDS": f"http://{addresses['imds']}",

@@ -165,7 +165,9 @@ impl Talk {
         }
         match end {
             Ending::Truncated(_) => Err(Over::Cut),
-            _ => self.say_all(&ending(answer)).await,
+            Ending::Whole | Ending::Empty | Ending::Hang(_) | Ending::Error(_) => {
+                self.say_all(&ending(answer)).await
+            }
         }
     }
 

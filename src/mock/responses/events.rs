@@ -8,9 +8,9 @@ use crate::mock::sse::typed;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-/// The events of `whole` after number `after`, if there is one.
-pub(in crate::mock) fn pieces(whole: &Value, after: Option<u64>) -> Pieces {
-    let mut writer = Writer { next: 0, after };
+/// The events of `whole` from this number on.
+pub(in crate::mock) fn pieces(whole: &Value, from: u64) -> Pieces {
+    let mut writer = Writer { next: 0, from };
     let begun = early(whole, "in_progress");
     let mut filter = vec![writer.event("response.created", json!({"response": begun}))];
     if whole.get("background") == Some(&Value::Bool(true)) {
@@ -46,7 +46,7 @@ pub(in crate::mock) fn pieces(whole: &Value, after: Option<u64>) -> Pieces {
     let end = writer.event(&format!("response.{status}"), json!({"response": whole}));
     let tokens = u32::try_from(count).unwrap_or(u32::MAX);
     let token = move |index| {
-        let mut writer = Writer { next: first + u64::from(index), after };
+        let mut writer = Writer { next: first + u64::from(index), from };
         said.delta(&mut writer, index)
     };
     Pieces {
@@ -62,14 +62,14 @@ pub(in crate::mock) fn pieces(whole: &Value, after: Option<u64>) -> Pieces {
 /// Numbers events, and leaves out those that were seen before.
 struct Writer {
     next: u64,
-    after: Option<u64>,
+    from: u64,
 }
 
 impl Writer {
     fn event(&mut self, kind: &str, mut data: Value) -> Bytes {
         let number = self.next;
         self.next += 1;
-        if self.after.is_some_and(|after| number <= after) {
+        if number < self.from {
             return Bytes::new();
         }
         if let Some(fields) = data.as_object_mut() {
@@ -154,7 +154,7 @@ impl Said {
 /// After a 200: what went wrong, and the response that came to nothing.
 fn mishaps(begun: &Value, number: u64, mishap: Mishap) -> Bytes {
     let (code, message) = mishap.words();
-    let mut writer = Writer { next: number, after: None };
+    let mut writer = Writer { next: number, from: 0 };
     let error = json!({"code": code, "message": message, "param": null});
     let error = writer.event("error", error);
     let mut response = begun.clone();
@@ -171,8 +171,8 @@ mod tests {
     use crate::mock::responses::events::pieces;
     use serde_json::{Value, json};
 
-    fn numbers(whole: &Value, after: Option<u64>) -> Vec<u64> {
-        let pieces = pieces(whole, after);
+    fn numbers(whole: &Value, from: u64) -> Vec<u64> {
+        let pieces = pieces(whole, from);
         let tokens = (0..pieces.tokens).map(|index| (pieces.token)(index));
         let parts = [Some(pieces.filter), pieces.role].into_iter().flatten();
         let ends = [Some(pieces.finish), pieces.usage].into_iter().flatten();
@@ -190,8 +190,8 @@ mod tests {
         let content = json!([{"type": "output_text", "text": "w0 w1 "}]);
         let whole = json!({"status": "completed", "background": true, "output": [
             {"id": "rs_1", "type": "reasoning"}, {"id": "msg_1", "type": "message", "content": content}]});
-        let all = numbers(&whole, None);
+        let all = numbers(&whole, 0);
         assert_eq!(all, (0..13).collect::<Vec<_>>());
-        assert_eq!(numbers(&whole, Some(6)), (7..13).collect::<Vec<_>>());
+        assert_eq!(numbers(&whole, 7), (7..13).collect::<Vec<_>>());
     }
 }

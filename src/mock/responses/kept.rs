@@ -18,7 +18,7 @@ pub(in crate::mock) fn act(shelf: &mut Shelf, order: &Order<'_>) -> Option<Answe
         ))),
         ("POST", ["responses", id, "cancel"]) => Some(cancelled(shelf, id)),
         ("GET", ["responses", id, "input_items"]) => Some(items(shelf, id, order)),
-        ("GET", ["responses", id]) if order.replay.is_some() => Some(replayed(shelf, id, order)),
+        ("GET", ["responses", id]) => order.replay.map(|from| replayed(shelf, id, from)),
         _ => None,
     }
 }
@@ -28,12 +28,12 @@ fn entry<'a>(shelf: &'a mut Shelf, id: &str) -> Result<&'a mut Entry, Refusal> {
 }
 
 /// Its stream once more; one in the background is done by then.
-fn replayed(shelf: &mut Shelf, id: &str, order: &Order<'_>) -> Answer {
+fn replayed(shelf: &mut Shelf, id: &str, from: u64) -> Answer {
     let entry = entry(shelf, id)?;
     if let Some(whole) = entry.later.take() {
         entry.value = whole;
     }
-    Ok(Found::Events(events::pieces(&entry.value, order.replay.flatten())))
+    Ok(Found::Events(events::pieces(&entry.value, from)))
 }
 
 /// Only what runs in the background can be stopped; what has ended stays as it is.

@@ -18,8 +18,8 @@ pub(in crate::mock) struct Order<'a> {
     /// Below `/openai` or `/openai/v1`.
     pub(in crate::mock) path: &'a [&'a str],
     pub(in crate::mock) page: Page,
-    /// Whether a stream is asked for once more, and after which event.
-    pub(in crate::mock) replay: Option<Option<u64>>,
+    /// From which event on a stream is asked for once more.
+    pub(in crate::mock) replay: Option<u64>,
     pub(in crate::mock) body: Body,
     /// How much a model says here.
     pub(in crate::mock) tokens: u32,

@@ -73,6 +73,7 @@ const NONE: &[&str] = &[];
 #[rustfmt::skip] // a table
 const KINDS: &[Kind] = &[
     kind("responses", "response", ["response", "resp_", "gd"], RUN),
+    kind("chat/completions", "chat.completion", ["chat completion", "chatcmpl-", "lgud"], NONE),
     kind("conversations", "conversation", ["conversation", "conv_", "cgud"], NONE),
     kind("conversations/*/items", "conversation.item", ["item", "msg_", "clgd"], NONE),
     kind("files", "file", ["file", "file-", "clgd"], NONE),

@@ -112,10 +112,7 @@ fn filled(object: &str, order: &Order<'_>) -> Map<String, Value> {
             "completed_at": null, "expires_at": hour, "remixed_from_video_id": null}),
         _ => json!({}),
     };
-    match value {
-        Value::Object(fields) => fields,
-        _ => Map::new(),
-    }
+    if let Value::Object(fields) = value { fields } else { Map::new() }
 }
 
 /// How many files of a store are how far: all of them as far as the store itself.

@@ -24,7 +24,7 @@ pub(super) fn begun(shelf: &mut Shelf, path: &str, order: &Order<'_>) -> Result<
         }
     }
     entry.later = required_call(&entry.value);
-    answer(shelf, path, order)
+    Ok(answer(shelf, path, order))
 }
 
 /// After the outputs of its tools have come.
@@ -36,19 +36,19 @@ pub(super) fn resumed(shelf: &mut Shelf, path: &str, order: &Order<'_>) -> Resul
     entry.set("status", "queued");
     entry.set("required_action", Value::Null);
     entry.looks = 0;
-    answer(shelf, path, order)
+    Ok(answer(shelf, path, order))
 }
 
-fn answer(shelf: &mut Shelf, path: &str, order: &Order<'_>) -> Result<Found, Refusal> {
+fn answer(shelf: &mut Shelf, path: &str, order: &Order<'_>) -> Found {
     let queued = shown(shelf, path);
     if !order.streams() {
-        return Ok(Found::Json(queued));
+        return Found::Json(queued);
     }
     if let Some(entry) = shelf.entry(path) {
         entry.set("status", "completed");
     }
     finish(shelf, path, order);
-    Ok(Found::Events(pieces(shelf, path, queued, order.tokens)))
+    Found::Events(pieces(shelf, path, &queued, order.tokens))
 }
 
 /// A run that comes to its end has written a message, or waits for a tool.
@@ -88,13 +88,13 @@ pub(super) fn finish(shelf: &mut Shelf, path: &str, order: &Order<'_>) {
 }
 
 /// The events of a run that is done already, as if it were going on.
-fn pieces(shelf: &Shelf, path: &str, queued: Value, tokens: u32) -> Pieces {
+fn pieces(shelf: &Shelf, path: &str, queued: &Value, tokens: u32) -> Pieces {
     let run = shown(shelf, path);
     let mut running = queued.clone();
     put(&mut running, "status", json!("in_progress"));
     let begin = [
-        event("thread.run.created", &queued),
-        event("thread.run.queued", &queued),
+        event("thread.run.created", queued),
+        event("thread.run.queued", queued),
         event("thread.run.in_progress", &running),
     ];
     let done = Bytes::from_static(b"event: done\ndata: [DONE]\n\n");

@@ -36,6 +36,13 @@ pub(super) fn act(shelf: &mut Shelf, order: &Order<'_>) -> Option<Answer> {
             })
         }
         ("GET", path @ [.., "content"]) => content(shelf, path),
+        ("GET", ["chat", "completions", id, "messages"]) => {
+            known(shelf, &["chat", "completions", id]).map(|path| {
+                let content = shelf.get(&path).map(|entry| entry.content.clone());
+                let messages = serde_json::from_slice(&content.unwrap_or_default());
+                Found::Json(listed(messages.unwrap_or_default(), &order.page))
+            })
+        }
         ("GET", ["vector_stores", store, "file_batches", id, "files"]) => {
             known(shelf, &["vector_stores", store, "file_batches", id]).map(|path| {
                 let named = shown(shelf, &path);

@@ -1,6 +1,6 @@
 //! What lives on one mock and on no other: files, batches, vector stores, assistants and the like.
 
-use crate::mock::{Stage, named_events};
+use crate::mock::{CHAT, Stage, asked, named_events, with};
 use firstlight::mock::{BackendSpec, Behaviour};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -215,6 +215,20 @@ async fn a_body_that_names_a_deployment_names_one_that_is_here() {
     let text = send_form(&stage, deployed, form(&[("response_format", "text")], "RIFF")).await;
     assert_eq!(text.headers()["content-type"], "text/plain; charset=utf-8");
     assert_eq!(text.text().await.unwrap(), "w0 w1 w2 w3 w4 \n");
+}
+
+#[tokio::test]
+async fn a_chat_is_kept_if_it_asks_to_be() {
+    let stage = Stage::new(Behaviour::instant()).await;
+    let ask = with(&asked(), &json!({"store": true, "metadata": {"a": "b"}}));
+    let answer: Value = stage.post(CHAT, &ask).await.json().await.unwrap();
+    let path = format!("/openai/v1/chat/completions/{}", answer["id"].as_str().unwrap());
+    let kept = stage.get_json(&path).await;
+    assert_eq!((&kept["choices"], &kept["metadata"]["a"]), (&answer["choices"], &json!("b")));
+    assert_eq!(stage.get_json(&format!("{path}/messages")).await["data"][0]["content"], "Say hi");
+    let forgotten: Value = stage.post(CHAT, &asked()).await.json().await.unwrap();
+    let path = format!("/openai/v1/chat/completions/{}", forgotten["id"].as_str().unwrap());
+    assert_eq!(stage.get(&path).await.status(), StatusCode::NOT_FOUND);
 }
 
 #[tokio::test]
