@@ -162,7 +162,7 @@ mod tests {
         operation: Operation::ChatCompletions,
         status: 200,
         prompt: 100,
-        usage: Usage { prompt: None, completion: None, cached: None, reasoning: None },
+        usage: Usage { prompt: None, completion: None, cached: None, reasoning: None, audio: None },
         events: None,
     };
 

@@ -269,7 +269,7 @@ proptest! {
         prop_assert!(seen.first_token && seen.done && seen.error.is_none());
         prop_assert_eq!(usize::try_from(seen.content_events), Ok(tokens));
         prop_assert_eq!(first_token_end, text.find(TOKEN).map(|at| at + TOKEN.len() + 2));
-        let expected = Usage { prompt: Some(11), completion: Some(7), cached: Some(3), reasoning: None };
+        let expected = Usage { prompt: Some(11), completion: Some(7), cached: Some(3), reasoning: None, audio: None };
         prop_assert_eq!(usage, Some(expected));
     }
 
