@@ -12,11 +12,14 @@
 //!
 //! What is deliberately not judged: whether the request makes sense to the model. That is Azure's answer.
 
+use crate::azure::edit;
+use crate::azure::edit::Edit;
 use crate::azure::ids::Named;
 use crate::azure::json::Cursor;
 use crate::azure::json::Fault;
 use crate::azure::json::Token;
 use crate::azure::size::Media;
+use crate::azure::stream_options::StreamOptions;
 use bytes::Bytes;
 use std::borrow::Cow;
 use std::ops::Range;
@@ -32,6 +35,9 @@ pub struct Peek<'a> {
     pub stream: bool,
     /// Whether a streamed answer is to end with a usage event.
     pub include_usage: bool,
+    /// What to write so that it does; `None` where it does already, where nothing is streamed, and where the
+    /// request can be read in two ways.
+    pub usage_edit: Option<Edit>,
     /// The `store` member: `Some(true)` asks Azure to keep the answer, so it must not be asked for twice.
     pub store: Option<bool>,
     /// The `background` member: `Some(true)` asks Azure to go on by itself, so it must not be asked for twice.
@@ -143,7 +149,7 @@ pub fn peek(body: &[u8]) -> Result<Peek<'_>, PeekError> {
     if cursor.next_byte() != Some(b'{') {
         return Err(cursor.fault("the body must be a JSON object").into());
     }
-    let mut found = Found::default();
+    let mut found = Found { open: cursor.place() + 1, ..Found::default() };
     cursor.object(|cursor, key| found.member(cursor, key))?;
     cursor.end()?;
     found.into_peek(body.len())
@@ -153,30 +159,19 @@ pub fn peek(body: &[u8]) -> Result<Peek<'_>, PeekError> {
 ///
 /// The very same bytes, not a copy, if the name is already there.
 pub fn with_model(body: &Bytes, span: Range<usize>, deployment: &str) -> Bytes {
-    with_text(body, span, &serde_json::Value::from(deployment).to_string())
-}
-
-/// The body with another text in place of a span; the very same bytes if the text is already there.
-pub fn with_text(body: &Bytes, span: Range<usize>, value: &str) -> Bytes {
-    let (before, after) = (body.get(..span.start), body.get(span.end..));
-    let (Some(before), Some(after)) = (before, after) else {
-        debug_assert!(false, "the span is not of this body");
-        return body.clone();
-    };
-    if body.get(span) == Some(value.as_bytes()) {
-        return body.clone();
-    }
-    Bytes::from([before, value.as_bytes(), after].concat())
+    edit::apply(body, &[Edit::of_model(span, deployment)])
 }
 
 /// What has been read so far.
 #[derive(Default)]
 struct Found<'a> {
+    /// The place behind the bracket that opens the body.
+    open: usize,
     model: Once<Token<'a>>,
     stream: Once<bool>,
     store: Once<bool>,
     background: Once<bool>,
-    include_usage: bool,
+    options: StreamOptions,
     effort: Option<Effort>,
     max_tokens: Option<u64>,
     answers: Option<u64>,
@@ -199,9 +194,7 @@ impl<'a> Found<'a> {
             "reasoning" if cursor.next_byte() == Some(b'{') => {
                 cursor.object(|cursor, key| self.reasoning_member(cursor, key))
             }
-            "stream_options" if cursor.next_byte() == Some(b'{') => {
-                cursor.object(|cursor, key| self.stream_option(cursor, key))
-            }
+            "stream_options" => Ok(self.options.read(cursor)?),
             "previous_response_id"
             | "conversation"
             | "assistant_id"
@@ -254,18 +247,13 @@ impl<'a> Found<'a> {
         Ok(())
     }
 
-    fn stream_option(&mut self, cursor: &mut Cursor<'a>, key: Token<'a>) -> Result<(), PeekError> {
-        let value = cursor.raw_value()?;
-        self.include_usage |= key.text()? == "include_usage" && value == b"true";
-        Ok(())
-    }
-
     fn into_peek(self, body_bytes: usize) -> Result<Peek<'a>, PeekError> {
         Ok(Peek {
             model: self.model.value.map(|token| token.text()).transpose()?,
             model_span: self.model.value.map(|token| token.span()),
             stream: self.stream.value.unwrap_or(false),
-            include_usage: self.include_usage,
+            include_usage: self.options.include_usage,
+            usage_edit: self.options.edit(self.open).filter(|_| self.stream.value == Some(true)),
             store: self.store.value,
             background: self.background.value,
             effort: self.effort,
@@ -306,8 +294,22 @@ fn at_digit(cursor: &mut Cursor<'_>) -> bool {
 /// Takes a number that is larger than what was found. One that is no count is Azure's to judge.
 fn larger(found: &mut Option<u64>, cursor: &mut Cursor<'_>) -> Result<(), PeekError> {
     let written = cursor.raw_value()?;
-    *found = std::str::from_utf8(written).ok().and_then(|text| text.parse().ok()).max(*found);
+    *found = std::str::from_utf8(written).ok().and_then(count).max(*found);
     Ok(())
+}
+
+/// A count as it is written: `1e5` and `1000.0` are counts too. A fraction is cut off, and what is too large is as
+/// large as can be.
+fn count(written: &str) -> Option<u64> {
+    let (number, exponent) = written.split_once(['e', 'E']).unwrap_or((written, "0"));
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let point = i64::try_from(whole.len()).ok()?.checked_add(exponent.parse().ok()?)?;
+    // Twenty zeros behind the last digit, and it is too large.
+    let most = written.len() + 20;
+    let point = usize::try_from(point.max(0)).map_or(most, |point| point.min(most));
+    let digits = whole.bytes().chain(fraction.bytes()).chain(std::iter::repeat(b'0'));
+    let add = |count: u64, digit: u8| count.saturating_mul(10).saturating_add((digit & 0xf).into());
+    Some(digits.take(point).fold(0, add))
 }
 
 fn model<'a>(cursor: &mut Cursor<'a>) -> Result<Option<Token<'a>>, PeekError> {
@@ -364,6 +366,29 @@ mod tests {
         assert!(peek.stream && peek.include_usage);
         assert_eq!(peek.store, Some(false));
         assert_eq!(usize::try_from(peek.prompt_tokens_estimate), Ok(body.len() / 4));
+    }
+
+    #[test]
+    fn counts_may_have_an_exponent() {
+        let check = |written: &str, expected: Option<u64>| {
+            let body = format!(r#"{{"max_tokens":{written}}}"#);
+            assert_eq!(peek(body.as_bytes()).unwrap().max_tokens, expected, "{written}");
+        };
+        check("800", Some(800));
+        check("1e5", Some(100_000));
+        check("1.0e3", Some(1_000));
+        check("1.5E+3", Some(1_500));
+        check("12.75e1", Some(127));
+        check("1000.0", Some(1_000));
+        check("1.9", Some(1));
+        check("125e-1", Some(12));
+        check("1e-400", Some(0));
+        check("0e9223372036854775800", Some(0));
+        check("1e9223372036854775800", Some(u64::MAX));
+        check("18446744073709551616", Some(u64::MAX));
+        check("1e99999999999999999999", None);
+        check("-1e5", None);
+        check("\"1e5\"", None);
     }
 
     #[test]

@@ -242,7 +242,7 @@ impl Needles {
 }
 
 /// Whether the data has a member of this name and such a value, which is shown with all that follows.
-fn has_value(name: &Finder<'_>, data: &[u8], is_such: impl Fn(&[u8]) -> bool) -> bool {
+pub(super) fn has_value(name: &Finder<'_>, data: &[u8], is_such: impl Fn(&[u8]) -> bool) -> bool {
     name.find_iter(data).any(|at| {
         let behind = data.get(at + name.needle().len()..).unwrap_or_default();
         let value = behind.trim_ascii_start().strip_prefix(b":");

@@ -337,11 +337,24 @@ mod tests {
             (collector.usage().and_then(|usage| usage.prompt), plain.usage().is_some())
         };
         let told = r#"{"input_tokens":7,"output_tokens_details":{"usage":{}}}"#;
-        let response = |inner: &str| format!(r#"{{"type":"response.completed","response":{inner}}}"#);
-        assert_eq!(of(&response(&format!(r#"{{"id":"r","usage":{told},"user":null}}"#))), (Some(7), false));
-        assert_eq!(of(&response(&format!(r#"{{"tools":[{{"usage":{told}}}],"usage":null}}"#))), (None, false));
-        assert_eq!(of(&response(&format!(r#"{{"text":{{"usage":{told}}}}},"part":{{"usage":{told}}}"#))), (None, false));
-        assert_eq!(of(&format!(r#"{{"responses":{{"usage":{told}}},"usage":{told}}}"#)), (Some(7), true));
+        let response =
+            |inner: &str| format!(r#"{{"type":"response.completed","response":{inner}}}"#);
+        assert_eq!(
+            of(&response(&format!(r#"{{"id":"r","usage":{told},"user":null}}"#))),
+            (Some(7), false)
+        );
+        assert_eq!(
+            of(&response(&format!(r#"{{"tools":[{{"usage":{told}}}],"usage":null}}"#))),
+            (None, false)
+        );
+        assert_eq!(
+            of(&response(&format!(r#"{{"text":{{"usage":{told}}}}},"part":{{"usage":{told}}}"#))),
+            (None, false)
+        );
+        assert_eq!(
+            of(&format!(r#"{{"responses":{{"usage":{told}}},"usage":{told}}}"#)),
+            (Some(7), true)
+        );
     }
 
     #[test]
