@@ -12,6 +12,7 @@
 //!
 //! What is deliberately not judged: whether the request makes sense to the model. That is Azure's answer.
 
+use crate::azure::count::count;
 use crate::azure::edit;
 use crate::azure::edit::Edit;
 use crate::azure::ids::Named;
@@ -298,20 +299,6 @@ fn larger(found: &mut Option<u64>, cursor: &mut Cursor<'_>) -> Result<(), PeekEr
     Ok(())
 }
 
-/// A count as it is written: `1e5` and `1000.0` are counts too. A fraction is cut off, and what is too large is as
-/// large as can be.
-fn count(written: &str) -> Option<u64> {
-    let (number, exponent) = written.split_once(['e', 'E']).unwrap_or((written, "0"));
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    let point = i64::try_from(whole.len()).ok()?.checked_add(exponent.parse().ok()?)?;
-    // Twenty zeros behind the last digit, and it is too large.
-    let most = written.len() + 20;
-    let point = usize::try_from(point.max(0)).map_or(most, |point| point.min(most));
-    let digits = whole.bytes().chain(fraction.bytes()).chain(std::iter::repeat(b'0'));
-    let add = |count: u64, digit: u8| count.saturating_mul(10).saturating_add((digit & 0xf).into());
-    Some(digits.take(point).fold(0, add))
-}
-
 fn model<'a>(cursor: &mut Cursor<'a>) -> Result<Option<Token<'a>>, PeekError> {
     match cursor.next_byte() {
         Some(b'"') => Ok(Some(cursor.string()?)),
@@ -366,29 +353,6 @@ mod tests {
         assert!(peek.stream && peek.include_usage);
         assert_eq!(peek.store, Some(false));
         assert_eq!(usize::try_from(peek.prompt_tokens_estimate), Ok(body.len() / 4));
-    }
-
-    #[test]
-    fn counts_may_have_an_exponent() {
-        let check = |written: &str, expected: Option<u64>| {
-            let body = format!(r#"{{"max_tokens":{written}}}"#);
-            assert_eq!(peek(body.as_bytes()).unwrap().max_tokens, expected, "{written}");
-        };
-        check("800", Some(800));
-        check("1e5", Some(100_000));
-        check("1.0e3", Some(1_000));
-        check("1.5E+3", Some(1_500));
-        check("12.75e1", Some(127));
-        check("1000.0", Some(1_000));
-        check("1.9", Some(1));
-        check("125e-1", Some(12));
-        check("1e-400", Some(0));
-        check("0e9223372036854775800", Some(0));
-        check("1e9223372036854775800", Some(u64::MAX));
-        check("18446744073709551616", Some(u64::MAX));
-        check("1e99999999999999999999", None);
-        check("-1e5", None);
-        check("\"1e5\"", None);
     }
 
     #[test]
@@ -509,13 +473,13 @@ mod tests {
             check(&format!(r#"{{"{key}":18446744073709551615,"n":0}}"#), Some(u64::MAX), Some(0));
             let inner = format!(r#"{{"messages":[{{"{key}":3,"n":2}}],"x":{{"{key}":4}}}}"#);
             check(&inner, None, None);
-            for odd in ["null", "-1", "1.5", "1e3", "true", "\"800\"", "[800]", "{\"n\":1}"] {
+            for odd in ["null", "-1", "1.5", "1e30", "true", "\"800\"", "[800]", "{\"n\":1}"] {
                 check(&format!(r#"{{"{key}":{odd},"n":{odd}}}"#), None, None);
             }
             check(&format!(r#"{{"{key}":18446744073709551616}}"#), None, None);
         }
         check(r#"{"max_tokens":9,"max_completion_tokens":70,"n":3}"#, Some(70), Some(3));
-        check(r#"{"max_tokens":9,"max_tokens":7,"max_tokens":1e9}"#, Some(9), None);
+        check(r#"{"max_tokens":9,"max_tokens":7,"max_tokens":1e9}"#, Some(1_000_000_000), None);
         check(r#"{"best_of":5,"n":2}"#, None, Some(5));
         check_refused(
             br#"{"max_tokens":01}"#,

@@ -10,7 +10,6 @@ use firstlight::azure::route::route;
 use firstlight::azure::sse::Scanner;
 use firstlight::azure::sse::Seen;
 use firstlight::azure::status::error_code;
-use firstlight::azure::usage::Collector;
 use firstlight::azure::usage::Usage;
 use http::HeaderMap;
 use http::HeaderValue;
@@ -24,6 +23,8 @@ use serde_json::Value;
 use std::time::Duration;
 
 mod in_stream;
+mod typed;
+mod usage;
 
 // ---- The body peek ----
 
@@ -238,7 +239,11 @@ fn cut<'a>(bytes: &'a [u8], cuts: &[Index]) -> Vec<&'a [u8]> {
 
 /// All that a scanner tells about a stream, with the end of the first token's event counted from its start.
 fn watch(chunks: &[&[u8]]) -> (Seen, Option<usize>, Option<Usage>, bool) {
-    let mut scanner = Scanner::new(Operation::ChatCompletions);
+    watch_of(Operation::ChatCompletions, chunks)
+}
+
+fn watch_of(operation: Operation, chunks: &[&[u8]]) -> (Seen, Option<usize>, Option<Usage>, bool) {
+    let mut scanner = Scanner::new(operation);
     let mut before = 0;
     let mut first_token_end = None;
     for chunk in chunks {
@@ -276,42 +281,9 @@ proptest! {
     #[test]
     fn any_bytes_are_survived(bytes in vec(any::<u8>(), 0..300), cuts in vec(any::<Index>(), 0..9)) {
         prop_assert_eq!(watch(&cut(&bytes, &cuts)), watch(&[&bytes]));
-        prop_assert_eq!(collect(&cut(&bytes, &cuts)), collect(&[&bytes]));
+        prop_assert_eq!(usage::collect(&cut(&bytes, &cuts)), usage::collect(&[&bytes]));
         let _code = error_code(&bytes);
         let _peek = peek(&bytes);
-    }
-}
-
-// ---- Usage ----
-
-fn collect(chunks: &[&[u8]]) -> Option<Usage> {
-    let mut collector = Collector::default();
-    for chunk in chunks {
-        collector.push(chunk);
-    }
-    collector.usage()
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn usage_is_found_wherever_it_stands(
-        object in object(), prompt in any::<Option<u64>>(), pretty in any::<bool>(), cuts in vec(any::<Index>(), 0..20),
-    ) {
-        let mut object = object;
-        object["usage"] = serde_json::json!({ "prompt_tokens": prompt, "x": [{ "usage": {} }] });
-        let text = if pretty { format!("{object:#}") } else { object.to_string() };
-        let expected = Some(Usage { prompt, ..Usage::default() });
-        prop_assert_eq!(collect(&[text.as_bytes()]), expected);
-        prop_assert_eq!(collect(&cut(text.as_bytes(), &cuts)), expected);
-    }
-
-    #[test]
-    fn no_usage_is_found_where_none_is(object in object()) {
-        let mut object = object;
-        object["usage"] = Value::Null;
-        prop_assert_eq!(collect(&[object.to_string().as_bytes()]), None);
     }
 }
 

@@ -24,3 +24,4 @@ mod reload_keeps;
 mod reload_refused;
 mod streams;
 mod upstream_tls;
+mod usage;
