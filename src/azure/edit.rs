@@ -82,8 +82,12 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_escaped() {
-        let body = Bytes::from_static(br#"{"model":"m"}"#);
-        assert_eq!(apply(&body, &[Edit::of_model(9..12, "a\"b")]), r#"{"model":"a\"b"}"#);
+    fn another_model_is_written_in_place() {
+        let body = Bytes::from_static(br#"{"model" : "gpt-4o","n":1}"#);
+        let span = crate::azure::peek::peek(&body).unwrap().model_span.unwrap();
+        let named = |name: &str| apply(&body, &[Edit::of_model(span.clone(), name)]);
+        assert_eq!(named("mini-prod"), r#"{"model" : "mini-prod","n":1}"#);
+        assert_eq!(named("a\"b"), r#"{"model" : "a\"b","n":1}"#);
+        assert_eq!(named("gpt-4o").as_ptr(), body.as_ptr());
     }
 }

@@ -13,7 +13,6 @@
 //! What is deliberately not judged: whether the request makes sense to the model. That is Azure's answer.
 
 use crate::azure::count::count;
-use crate::azure::edit;
 use crate::azure::edit::Edit;
 use crate::azure::ids::Named;
 use crate::azure::json::Cursor;
@@ -21,7 +20,6 @@ use crate::azure::json::Fault;
 use crate::azure::json::Token;
 use crate::azure::size::Media;
 use crate::azure::stream_options::StreamOptions;
-use bytes::Bytes;
 use std::borrow::Cow;
 use std::ops::Range;
 
@@ -30,7 +28,7 @@ use std::ops::Range;
 pub struct Peek<'a> {
     /// The `model` member, escapes resolved.
     pub model: Option<Cow<'a, str>>,
-    /// Where the value of `model` stands in the body, quotes included: see [`with_model`].
+    /// Where the value of `model` stands in the body, quotes included: see [`Edit::of_model`].
     pub model_span: Option<Range<usize>>,
     /// Whether the answer is to be streamed.
     pub stream: bool,
@@ -154,13 +152,6 @@ pub fn peek(body: &[u8]) -> Result<Peek<'_>, PeekError> {
     cursor.object(|cursor, key| found.member(cursor, key))?;
     cursor.end()?;
     found.into_peek(body.len())
-}
-
-/// The body with another model name where `span` (of [`Peek::model_span`]) says the model stands.
-///
-/// The very same bytes, not a copy, if the name is already there.
-pub fn with_model(body: &Bytes, span: Range<usize>, deployment: &str) -> Bytes {
-    edit::apply(body, &[Edit::of_model(span, deployment)])
 }
 
 /// What has been read so far.
@@ -486,17 +477,5 @@ mod tests {
             "not a JSON object, at byte 15: a comma or } is expected here",
         );
         check_refused(br#"{"n":1.}"#, "not a JSON object, at byte 7: a digit is expected here");
-    }
-
-    #[test]
-    fn another_model_is_written_in_place() {
-        let body = Bytes::from_static(br#"{"model" : "gpt-4o","n":1}"#);
-        let span = peek(&body).unwrap().model_span.unwrap();
-        assert_eq!(
-            with_model(&body, span.clone(), "mini-prod"),
-            &br#"{"model" : "mini-prod","n":1}"#[..]
-        );
-        assert_eq!(with_model(&body, span.clone(), "a\"b"), &br#"{"model" : "a\"b","n":1}"#[..]);
-        assert_eq!(with_model(&body, span, "gpt-4o").as_ptr(), body.as_ptr());
     }
 }

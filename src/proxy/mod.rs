@@ -125,9 +125,7 @@ impl ProxyHttp for FirstlightProxy {
             Ok(Decision::Forward(admitted, body)) => {
                 let config = &ctx.snapshot.config;
                 let first_content = match admitted.route.operation {
-                    operation if operation.is_generated() && admitted.awaits_content() => {
-                        admitted.model.first_token
-                    }
+                    _ if admitted.awaits_content() => admitted.model.first_token,
                     Operation::Embeddings => admitted.model.first_token,
                     _ => config.timeouts.answer,
                 };

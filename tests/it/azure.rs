@@ -1,10 +1,10 @@
 //! Properties of the Azure modules: they agree with `serde_json` about what a body says, they give the same
 //! answer however the network cuts an answer, they never panic, and a relayed chunk costs no allocation.
 
+use firstlight::azure::edit::{Edit, apply};
 use firstlight::azure::limit::retry_after;
 use firstlight::azure::peek::PeekError;
 use firstlight::azure::peek::peek;
-use firstlight::azure::peek::with_model;
 use firstlight::azure::route::Operation;
 use firstlight::azure::route::route;
 use firstlight::azure::sse::Scanner;
@@ -174,7 +174,7 @@ proptest! {
         for key in DECIDING { object[key] = Value::Null; }
         object["model"] = Value::from(old);
         let body = bytes::Bytes::from(object.to_string());
-        let changed = with_model(&body, peek(&body).unwrap().model_span.unwrap(), &new);
+        let changed = apply(&body, &[Edit::of_model(peek(&body).unwrap().model_span.unwrap(), &new)]);
         object["model"] = Value::from(new);
         prop_assert_eq!(serde_json::from_slice::<Value>(&changed).unwrap(), object);
     }
