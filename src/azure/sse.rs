@@ -185,10 +185,12 @@ impl Scanner {
     /// Reads an event of which only the beginning is there.
     fn read_large(&mut self, name: Kind) -> Said {
         self.usage = self.data.usage().or(self.usage);
-        match name {
-            _ if typed::is_typed(self.operation) => self.read_typed(name),
-            Kind::Error => Said::Error(StreamError::Error),
-            _ => Said::Content,
+        if typed::is_typed(self.operation) {
+            self.read_typed(name)
+        } else if name == Kind::Error {
+            Said::Error(StreamError::Error)
+        } else {
+            Said::Content
         }
     }
 

@@ -38,11 +38,20 @@ pub struct Unasked {
     is_in_line: bool,
     /// Whether the last byte was a carriage return: a line feed right behind it belongs to it.
     after_return: bool,
-    /// Whether the event that we are in is too large to be held.
-    is_passing: bool,
-    /// Whether the last event was removed.
-    removed: bool,
+    fate: Fate,
     usage: Finder<'static>,
+}
+
+/// What becomes of the event that we are in, or of the last one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Fate {
+    /// It is held until it ends, and passed on then.
+    #[default]
+    Held,
+    /// It is too large to be held.
+    Passing,
+    /// It was the usage.
+    Removed,
 }
 
 impl Default for Unasked {
@@ -51,8 +60,7 @@ impl Default for Unasked {
             held: BytesMut::new(),
             is_in_line: false,
             after_return: false,
-            is_passing: false,
-            removed: false,
+            fate: Fate::default(),
             usage: Finder::new(b"\"usage\""),
         }
     }
@@ -63,11 +71,11 @@ impl Unasked {
     pub fn pass(&mut self, chunk: &Bytes) -> Bytes {
         let mut out = Out { chunk, before: BytesMut::new(), run: 0..0 };
         let mut begin = 0;
-        let between_events = self.held.is_empty() && !self.is_passing;
+        let between_events = self.held.is_empty() && self.fate != Fate::Passing;
         if between_events && self.after_return && chunk.first() == Some(&b'\n') {
             // It belongs to the event before.
             begin = 1;
-            if !self.removed {
+            if self.fate != Fate::Removed {
                 out.push(0..begin);
             }
             self.after_return = false;
@@ -120,13 +128,13 @@ impl Unasked {
             Cow::Owned([&self.held, last].concat())
         };
         let has_usage = || has_value(&self.usage, &whole, |value| value.starts_with(b"{"));
-        self.removed = !self.is_passing && has_usage() && is_usage(&whole);
-        self.is_passing = false;
-        if self.removed {
+        if self.fate != Fate::Passing && has_usage() && is_usage(&whole) {
             self.held.clear();
+            self.fate = Fate::Removed;
         } else {
             out.push_held(&mut self.held);
             out.push(part);
+            self.fate = Fate::Held;
         }
     }
 
@@ -136,11 +144,12 @@ impl Unasked {
         if rest.is_empty() {
             return;
         }
-        self.is_passing |= self.held.len() + rest.len() > HELD_BYTES_MAX;
-        if self.is_passing {
+        if self.fate == Fate::Passing || self.held.len() + rest.len() > HELD_BYTES_MAX {
+            self.fate = Fate::Passing;
             out.push_held(&mut self.held);
             out.push(part);
         } else {
+            self.fate = Fate::Held;
             self.held.extend_from_slice(rest);
         }
     }

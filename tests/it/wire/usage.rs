@@ -214,3 +214,75 @@ async fn what_runs_in_the_background_is_passed_on_at_once_and_not_timed() {
     let first = Streamed::of(response).next().await.unwrap();
     assert!(String::from_utf8(first).unwrap().contains("prompt_filter_results"));
 }
+
+// ---- Other operations ----
+
+const V1_RESPONSES: &str = "/openai/v1/responses";
+
+fn response_of(instructions: &str) -> Value {
+    json!({"model": "gpt-4o", "stream": true, "store": false, "input": "Say hi", "instructions": instructions})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_operation_tells_what_it_used() {
+    let world = asking().await;
+    let whole = json!({"model": "gpt-4o", "input": "Say hi"});
+    let streamed = response_of("x");
+    let pictures = json!({"model": "gpt-4o", "prompt": "A cat"});
+    let coming = json!({"model": "gpt-4o", "prompt": "A cat", "stream": true, "partial_images": 1});
+    let spoken =
+        json!({"model": "gpt-4o", "input": "Hi", "voice": "alloy", "stream_format": "sse"});
+    for (path, body) in [
+        (V1_RESPONSES, &whole),
+        (V1_RESPONSES, &streamed),
+        ("/openai/v1/images/generations", &pictures),
+        ("/openai/v1/images/generations", &coming),
+        ("/openai/v1/audio/speech", &spoken),
+    ] {
+        let answer = world.post(path, body).await;
+        assert!(answer.status == 200 && answer.complete, "{path}: {}", answer.text());
+        assert_sent(&world, &body.to_string());
+        let line = world.log_line(answer.request_id()).await;
+        assert!(line["tokens_in"].as_u64() > Some(0), "{path}: {line}");
+        assert!(line["tokens_out"].as_u64() > Some(0), "{path}: {line}");
+        assert_eq!(line["tokens_est"], false, "{line}");
+    }
+}
+
+/// Its first event repeats the instructions. A model that then says nothing is silent all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_first_event_of_a_response_is_no_first_token() {
+    let models = "  gpt-4o: { first_token_seconds: 0.3 }\n  text-embedding-3-large: {}\n";
+    let world = World::of(Setup { models, ..Setup::default() }).await;
+    world.fault("a", Fault::FreezeAfterRole);
+    for size in [10, 20_000, 200_000] {
+        let answer = world.post(V1_RESPONSES, &response_of(&"x".repeat(size))).await;
+        assert!(answer.complete && answer.text().contains("response.completed"), "{size}");
+        let line = world.log_line(answer.request_id()).await;
+        let first = &line["attempts"][0];
+        assert_eq!((&first["backend"], &first["ttft_ms"]), (&json!("a"), &Value::Null), "{line}");
+        assert!(matches!(line["backend"].as_str(), Some("b" | "c")), "{line}");
+        assert!(line["ttft_ms"].is_number() && line["tokens_est"] == false, "{line}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rate_limit_inside_of_a_response_is_one() {
+    let world = World::plain().await;
+    world.fault("a", Fault::ErrorAfter200RateLimit);
+    let answer = world.post(V1_RESPONSES, &response_of("x")).await;
+    assert!(answer.complete && answer.text().contains("response.completed"), "{}", answer.text());
+    let line = world.log_line(answer.request_id()).await;
+    assert_eq!(line["attempts"][0]["outcome"], "limited", "{line}");
+    assert_eq!(line["attempts"].as_array().unwrap().len(), 2, "{line}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_response_that_breaks_off_is_told_so_and_estimated() {
+    let world = World::plain().await;
+    world.fault("a", Fault::Truncate { after_tokens: 2 });
+    let answer = world.post(V1_RESPONSES, &response_of("x")).await;
+    assert!(!answer.complete && answer.text().contains("\"upstream_abort\""), "{}", answer.text());
+    let line = world.log_line(answer.request_id()).await;
+    assert_eq!((&line["tokens_out"], &line["tokens_est"]), (&json!(2), &json!(true)), "{line}");
+}
