@@ -177,6 +177,11 @@ impl<'a> Found<'a> {
             "model" => self.model.set("model", model(cursor)?),
             "stream" => self.stream.set("stream", boolean(cursor, "stream")?),
             "store" => self.store.set("store", boolean(cursor, "store")?),
+            // What is behind a picture: a word.
+            "background" if cursor.next_byte() == Some(b'"') => {
+                cursor.string()?;
+                self.background.set("background", None)
+            }
             "background" => self.background.set("background", boolean(cursor, "background")?),
             "max_tokens" | "max_completion_tokens" | "max_output_tokens" if at_digit(cursor) => {
                 larger(&mut self.max_tokens, cursor)
@@ -383,7 +388,7 @@ mod tests {
         check_refused(br#"{"model":7}"#, "model must be a string");
         check_refused(br#"{"stream":"true"}"#, "stream must be true or false");
         check_refused(br#"{"store":1}"#, "store must be true or false");
-        check_refused(br#"{"background":"yes"}"#, "background must be true or false");
+        check_refused(br#"{"background":1}"#, "background must be true or false");
         check_refused(
             br#"{"stream":[1,]}"#,
             "not a JSON object, at byte 13: a value is expected here",
@@ -423,6 +428,8 @@ mod tests {
     fn a_background_request_is_told() {
         assert_eq!(peek(br#"{"background":true}"#).unwrap().background, Some(true));
         assert_eq!(peek(br#"{"background":false}"#).unwrap().background, Some(false));
+        // Of a picture.
+        assert_eq!(peek(br#"{"background":"transparent"}"#).unwrap().background, None);
     }
 
     #[test]

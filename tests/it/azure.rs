@@ -140,6 +140,7 @@ proptest! {
             Err(PeekError::WrongType { key, .. }) => {
                 let is_right = |value: &Value| match key {
                     "model" => value.is_string(),
+                    "background" => value.is_boolean() || value.is_string(),
                     _ => value.is_boolean(),
                 };
                 // A later member of the same name may have the right type; then it is given twice.

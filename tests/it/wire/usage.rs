@@ -228,7 +228,7 @@ async fn every_operation_tells_what_it_used() {
     let world = asking().await;
     let whole = json!({"model": "gpt-4o", "input": "Say hi"});
     let streamed = response_of("x");
-    let pictures = json!({"model": "gpt-4o", "prompt": "A cat"});
+    let pictures = json!({"model": "gpt-4o", "prompt": "A cat", "background": "transparent"});
     let coming = json!({"model": "gpt-4o", "prompt": "A cat", "stream": true, "partial_images": 1});
     let spoken =
         json!({"model": "gpt-4o", "input": "Hi", "voice": "alloy", "stream_format": "sse"});
