@@ -253,9 +253,9 @@ async fn every_operation_tells_what_it_used() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_large_first_event_of_a_response_is_no_first_token() {
     let models = "  gpt-4o: { first_token_seconds: 0.3 }\n  text-embedding-3-large: {}\n";
-    let world = World::of(Setup { models, ..Setup::default() }).await;
-    world.fault("a", Fault::FreezeAfterRole);
     for size in [10, 20_000, 200_000] {
+        let world = World::of(Setup { models, ..Setup::default() }).await;
+        world.fault("a", Fault::FreezeAfterRole);
         let answer = world.post(V1_RESPONSES, &response_of(&"x".repeat(size))).await;
         assert!(answer.complete && answer.text().contains("response.completed"), "{size}");
         let line = world.log_line(answer.request_id()).await;
