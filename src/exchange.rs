@@ -329,7 +329,9 @@ pub(crate) async fn first_content(
             }
             Found::Complete => return Ok(answer),
             Found::Nothing if held <= HOLD_BYTES => {}
-            Found::Nothing | Found::Content => {
+            // It is passed on as it is, and how fast its model is stays unknown.
+            Found::Nothing => return Ok(answer),
+            Found::Content => {
                 marks.first_token = Some(clock.now());
                 return Ok(answer);
             }

@@ -1,4 +1,4 @@
-//! What one event of a stream says.
+//! What one event of a chat completion or a legacy completion says.
 //!
 //! The first token is the first content: a delta with non-empty text, reasoning, refusal, audio, tool call
 //! or function call; for legacy completions a non-empty text. Azure sends other events before it, within
@@ -13,6 +13,7 @@ use crate::azure::json::Cursor;
 use crate::azure::json::Fault;
 use crate::azure::json::Token;
 use crate::azure::route::Operation;
+use crate::azure::typed::Kind;
 
 /// What an error event blames.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,24 +38,14 @@ pub(super) enum Said {
     Error(StreamError),
 }
 
-/// What the `event:` field of an event calls it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Name {
-    /// `error`.
-    Error,
-    /// Anything else, or nothing.
-    #[default]
-    Other,
-}
-
 /// Reads the data of one event.
-pub(super) fn read(operation: Operation, name: Name, data: &[u8]) -> Said {
+pub(super) fn read(operation: Operation, name: Kind, data: &[u8]) -> Said {
     let mut event = Event::default();
     let read = Cursor::new(data).object(|cursor, key| event.member(operation, cursor, key));
     match event.fault {
         Some(error) => Said::Error(error),
         // Called an error, it is one, whatever it says.
-        None if name == Name::Error => Said::Error(event.blamed),
+        None if name == Kind::Error => Said::Error(event.blamed),
         None if read.is_err() => Said::Nothing,
         None if event.content => Said::Content,
         None if event.finished => Said::Finish,
@@ -134,7 +125,7 @@ const DELTA_CONTENT: [&[u8]; 7] = [
 ];
 
 /// Whether a value holds nothing: an empty string, array or object, `null`, or no container at all.
-fn is_empty(value: &[u8]) -> bool {
+pub(super) fn is_empty(value: &[u8]) -> bool {
     match value {
         [b'"', inner @ .., b'"'] => inner.is_empty(),
         [b'[', inner @ .., b']'] | [b'{', inner @ .., b'}'] => inner.trim_ascii().is_empty(),
@@ -143,7 +134,11 @@ fn is_empty(value: &[u8]) -> bool {
 }
 
 /// Reads one member of an error, which may say that the quota is used up, in any spelling that has been seen.
-fn blame(blamed: &mut StreamError, cursor: &mut Cursor<'_>, key: Token<'_>) -> Result<(), Fault> {
+pub(super) fn blame(
+    blamed: &mut StreamError,
+    cursor: &mut Cursor<'_>,
+    key: Token<'_>,
+) -> Result<(), Fault> {
     const WORDS: [&[u8]; 4] =
         [b"rate_limit", b"ratelimit", b"too_many_requests", b"toomanyrequests"];
     let value = cursor.raw_value()?;
@@ -162,7 +157,7 @@ mod tests {
 
     fn check(data: &str, expected: Said) {
         assert_eq!(
-            read(Operation::ChatCompletions, Name::Other, data.as_bytes()),
+            read(Operation::ChatCompletions, Kind::Other, data.as_bytes()),
             expected,
             "{data}"
         );
@@ -217,7 +212,7 @@ mod tests {
 
     #[test]
     fn legacy_completions_have_a_text() {
-        let said = |data: &str| read(Operation::Completions, Name::Other, data.as_bytes());
+        let said = |data: &str| read(Operation::Completions, Kind::Other, data.as_bytes());
         assert_eq!(
             said(r#"{"choices":[{"text":"Hi","index":0,"finish_reason":null}]}"#),
             Said::Content
@@ -245,7 +240,7 @@ mod tests {
         check(r#"{"error":{"code":"RateLimitReached"}}"#, limited);
         check(r#"{"error":{"code":"rate_limit_exceeded"}"#, limited);
         check(r#"{"error":null,"choices":[{"delta":{"content":"Hi"}}]}"#, Said::Content);
-        let named = |data: &str| read(Operation::ChatCompletions, Name::Error, data.as_bytes());
+        let named = |data: &str| read(Operation::ChatCompletions, Kind::Error, data.as_bytes());
         assert_eq!(named("overloaded"), error);
         assert_eq!(named(r#"{"type":"error","code":"rate_limit_exceeded"}"#), limited);
         assert_eq!(named(r#"{"error":{"code":"rate_limit_exceeded"}}"#), limited);

@@ -75,6 +75,11 @@ impl<'a> Cursor<'a> {
         self.byte()
     }
 
+    /// Where it is in the document, in bytes.
+    pub(super) fn place(&self) -> usize {
+        self.at
+    }
+
     /// Reads an object; `member` is called after each colon and must pass exactly the value behind it.
     pub(super) fn object<E: From<Fault>>(
         &mut self,

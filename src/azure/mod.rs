@@ -1,14 +1,16 @@
 //! What Azure OpenAI means on the wire, as functions of bytes.
 //!
 //! Everything that a proxy must know about the protocol and nothing about the proxy: which paths exist
-//! ([`route`]), what a request body asks for ([`peek`]), whether it may be asked for twice ([`repeat`]), when
-//! a stream has said its first word ([`sse`]), how fast it goes on ([`stall`]), what it cost ([`usage`]), what
+//! ([`route`]), what a request body asks for ([`peek`]) and how it is changed in places ([`edit`]), whether it may be asked for twice ([`repeat`]), when
+//! a stream has said its first word ([`sse`]), how fast it goes on ([`stall`]), what it cost ([`usage`], which some clients did not ask for: [`unasked`]), what
 //! an answer says about the backend that gave it ([`status`], [`limit`]), which headers may cross
 //! ([`headers`]) and how our own refusals read ([`error`]), inside a stream as well ([`in_stream`]).
 //!
 //! Nothing here knows a backend, a score or a clock: time is an argument, and every function gives the same
 //! answer for the same bytes however the network cut them.
 
+mod count;
+pub mod edit;
 pub mod error;
 mod event;
 pub mod headers;
@@ -16,6 +18,7 @@ pub mod ids;
 pub mod in_stream;
 mod json;
 pub mod limit;
+mod lines;
 mod message;
 pub mod multipart;
 mod operation;
@@ -29,5 +32,8 @@ mod size;
 pub mod sse;
 pub mod stall;
 pub mod status;
+mod stream_options;
 mod surface;
+mod typed;
+pub mod unasked;
 pub mod usage;

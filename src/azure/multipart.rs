@@ -19,7 +19,7 @@ const VALUE_BYTES_MAX: usize = 256;
 pub struct Form {
     /// The part `model`.
     pub model: Option<String>,
-    /// Where its value stands in the body: see [`with_model`](crate::azure::peek::with_model).
+    /// Where its value stands in the body: see [`Edit`](crate::azure::edit::Edit).
     pub model_span: Option<Range<usize>>,
     /// Whether the part `stream` is `true`.
     pub stream: bool,

@@ -12,12 +12,14 @@
 //!
 //! What is deliberately not judged: whether the request makes sense to the model. That is Azure's answer.
 
+use crate::azure::count::count;
+use crate::azure::edit::Edit;
 use crate::azure::ids::Named;
 use crate::azure::json::Cursor;
 use crate::azure::json::Fault;
 use crate::azure::json::Token;
 use crate::azure::size::Media;
-use bytes::Bytes;
+use crate::azure::stream_options::StreamOptions;
 use std::borrow::Cow;
 use std::ops::Range;
 
@@ -26,12 +28,15 @@ use std::ops::Range;
 pub struct Peek<'a> {
     /// The `model` member, escapes resolved.
     pub model: Option<Cow<'a, str>>,
-    /// Where the value of `model` stands in the body, quotes included: see [`with_model`].
+    /// Where the value of `model` stands in the body, quotes included: see [`Edit::of_model`].
     pub model_span: Option<Range<usize>>,
     /// Whether the answer is to be streamed.
     pub stream: bool,
     /// Whether a streamed answer is to end with a usage event.
     pub include_usage: bool,
+    /// What to write so that it does; `None` where it does already, where nothing is streamed, and where the
+    /// request can be read in two ways.
+    pub usage_edit: Option<Edit>,
     /// The `store` member: `Some(true)` asks Azure to keep the answer, so it must not be asked for twice.
     pub store: Option<bool>,
     /// The `background` member: `Some(true)` asks Azure to go on by itself, so it must not be asked for twice.
@@ -143,40 +148,22 @@ pub fn peek(body: &[u8]) -> Result<Peek<'_>, PeekError> {
     if cursor.next_byte() != Some(b'{') {
         return Err(cursor.fault("the body must be a JSON object").into());
     }
-    let mut found = Found::default();
+    let mut found = Found { open: cursor.place() + 1, ..Found::default() };
     cursor.object(|cursor, key| found.member(cursor, key))?;
     cursor.end()?;
     found.into_peek(body.len())
 }
 
-/// The body with another model name where `span` (of [`Peek::model_span`]) says the model stands.
-///
-/// The very same bytes, not a copy, if the name is already there.
-pub fn with_model(body: &Bytes, span: Range<usize>, deployment: &str) -> Bytes {
-    with_text(body, span, &serde_json::Value::from(deployment).to_string())
-}
-
-/// The body with another text in place of a span; the very same bytes if the text is already there.
-pub fn with_text(body: &Bytes, span: Range<usize>, value: &str) -> Bytes {
-    let (before, after) = (body.get(..span.start), body.get(span.end..));
-    let (Some(before), Some(after)) = (before, after) else {
-        debug_assert!(false, "the span is not of this body");
-        return body.clone();
-    };
-    if body.get(span) == Some(value.as_bytes()) {
-        return body.clone();
-    }
-    Bytes::from([before, value.as_bytes(), after].concat())
-}
-
 /// What has been read so far.
 #[derive(Default)]
 struct Found<'a> {
+    /// The place behind the bracket that opens the body.
+    open: usize,
     model: Once<Token<'a>>,
     stream: Once<bool>,
     store: Once<bool>,
     background: Once<bool>,
-    include_usage: bool,
+    options: StreamOptions,
     effort: Option<Effort>,
     max_tokens: Option<u64>,
     answers: Option<u64>,
@@ -190,6 +177,11 @@ impl<'a> Found<'a> {
             "model" => self.model.set("model", model(cursor)?),
             "stream" => self.stream.set("stream", boolean(cursor, "stream")?),
             "store" => self.store.set("store", boolean(cursor, "store")?),
+            // What is behind a picture: a word.
+            "background" if cursor.next_byte() == Some(b'"') => {
+                cursor.string()?;
+                self.background.set("background", None)
+            }
             "background" => self.background.set("background", boolean(cursor, "background")?),
             "max_tokens" | "max_completion_tokens" | "max_output_tokens" if at_digit(cursor) => {
                 larger(&mut self.max_tokens, cursor)
@@ -199,9 +191,7 @@ impl<'a> Found<'a> {
             "reasoning" if cursor.next_byte() == Some(b'{') => {
                 cursor.object(|cursor, key| self.reasoning_member(cursor, key))
             }
-            "stream_options" if cursor.next_byte() == Some(b'{') => {
-                cursor.object(|cursor, key| self.stream_option(cursor, key))
-            }
+            "stream_options" => Ok(self.options.read(cursor)?),
             "previous_response_id"
             | "conversation"
             | "assistant_id"
@@ -254,18 +244,13 @@ impl<'a> Found<'a> {
         Ok(())
     }
 
-    fn stream_option(&mut self, cursor: &mut Cursor<'a>, key: Token<'a>) -> Result<(), PeekError> {
-        let value = cursor.raw_value()?;
-        self.include_usage |= key.text()? == "include_usage" && value == b"true";
-        Ok(())
-    }
-
     fn into_peek(self, body_bytes: usize) -> Result<Peek<'a>, PeekError> {
         Ok(Peek {
             model: self.model.value.map(|token| token.text()).transpose()?,
             model_span: self.model.value.map(|token| token.span()),
             stream: self.stream.value.unwrap_or(false),
-            include_usage: self.include_usage,
+            include_usage: self.options.include_usage,
+            usage_edit: self.options.edit(self.open).filter(|_| self.stream.value == Some(true)),
             store: self.store.value,
             background: self.background.value,
             effort: self.effort,
@@ -306,7 +291,7 @@ fn at_digit(cursor: &mut Cursor<'_>) -> bool {
 /// Takes a number that is larger than what was found. One that is no count is Azure's to judge.
 fn larger(found: &mut Option<u64>, cursor: &mut Cursor<'_>) -> Result<(), PeekError> {
     let written = cursor.raw_value()?;
-    *found = std::str::from_utf8(written).ok().and_then(|text| text.parse().ok()).max(*found);
+    *found = std::str::from_utf8(written).ok().and_then(count).max(*found);
     Ok(())
 }
 
@@ -403,7 +388,7 @@ mod tests {
         check_refused(br#"{"model":7}"#, "model must be a string");
         check_refused(br#"{"stream":"true"}"#, "stream must be true or false");
         check_refused(br#"{"store":1}"#, "store must be true or false");
-        check_refused(br#"{"background":"yes"}"#, "background must be true or false");
+        check_refused(br#"{"background":1}"#, "background must be true or false");
         check_refused(
             br#"{"stream":[1,]}"#,
             "not a JSON object, at byte 13: a value is expected here",
@@ -443,6 +428,8 @@ mod tests {
     fn a_background_request_is_told() {
         assert_eq!(peek(br#"{"background":true}"#).unwrap().background, Some(true));
         assert_eq!(peek(br#"{"background":false}"#).unwrap().background, Some(false));
+        // Of a picture.
+        assert_eq!(peek(br#"{"background":"transparent"}"#).unwrap().background, None);
     }
 
     #[test]
@@ -484,30 +471,18 @@ mod tests {
             check(&format!(r#"{{"{key}":18446744073709551615,"n":0}}"#), Some(u64::MAX), Some(0));
             let inner = format!(r#"{{"messages":[{{"{key}":3,"n":2}}],"x":{{"{key}":4}}}}"#);
             check(&inner, None, None);
-            for odd in ["null", "-1", "1.5", "1e3", "true", "\"800\"", "[800]", "{\"n\":1}"] {
+            for odd in ["null", "-1", "1.5", "1e30", "true", "\"800\"", "[800]", "{\"n\":1}"] {
                 check(&format!(r#"{{"{key}":{odd},"n":{odd}}}"#), None, None);
             }
             check(&format!(r#"{{"{key}":18446744073709551616}}"#), None, None);
         }
         check(r#"{"max_tokens":9,"max_completion_tokens":70,"n":3}"#, Some(70), Some(3));
-        check(r#"{"max_tokens":9,"max_tokens":7,"max_tokens":1e9}"#, Some(9), None);
+        check(r#"{"max_tokens":9,"max_tokens":7,"max_tokens":1e9}"#, Some(1_000_000_000), None);
         check(r#"{"best_of":5,"n":2}"#, None, Some(5));
         check_refused(
             br#"{"max_tokens":01}"#,
             "not a JSON object, at byte 15: a comma or } is expected here",
         );
         check_refused(br#"{"n":1.}"#, "not a JSON object, at byte 7: a digit is expected here");
-    }
-
-    #[test]
-    fn another_model_is_written_in_place() {
-        let body = Bytes::from_static(br#"{"model" : "gpt-4o","n":1}"#);
-        let span = peek(&body).unwrap().model_span.unwrap();
-        assert_eq!(
-            with_model(&body, span.clone(), "mini-prod"),
-            &br#"{"model" : "mini-prod","n":1}"#[..]
-        );
-        assert_eq!(with_model(&body, span.clone(), "a\"b"), &br#"{"model" : "a\"b","n":1}"#[..]);
-        assert_eq!(with_model(&body, span, "gpt-4o").as_ptr(), body.as_ptr());
     }
 }

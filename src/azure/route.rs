@@ -115,7 +115,7 @@ impl Route {
     /// The target to ask a backend for, where the model is called `deployment`.
     ///
     /// Where the body names the model, the deployment stands there instead: see
-    /// [`with_model`](crate::azure::peek::with_model).
+    /// [`Edit`](crate::azure::edit::Edit).
     pub fn upstream_path_and_query(&self, deployment: &str) -> String {
         let mut target = match &self.form {
             Form::Deployment(_) => format!("/openai/deployments/{}", percent_encode(deployment)),

@@ -7,23 +7,24 @@
 //!
 //! Cost: no chunk allocates once the two buffers have grown to the size of an event. Up to the first token
 //! each event is read as JSON; after it, only the words that an event with content, usage or an error must
-//! contain are looked for. Memory: at most 64 KiB for a line and 64 KiB for an event. A larger event is not kept; before the first
-//! token it counts as content, because nothing but content is that large, and timing it is better than
+//! contain are looked for. Streams whose events say their type are read as JSON throughout. Memory: at most 64 KiB for a line and
+//! 64 KiB for an event. A larger event is known by its beginning. Where events say their type that tells all: the
+//! first event of a response repeats its instructions and tools, however large, and is no token. Elsewhere a larger event before
+//! the first token counts as content, because nothing but content is that large, and timing it is better than
 //! calling a working stream dead.
 //!
-//! What an event means is read in `event`; what becomes of the request is the proxy's business.
+//! What an event means is read in `event` and `typed`; what becomes of the request is the proxy's business.
 
 use crate::azure::event;
-use crate::azure::event::Name;
 use crate::azure::event::Said;
 pub use crate::azure::event::StreamError;
+use crate::azure::lines::{Data, KEPT_BYTES_MAX, Lines, Size, field};
 use crate::azure::route::Operation;
+use crate::azure::typed;
+use crate::azure::typed::Kind;
 use crate::azure::usage;
 use crate::azure::usage::Usage;
 use memchr::memmem::Finder;
-
-/// The longest line, and the most data of one event, that is kept.
-const KEPT_BYTES_MAX: usize = 64 * 1024;
 
 /// What is known of a stream after a chunk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,7 +35,7 @@ pub struct Seen {
     pub first_token_end: Option<usize>,
     /// The first error event, in this chunk or before. With `first_token` false nothing came before it.
     pub error: Option<StreamError>,
-    /// Whether `[DONE]` has passed.
+    /// Whether the event that ends a complete stream has passed: `[DONE]`, or `response.completed` and its like.
     pub done: bool,
     /// How many events with content have passed from the first token on, in this chunk and before. Most hold
     /// one token.
@@ -58,7 +59,8 @@ pub struct Scanner {
     operation: Operation,
     lines: Lines,
     data: Data,
-    name: Name,
+    /// What the `event` field says.
+    name: Kind,
     seen: Seen,
     /// Whether a finish reason has passed.
     finished: bool,
@@ -73,7 +75,7 @@ impl Scanner {
             operation,
             lines: Lines::default(),
             data: Data::default(),
-            name: Name::default(),
+            name: Kind::default(),
             seen: Seen::default(),
             finished: false,
             usage: None,
@@ -93,7 +95,7 @@ impl Scanner {
             self.lines.after_carriage_return = ended_by == b'\r';
             rest = self.lines.skip_line_feed(after);
         }
-        self.lines.keep(rest);
+        self.lines.keep(rest, &mut self.data);
         self.seen
     }
 
@@ -119,29 +121,21 @@ impl Scanner {
 
     /// Takes the end of a line; `end` is where its event would end in the chunk.
     fn line(&mut self, last: &[u8], end: usize) {
-        let kept = self.lines.take(last);
-        let line = if kept.is_empty() { last } else { &kept };
-        // A line that was kept is cut where keeping stops, so one that passes in one piece must be as well.
-        let line = self.lines.without_mark(line.get(..=KEPT_BYTES_MAX).unwrap_or(line));
-        if line.is_empty() {
-            self.event(end);
-        } else {
-            self.field(line);
+        // A line is cut where keeping stops, also one that passes in one piece.
+        if self.lines.is_begun() || last.len() > KEPT_BYTES_MAX {
+            self.lines.keep(last, &mut self.data);
         }
-        self.lines.give_back(kept);
-    }
-
-    fn field(&mut self, line: &[u8]) {
-        let colon = memchr::memchr(b':', line).unwrap_or(line.len());
-        let (field, value) = line.split_at_checked(colon).unwrap_or_default();
-        let value = value.strip_prefix(b":").unwrap_or_default();
-        let value = value.strip_prefix(b" ").unwrap_or(value);
-        match field {
-            b"data" if line.len() > KEPT_BYTES_MAX => self.data.give_up(),
-            b"data" => self.data.push_line(value),
-            b"event" => self.name = if value == b"error" { Name::Error } else { Name::Other },
+        let (kept, long) = self.lines.take();
+        let is_cut = kept.len() > KEPT_BYTES_MAX;
+        let line = self.lines.past_mark(if kept.is_empty() { last } else { &kept });
+        match field(line) {
+            _ if line.is_empty() => self.event(end),
+            (b"data", value) if is_cut => self.data.push_large_line(value, long),
+            (b"data", value) => self.data.push_line(value),
+            (b"event", value) => self.name = Kind::of(value),
             _ => {}
         }
+        self.lines.give_back(kept);
     }
 
     /// Takes the end of an event that ends at `end` in the chunk.
@@ -150,8 +144,7 @@ impl Scanner {
         let said = match self.data.size {
             Size::None => Said::Nothing,
             Size::Kept => self.read(name),
-            Size::TooLarge if name == Name::Error => Said::Error(StreamError::Error),
-            Size::TooLarge => Said::Content,
+            Size::TooLarge => self.read_large(name),
         };
         self.data.clear();
         match said {
@@ -169,8 +162,8 @@ impl Scanner {
         }
     }
 
-    fn read(&mut self, name: Name) -> Said {
-        let data = self.data.bytes.as_slice();
+    fn read(&mut self, name: Kind) -> Said {
+        let data = self.data.bytes();
         if data.trim_ascii() == b"[DONE]" {
             self.seen.done = true;
             return Said::Nothing;
@@ -178,12 +171,33 @@ impl Scanner {
         if self.needles.carries_usage(data) {
             self.usage = usage::of_event(data).or(self.usage);
         }
+        if typed::is_typed(self.operation) {
+            return self.read_typed(name);
+        }
         // This runs on every chunk of every stream: once the first token has passed, only errors matter.
-        if self.settled() && name == Name::Other && self.needles.error.find(data).is_none() {
+        if self.settled() && name != Kind::Error && self.needles.error.find(data).is_none() {
             let content = self.seen.first_token && self.needles.carries_content(data);
             return if content { Said::Content } else { Said::Nothing };
         }
         event::read(self.operation, name, data)
+    }
+
+    /// Reads an event of which only the beginning is there.
+    fn read_large(&mut self, name: Kind) -> Said {
+        self.usage = self.data.usage().or(self.usage);
+        if typed::is_typed(self.operation) {
+            self.read_typed(name)
+        } else if name == Kind::Error {
+            Said::Error(StreamError::Error)
+        } else {
+            Said::Content
+        }
+    }
+
+    fn read_typed(&mut self, name: Kind) -> Said {
+        let (said, is_last) = typed::read(name, self.data.bytes(), self.data.size);
+        self.seen.done |= is_last;
+        said
     }
 
     fn count(&mut self) {
@@ -193,94 +207,6 @@ impl Scanner {
     /// Whether it is known how the stream began.
     fn settled(&self) -> bool {
         self.seen.first_token || self.seen.error.is_some()
-    }
-}
-
-/// The lines of the stream, across chunks.
-#[derive(Debug, Default)]
-struct Lines {
-    /// The beginning of a line whose end has not arrived; one byte more than is kept tells that it is longer.
-    begun: Vec<u8>,
-    /// Whether the last byte was a carriage return: a line feed right behind it belongs to it.
-    after_carriage_return: bool,
-    /// Whether the first line has passed: only that may begin with a byte order mark.
-    past_first: bool,
-}
-
-impl Lines {
-    fn skip_line_feed<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
-        if !self.after_carriage_return || bytes.is_empty() {
-            return bytes;
-        }
-        self.after_carriage_return = false;
-        bytes.strip_prefix(b"\n").unwrap_or(bytes)
-    }
-
-    fn keep(&mut self, bytes: &[u8]) {
-        let room = (KEPT_BYTES_MAX + 1).saturating_sub(self.begun.len());
-        self.begun.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
-    }
-
-    /// The kept line with its last bytes, or nothing if none was begun and `last` is the whole line.
-    fn take(&mut self, last: &[u8]) -> Vec<u8> {
-        if !self.begun.is_empty() {
-            self.keep(last);
-        }
-        std::mem::take(&mut self.begun)
-    }
-
-    /// Returns the buffer for the next line.
-    fn give_back(&mut self, mut line: Vec<u8>) {
-        line.clear();
-        self.begun = line;
-    }
-
-    fn without_mark<'a>(&mut self, line: &'a [u8]) -> &'a [u8] {
-        if std::mem::replace(&mut self.past_first, true) {
-            return line;
-        }
-        line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line)
-    }
-}
-
-/// The data of the event so far.
-#[derive(Debug, Default)]
-struct Data {
-    bytes: Vec<u8>,
-    size: Size,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Size {
-    /// No data field yet: an event without one is no event.
-    #[default]
-    None,
-    Kept,
-    TooLarge,
-}
-
-impl Data {
-    fn push_line(&mut self, line: &[u8]) {
-        if self.size == Size::TooLarge {
-            return;
-        }
-        if self.bytes.len() + line.len() >= KEPT_BYTES_MAX {
-            return self.give_up();
-        }
-        if self.size == Size::Kept {
-            self.bytes.push(b'\n');
-        }
-        self.bytes.extend_from_slice(line);
-        self.size = Size::Kept;
-    }
-
-    fn give_up(&mut self) {
-        *self = Self { bytes: Vec::new(), size: Size::TooLarge };
-    }
-
-    fn clear(&mut self) {
-        self.bytes.clear();
-        self.size = Size::None;
     }
 }
 
@@ -318,7 +244,7 @@ impl Needles {
 }
 
 /// Whether the data has a member of this name and such a value, which is shown with all that follows.
-fn has_value(name: &Finder<'_>, data: &[u8], is_such: impl Fn(&[u8]) -> bool) -> bool {
+pub(super) fn has_value(name: &Finder<'_>, data: &[u8], is_such: impl Fn(&[u8]) -> bool) -> bool {
     name.find_iter(data).any(|at| {
         let behind = data.get(at + name.needle().len()..).unwrap_or_default();
         let value = behind.trim_ascii_start().strip_prefix(b":");
@@ -476,7 +402,7 @@ mod tests {
             let mut scanner = Scanner::new(Operation::ChatCompletions);
             for chunk in text.as_bytes().chunks(1_000) {
                 scanner.scan(chunk);
-                let kept = scanner.lines.begun.capacity() + scanner.data.bytes.capacity();
+                let kept = scanner.lines.capacity() + scanner.data.capacity();
                 assert!(kept <= 4 * (KEPT_BYTES_MAX + 1), "{kept}");
             }
             assert_eq!(scanner.seen.first_token, first_token);

@@ -129,6 +129,7 @@ fn read(file: &Section<'_>, problems: &mut Problems) -> Config {
         timeouts: settings::timeouts(&timeouts, problems),
         limits: settings::limits(file, problems),
         log: settings::log(file, problems),
+        inject_usage: file.flag(&keys::INJECT_USAGE, problems),
         dns_refresh: file.inner("dns", problems).seconds(&keys::DNS_REFRESH, problems),
         drain: file.seconds(&keys::DRAIN, problems),
         state_directory: places::state_directory(file, problems),

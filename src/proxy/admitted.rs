@@ -1,12 +1,13 @@
 //! What admission comes to: a request that may go on, or why it does not.
 
+use crate::azure::edit::Edit;
 use crate::azure::error::ClientError;
 use crate::azure::headers::forward_request;
-use crate::azure::peek::Effort;
+use crate::azure::peek::{Effort, Peek};
 use crate::azure::route::Operation;
 use crate::azure::route::Route;
 use crate::clock::Clock;
-use crate::config::checked::CallerHeaders;
+use crate::config::checked::{CallerHeaders, Config};
 use crate::live::{Live, LiveModel};
 use crate::proxy::ProbeRequest;
 use crate::proxy::caller;
@@ -32,6 +33,8 @@ pub(super) struct Admitted {
     /// What the body is, if it is not JSON.
     pub(super) content_type: Option<HeaderValue>,
     pub(super) stream: bool,
+    /// What more its body says of the answer.
+    pub(super) answering: Answering,
     /// About how long its prompt is.
     pub(super) prompt_tokens: u64,
     /// How much the model is to reason.
@@ -47,6 +50,30 @@ pub(super) struct Admitted {
 /// Where a body names the model.
 pub(super) struct NamedModel {
     pub(super) span: Range<usize>,
+}
+
+impl Admitted {
+    /// Whether the answer is a stream whose first content is waited for. In the background the model begins when
+    /// there is room: the client is to have the id at once, and the wait tells nothing of the target.
+    pub(super) fn awaits_content(&self) -> bool {
+        self.stream && !self.answering.background && self.route.operation.is_generated()
+    }
+}
+
+/// What a body says of the answer, beside whether it is streamed.
+pub(super) struct Answering {
+    /// It is made whether or not anybody reads it.
+    background: bool,
+    /// What is written into the body so that the stream tells its usage: the client did not ask for it.
+    pub(super) usage_edit: Option<Edit>,
+}
+
+impl Answering {
+    pub(super) fn of(operation: Operation, seen: &Peek<'_>, config: &Config) -> Self {
+        let tells = matches!(operation, Operation::ChatCompletions | Operation::Completions);
+        let usage_edit = seen.usage_edit.clone().filter(|_| tells && config.inject_usage);
+        Self { background: seen.background == Some(true), usage_edit }
+    }
 }
 
 /// Why a request does not go on.
@@ -143,9 +170,8 @@ impl Request {
 
     /// What it is to the routing core.
     pub(super) fn ask(&self) -> Ask {
-        let Admitted { route, stream, prompt_tokens, .. } = &self.admitted;
-        let generated = *stream && route.operation.is_generated();
-        let timed = generated || route.operation == Operation::Embeddings;
+        let Admitted { route, prompt_tokens, .. } = &self.admitted;
+        let timed = self.admitted.awaits_content() || route.operation == Operation::Embeddings;
         let timing = if timed { Timing::FirstToken } else { Timing::Untimed };
         Ask { request: self.serial, timing, prompt_tokens: *prompt_tokens }
     }

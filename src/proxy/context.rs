@@ -5,6 +5,7 @@ use crate::azure::route::Operation;
 use crate::azure::sse::Scanner;
 use crate::azure::sse::is_event_stream;
 use crate::azure::stall::Pace;
+use crate::azure::unasked::Unasked;
 use crate::azure::usage::Collector;
 use crate::azure::usage::Usage;
 use crate::live::Live;
@@ -77,6 +78,8 @@ pub(super) struct Chosen {
 #[derive(Default)]
 pub(super) struct Relayed {
     reader: Reader,
+    /// Takes out what the client did not ask for.
+    unasked: Option<Box<Unasked>>,
     pub(super) bytes: usize,
     /// Arrival of the request to the first content chunk sent.
     pub(super) first_content: Option<Time>,
@@ -95,6 +98,25 @@ enum Reader {
 }
 
 impl Relayed {
+    /// What of a chunk goes to the client.
+    pub(super) fn pass(&mut self, body: &mut Option<Bytes>) {
+        if let (Some(unasked), Some(chunk)) = (self.unasked.as_mut(), body.as_mut()) {
+            *chunk = unasked.pass(chunk);
+        }
+        self.bytes += body.as_ref().map_or(0, Bytes::len);
+    }
+
+    /// The last chunk, and what was held back of those before it.
+    pub(super) fn pass_last(&mut self, body: &mut Option<Bytes>) {
+        self.pass(body);
+        let held = self.unasked.as_mut().map(|unasked| unasked.finish()).unwrap_or_default();
+        if !held.is_empty() {
+            self.bytes += held.len();
+            let chunk = body.take().unwrap_or_default();
+            *body = Some([chunk, held].concat().into());
+        }
+    }
+
     /// In a stream, how many events had content.
     pub(super) fn content_events(&self) -> Option<u32> {
         matches!(self.reader, Reader::Stream(_)).then(|| self.pace.events())
@@ -165,6 +187,9 @@ impl Context {
         if let (Some(request), Some(app)) = (&self.request, &self.note.app) {
             self.claim = Claim::begin(request, app, answer);
         }
+        let asks = self.request.as_ref().is_some_and(|r| r.admitted.answering.usage_edit.is_some());
+        let has_length = headers.contains_key(http::header::CONTENT_LENGTH);
+        self.relayed.unasked = (asks && is_event_stream(headers) && !has_length).then(Box::default);
         let id = headers.get("apim-request-id").and_then(|v| v.to_str().ok());
         self.relayed.upstream_id = id.map(str::to_owned);
     }
@@ -176,7 +201,6 @@ impl Context {
         }
         let relayed = &mut self.relayed;
         let mut complete = false;
-        relayed.bytes += chunk.len();
         let content = match &mut relayed.reader {
             Reader::Stream(scanner) => {
                 let seen = scanner.scan(chunk);

@@ -3,9 +3,9 @@
 //! The upstream request is built from nothing: a fresh header, the client's allow-listed fields, our own
 //! credential. Nothing that the client sent crosses because nobody thought of it.
 
+use crate::azure::edit::{Edit, apply};
 use crate::azure::error::ClientError;
 use crate::azure::headers::UPSTREAM_CONTENT_TYPE;
-use crate::azure::peek::{with_model, with_text};
 use crate::azure::route::Operation;
 use crate::exchange::{Outcome, Sending};
 use crate::live::LiveBackend;
@@ -175,17 +175,20 @@ pub(super) fn sending(request: &Request, body: &Body, target: usize) -> Option<S
         request_header.insert_header(header::CONTENT_LENGTH, body.len()).ok()?;
     }
     let operation = request.operation();
-    let stream = request.admitted.stream && operation.is_generated();
+    let stream = request.admitted.awaits_content();
     let seek = request.admitted.placement == Placement::Seek;
     Some(Sending { peer, request: request_header, body, operation, stream, seek })
 }
 
-/// The body with the name that the model has on this backend.
+/// The body with the name that the model has on this backend, and the wish for its usage.
 fn body_for(admitted: &Admitted, body: &Bytes, deployment: &str) -> Bytes {
-    let Some(named) = &admitted.named else { return body.clone() };
-    // In a form it stands as it is, in JSON as a string.
-    let write = if admitted.content_type.is_some() { with_text } else { with_model };
-    write(body, named.span.clone(), deployment)
+    let named = admitted.named.as_ref().map(|named| match &admitted.content_type {
+        None => Edit::of_model(named.span.clone(), deployment),
+        // In a form it stands as it is, in JSON as a string.
+        Some(_) => Edit { span: named.span.clone(), text: deployment.to_owned().into() },
+    });
+    let edits: Vec<Edit> = named.into_iter().chain(admitted.answering.usage_edit.clone()).collect();
+    apply(body, &edits)
 }
 
 fn header_for(request: &Request, target: usize) -> Option<RequestHeader> {

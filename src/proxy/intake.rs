@@ -13,7 +13,7 @@ use crate::config::checked::Listener;
 use crate::live::Live;
 use crate::live::LiveModel;
 use crate::live::Snapshot;
-use crate::proxy::admitted::{Admitted, NamedModel, Refusal};
+use crate::proxy::admitted::{Admitted, Answering, NamedModel, Refusal};
 use crate::proxy::asked::{self, Writing};
 use crate::proxy::body;
 use crate::proxy::body::Body;
@@ -98,6 +98,7 @@ pub(super) async fn admit(
         named: named.and_then(|(_, named)| named),
         content_type: content_type.filter(|_| !matches!(writing, Writing::Nothing | Writing::Json)),
         stream: seen.stream,
+        answering: Answering::of(route.operation, &seen, &snapshot.config),
         prompt_tokens: seen.prompt_tokens_estimate,
         effort: seen.effort,
         stores: seen.store == Some(true),

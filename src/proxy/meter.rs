@@ -98,6 +98,34 @@ struct Answered {
     events: Option<u32>,
 }
 
+/// The tokens of a request, as its log line tells them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tokens {
+    pub(super) usage: Usage,
+    /// Whether the answer said nothing, and this is what was asked and what was seen.
+    pub(super) is_estimated: bool,
+}
+
+/// What the answer says, or else an estimate.
+pub(super) fn tokens(ctx: &Context) -> Tokens {
+    estimated(&end(ctx)).map_or_else(
+        || Tokens { usage: ctx.usage(), is_estimated: false },
+        |usage| Tokens { usage, is_estimated: true },
+    )
+}
+
+/// The estimate for a good answer that tells nothing; `None` where it does, and where tokens are not what is used.
+fn estimated(end: &End) -> Option<Usage> {
+    let End::Answered(answer) = end else { return None };
+    let in_tokens = answer.operation.is_generated() || answer.operation == Operation::Embeddings;
+    let is_good = (200..300).contains(&answer.status);
+    (in_tokens && is_good && answer.usage.is_empty()).then(|| Usage {
+        prompt: Some(answer.prompt),
+        completion: answer.events.map(u64::from),
+        ..Usage::default()
+    })
+}
+
 fn end(ctx: &Context) -> End {
     let Some(request) = &ctx.request else { return End::Nothing };
     let prompt = request.admitted.prompt_tokens;
@@ -162,7 +190,7 @@ mod tests {
         operation: Operation::ChatCompletions,
         status: 200,
         prompt: 100,
-        usage: Usage { prompt: None, completion: None, cached: None, reasoning: None },
+        usage: Usage { prompt: None, completion: None, cached: None, reasoning: None, audio: None },
         events: None,
     };
 
@@ -187,6 +215,22 @@ mod tests {
         let operation = Operation::Embeddings;
         check(Answered { operation, ..PLAIN }, Some(100));
         check(Answered { operation, usage: told(Some(80), None), ..PLAIN }, Some(80));
+    }
+
+    #[test]
+    fn what_an_answer_does_not_tell_is_estimated() {
+        let check = |answer: Answered, expected: Option<Usage>| {
+            assert_eq!(estimated(&End::Answered(answer)), expected, "{answer:?}");
+        };
+        check(Answered { events: Some(4), ..PLAIN }, Some(told(Some(100), Some(4))));
+        check(PLAIN, Some(told(Some(100), None)));
+        check(Answered { usage: told(Some(80), None), events: Some(4), ..PLAIN }, None);
+        check(Answered { status: 400, ..PLAIN }, None);
+        check(Answered { operation: Operation::Images, ..PLAIN }, None);
+        let operation = Operation::Responses;
+        check(Answered { operation, events: Some(4), ..PLAIN }, Some(told(Some(100), Some(4))));
+        assert_eq!(estimated(&End::Left { prompt: 70 }), None);
+        assert_eq!(estimated(&End::Nothing), None);
     }
 
     #[test]

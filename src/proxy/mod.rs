@@ -125,7 +125,7 @@ impl ProxyHttp for FirstlightProxy {
             Ok(Decision::Forward(admitted, body)) => {
                 let config = &ctx.snapshot.config;
                 let first_content = match admitted.route.operation {
-                    _ if admitted.stream => admitted.model.first_token,
+                    _ if admitted.awaits_content() => admitted.model.first_token,
                     Operation::Embeddings => admitted.model.first_token,
                     _ => config.timeouts.answer,
                 };
@@ -215,6 +215,11 @@ impl ProxyHttp for FirstlightProxy {
             // Before the client sees the end: its next request may follow at once. SDKs read no further than
             // `[DONE]`.
             meter::close(ctx, now);
+        }
+        if end {
+            ctx.relayed.pass_last(body);
+        } else {
+            ctx.relayed.pass(body);
         }
         Ok(None)
     }

@@ -6,6 +6,7 @@ use crate::live::Live;
 use crate::proxy::answer::committed;
 use crate::proxy::context::Context;
 use crate::proxy::meter;
+use crate::proxy::meter::Tokens;
 use crate::proxy::progress::Progress;
 use crate::telemetry::Telemetry;
 use crate::telemetry::access_log::Record;
@@ -25,7 +26,8 @@ pub(super) fn finish(
     let now = live.clock().now();
     meter::close(ctx, now);
     let status = committed(session).map_or(0, |h| h.status.as_u16());
-    let usage = ctx.usage();
+    let tokens = meter::tokens(ctx);
+    let usage = tokens.usage;
     let nothing = Progress::default();
     let state = ctx.request.as_ref().map_or(&nothing, |r| &r.progress).lock();
     let term = term(error, ctx, (status, state.told.is_some()));
@@ -62,6 +64,8 @@ pub(super) fn finish(
         tokens_out: usage.completion,
         tokens_cached: usage.cached,
         tokens_reasoning: usage.reasoning,
+        tokens_est: tokens.is_estimated,
+        audio_seconds: usage.audio.map(|length| length.as_secs_f64()),
         ttft_ms: ctx.relayed.first_content.map(|at| millis(at.since(ctx.arrived))),
         duration_ms: millis(now.since(ctx.arrived)),
         attempts: &state.attempts,
@@ -73,22 +77,29 @@ pub(super) fn finish(
     if let (Some(model), Some(backend)) = (&ctx.note.model, backend) {
         pace(&ctx.relayed.pace, [model, backend], telemetry);
     }
+    let told = Some(usage).filter(|_| !tokens.is_estimated).unwrap_or_default();
     if let (Some(model), Some(attempt)) = (&ctx.note.model, answered) {
-        let tokens = usage.prompt.unwrap_or(0).saturating_add(usage.completion.unwrap_or(0));
+        let tokens = told.prompt.unwrap_or(0).saturating_add(told.completion.unwrap_or(0));
         telemetry.add_tokens((model, &attempt.backend), tokens);
     }
     if let (Some(app), Some(model), Some(backend)) = (&ctx.note.app, &ctx.note.model, backend) {
-        let counts = [
-            ("prompt", usage.prompt),
-            ("completion", usage.completion),
-            ("cached", usage.cached),
-            ("reasoning", usage.reasoning),
-        ];
-        for (kind, tokens) in counts {
-            if let Some(tokens) = tokens {
-                let tokens_total = &telemetry.metrics.tokens;
-                tokens_total.with_label_values(&[app, model, backend, kind]).inc_by(tokens);
-            }
+        count_tokens(&tokens, [app, model, backend], telemetry);
+    }
+}
+
+/// Adds up what was used; what is estimated by itself.
+fn count_tokens(tokens: &Tokens, [app, model, backend]: [&str; 3], telemetry: &Telemetry) {
+    let metrics = &telemetry.metrics;
+    let total = if tokens.is_estimated { &metrics.tokens_estimated } else { &metrics.tokens };
+    let counts = [
+        ("prompt", tokens.usage.prompt),
+        ("completion", tokens.usage.completion),
+        ("cached", tokens.usage.cached),
+        ("reasoning", tokens.usage.reasoning),
+    ];
+    for (kind, tokens) in counts {
+        if let Some(tokens) = tokens {
+            total.with_label_values(&[app, model, backend, kind]).inc_by(tokens);
         }
     }
 }

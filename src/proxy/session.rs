@@ -125,10 +125,12 @@ impl LlmSession {
         match read {
             Ok(chunk) => {
                 self.note(chunk.as_deref());
-                if chunk.is_none() {
-                    self.ended();
+                if chunk.is_some() {
+                    return Ok(chunk);
                 }
-                Ok(chunk)
+                self.ended();
+                // Nothing but the end: with a last chunk, though empty, whoever holds something back hears of it.
+                Ok(self.is_event_stream().then(Bytes::new))
             }
             Err(error) => self.broke_off(error),
         }

@@ -70,14 +70,18 @@ pub struct Record<'a> {
     pub bytes_in: usize,
     /// Response body bytes.
     pub bytes_out: usize,
-    /// Tokens as the answer reports them.
+    /// Tokens as the answer reports them, or the estimate.
     pub tokens_in: Option<u64>,
-    /// Tokens as the answer reports them.
+    /// Tokens as the answer reports them, or the estimate.
     pub tokens_out: Option<u64>,
     /// Tokens as the answer reports them.
     pub tokens_cached: Option<u64>,
     /// Tokens as the answer reports them.
     pub tokens_reasoning: Option<u64>,
+    /// Whether the answer reports none, and `tokens_in` and `tokens_out` are estimated.
+    pub tokens_est: bool,
+    /// Seconds of audio, where the answer reports those.
+    pub audio_seconds: Option<f64>,
     /// From arrival to the first content chunk sent, milliseconds: what the user felt.
     pub ttft_ms: Option<f64>,
     /// From arrival to the end, milliseconds.

@@ -65,6 +65,7 @@ families! {
     stream_gap: HistogramVec = STREAM_GAP;
     stream_rate: HistogramVec = STREAM_RATE;
     tokens: IntCounterVec = TOKENS;
+    tokens_estimated: IntCounterVec = TOKENS_ESTIMATED;
     target_degraded: IntGaugeVec = TARGET_DEGRADED;
     target_state: IntGaugeVec = TARGET_STATE;
     target_out: CounterVec = TARGET_OUT;

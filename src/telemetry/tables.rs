@@ -62,6 +62,8 @@ rows! {
         "Content events a second behind the first burst of a stream. Measured, not acted on.";
     TOKENS = "firstlight_tokens_total" ["app", "model", "backend", "type"]
         "Tokens as reported by the answers: prompt, completion, cached, reasoning.";
+    TOKENS_ESTIMATED = "firstlight_tokens_estimated_total" ["app", "model", "backend", "type"]
+        "Tokens of answers that report none: prompt, by its length; completion, by the events of a stream.";
     TARGET_DEGRADED = "firstlight_target_degraded" ["model", "backend"]
         "1 while a target is degraded.";
     TARGET_STATE = "firstlight_target_state" ["model", "backend", "state"]

@@ -1,16 +1,15 @@
 //! Properties of the Azure modules: they agree with `serde_json` about what a body says, they give the same
 //! answer however the network cuts an answer, they never panic, and a relayed chunk costs no allocation.
 
+use firstlight::azure::edit::{Edit, apply};
 use firstlight::azure::limit::retry_after;
 use firstlight::azure::peek::PeekError;
 use firstlight::azure::peek::peek;
-use firstlight::azure::peek::with_model;
 use firstlight::azure::route::Operation;
 use firstlight::azure::route::route;
 use firstlight::azure::sse::Scanner;
 use firstlight::azure::sse::Seen;
 use firstlight::azure::status::error_code;
-use firstlight::azure::usage::Collector;
 use firstlight::azure::usage::Usage;
 use http::HeaderMap;
 use http::HeaderValue;
@@ -24,6 +23,8 @@ use serde_json::Value;
 use std::time::Duration;
 
 mod in_stream;
+mod typed;
+mod usage;
 
 // ---- The body peek ----
 
@@ -139,6 +140,7 @@ proptest! {
             Err(PeekError::WrongType { key, .. }) => {
                 let is_right = |value: &Value| match key {
                     "model" => value.is_string(),
+                    "background" => value.is_boolean() || value.is_string(),
                     _ => value.is_boolean(),
                 };
                 // A later member of the same name may have the right type; then it is given twice.
@@ -173,7 +175,7 @@ proptest! {
         for key in DECIDING { object[key] = Value::Null; }
         object["model"] = Value::from(old);
         let body = bytes::Bytes::from(object.to_string());
-        let changed = with_model(&body, peek(&body).unwrap().model_span.unwrap(), &new);
+        let changed = apply(&body, &[Edit::of_model(peek(&body).unwrap().model_span.unwrap(), &new)]);
         object["model"] = Value::from(new);
         prop_assert_eq!(serde_json::from_slice::<Value>(&changed).unwrap(), object);
     }
@@ -238,7 +240,11 @@ fn cut<'a>(bytes: &'a [u8], cuts: &[Index]) -> Vec<&'a [u8]> {
 
 /// All that a scanner tells about a stream, with the end of the first token's event counted from its start.
 fn watch(chunks: &[&[u8]]) -> (Seen, Option<usize>, Option<Usage>, bool) {
-    let mut scanner = Scanner::new(Operation::ChatCompletions);
+    watch_of(Operation::ChatCompletions, chunks)
+}
+
+fn watch_of(operation: Operation, chunks: &[&[u8]]) -> (Seen, Option<usize>, Option<Usage>, bool) {
+    let mut scanner = Scanner::new(operation);
     let mut before = 0;
     let mut first_token_end = None;
     for chunk in chunks {
@@ -269,49 +275,16 @@ proptest! {
         prop_assert!(seen.first_token && seen.done && seen.error.is_none());
         prop_assert_eq!(usize::try_from(seen.content_events), Ok(tokens));
         prop_assert_eq!(first_token_end, text.find(TOKEN).map(|at| at + TOKEN.len() + 2));
-        let expected = Usage { prompt: Some(11), completion: Some(7), cached: Some(3), reasoning: None };
+        let expected = Usage { prompt: Some(11), completion: Some(7), cached: Some(3), reasoning: None, audio: None };
         prop_assert_eq!(usage, Some(expected));
     }
 
     #[test]
     fn any_bytes_are_survived(bytes in vec(any::<u8>(), 0..300), cuts in vec(any::<Index>(), 0..9)) {
         prop_assert_eq!(watch(&cut(&bytes, &cuts)), watch(&[&bytes]));
-        prop_assert_eq!(collect(&cut(&bytes, &cuts)), collect(&[&bytes]));
+        prop_assert_eq!(usage::collect(&cut(&bytes, &cuts)), usage::collect(&[&bytes]));
         let _code = error_code(&bytes);
         let _peek = peek(&bytes);
-    }
-}
-
-// ---- Usage ----
-
-fn collect(chunks: &[&[u8]]) -> Option<Usage> {
-    let mut collector = Collector::default();
-    for chunk in chunks {
-        collector.push(chunk);
-    }
-    collector.usage()
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn usage_is_found_wherever_it_stands(
-        object in object(), prompt in any::<Option<u64>>(), pretty in any::<bool>(), cuts in vec(any::<Index>(), 0..20),
-    ) {
-        let mut object = object;
-        object["usage"] = serde_json::json!({ "prompt_tokens": prompt, "x": [{ "usage": {} }] });
-        let text = if pretty { format!("{object:#}") } else { object.to_string() };
-        let expected = Some(Usage { prompt, ..Usage::default() });
-        prop_assert_eq!(collect(&[text.as_bytes()]), expected);
-        prop_assert_eq!(collect(&cut(text.as_bytes(), &cuts)), expected);
-    }
-
-    #[test]
-    fn no_usage_is_found_where_none_is(object in object()) {
-        let mut object = object;
-        object["usage"] = Value::Null;
-        prop_assert_eq!(collect(&[object.to_string().as_bytes()]), None);
     }
 }
 

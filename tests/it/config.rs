@@ -62,6 +62,7 @@ retry: { hold_headers_seconds: 1.5 }
 timeouts: { first_token_seconds: 7.5 }
 limits: { body_mib: 1 }
 log: { access: false }
+inject_usage: true
 "#;
 
 #[test]
@@ -98,6 +99,7 @@ fn settings_can_be_changed() {
     assert_eq!(config.retry.hold_headers, Duration::from_millis(1500));
     assert_eq!(config.limits.body_bytes, 1 << 20);
     assert!(!config.log.access);
+    assert!(config.inject_usage);
 }
 
 #[test]

@@ -61,6 +61,8 @@ pub struct Config {
     pub limits: Limits,
     /// What is written to standard output.
     pub log: Log,
+    /// Whether streams whose clients do not ask for their usage are made to tell it.
+    pub inject_usage: bool,
     /// How often host names are resolved again.
     pub dns_refresh: Duration,
     /// How long a stopping process lets streams finish.

@@ -53,6 +53,7 @@ pub(super) fn written(config: &Config) -> Value {
         ("timeouts", timeouts(config)),
         ("limits", limits(config)),
         ("log", map([flag(keys::LOG_ACCESS.path, config.log.access)])),
+        flag(keys::INJECT_USAGE.path, config.inject_usage),
         ("dns", map([seconds(keys::DNS_REFRESH.path, config.dns_refresh)])),
         seconds(keys::DRAIN.path, config.drain),
     ];

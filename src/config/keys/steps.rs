@@ -137,6 +137,13 @@ pub(in crate::config) const LOG_ACCESS: Flag = Flag {
     about: "Whether each request gets its line of JSON.",
 };
 
+pub(in crate::config) const INJECT_USAGE: Flag = Flag {
+    path: "inject_usage",
+    default: Usual::of(false),
+    about: "Whether streamed chats and completions that do not ask for their usage are made to; the client does not see it.\n\
+            Without it what they used is estimated.",
+};
+
 pub(in crate::config) const DNS_REFRESH: Real = Real {
     path: "dns.refresh_seconds",
     default: Usual::of(30.0),
@@ -191,6 +198,7 @@ pub(super) const STEPS: &[Key] = &[
     Key::Whole(&KEPT_IDS),
     Key::Group(&Group { path: "log", sample: "", about: "What is written to standard output." }),
     Key::Flag(&LOG_ACCESS),
+    Key::Flag(&INJECT_USAGE),
     Key::Group(&Group { path: "dns", sample: "", about: "How host names are resolved." }),
     Key::Real(&DNS_REFRESH),
     Key::Real(&DRAIN),

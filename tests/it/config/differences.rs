@@ -56,13 +56,14 @@ fn what_a_process_reads_once_takes_an_upgrade() {
     assert_eq!(
         told(
             "threads: 1\nstate_directory: /srv",
-            "threads: 2\nadmin: { address: none, socket: none }\nlog: { access: false }\ndrain_seconds: 5",
+            "threads: 2\nadmin: { address: none, socket: none }\nlog: { access: false }\ninject_usage: true\ndrain_seconds: 5",
         ),
         [
             "~ admin.address: 127.0.0.1:9090 -> none (needs firstlight upgrade)",
             "+ admin.socket: none (needs firstlight upgrade)",
             "~ threads: 1 -> 2 (needs firstlight upgrade)",
             "~ log.access: true -> false (needs firstlight upgrade)",
+            "~ inject_usage: false -> true",
             "~ drain_seconds: 300 -> 5",
             "- state_directory: /srv (needs firstlight upgrade)",
         ]

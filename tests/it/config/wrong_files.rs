@@ -232,7 +232,7 @@ frobnicate: 1",
 2:12  routing.ema_alpa: unknown key; did you mean `ema_alpha`?
 2:37  routing.detect.trip_seconds: unknown key; did you mean `trip_ms`?
 3:1  timeout: unknown key; did you mean `timeouts`?
-4:1  frobnicate: unknown key; write one of `listen`, `admin`, `threads`, `extra_paths`, `backends`, `models`, `apps`, `entra`, `caller`, `routing`, `retry`, `timeouts`, `limits`, `log`, `dns`, `drain_seconds`, `state_directory`
+4:1  frobnicate: unknown key; write one of `listen`, `admin`, `threads`, `extra_paths`, `backends`, `models`, `apps`, `entra`, `caller`, `routing`, `retry`, `timeouts`, `limits`, `log`, `inject_usage`, `dns`, `drain_seconds`, `state_directory`
 ",
     );
     wrong(
@@ -254,6 +254,7 @@ fn numbers_are_in_range_and_agree() {
 retry: { max_attempts: 11, budget_min: -1 }
 limits: { body_mib: 18446744073709551615 }
 log: { access: yes }
+inject_usage: 1
 threads: many
 drain_seconds:"#,
         r"
@@ -270,8 +271,9 @@ drain_seconds:"#,
 7:40  retry.budget_min: out of range; write a whole number from 0 to 10000 (retries)
 8:21  limits.body_mib: out of range; write a whole number from 1 to 1024 (MiB)
 9:16  log.access: text, not true or false; write `true` or `false`, without quotes
-10:10  threads: text, not a number; write a whole number from 0 to 1024 (worker threads)
-11:14  drain_seconds: empty, not a number; write a number from 0 to 86400 (seconds)
+10:15  inject_usage: a number, not true or false; write `true` or `false`, without quotes
+11:10  threads: text, not a number; write a whole number from 0 to 1024 (worker threads)
+12:14  drain_seconds: empty, not a number; write a number from 0 to 86400 (seconds)
 ",
     );
     wrong(

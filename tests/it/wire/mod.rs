@@ -25,3 +25,4 @@ mod reload_keeps;
 mod reload_refused;
 mod streams;
 mod upstream_tls;
+mod usage;
