@@ -109,7 +109,8 @@ def firstlight(binary, upstream, deployments, directory):
 def configuration(upstream, deployments):
     return {
         "listen": [{"address": "127.0.0.1:0"}],
-        "admin": {"address": "none"},
+        "admin": {"address": "none", "socket": "none"},
+        "state_directory": "none",
         "backends": {"steady": {"endpoint": f"http://{upstream}", "auth": "none"}},
         "models": {
             model: {"backends": {"steady": deployment}, "probe": "off"} for model, deployment in deployments.items()
