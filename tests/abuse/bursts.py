@@ -5,7 +5,7 @@ import subprocess
 
 from service import CHAT, KEY, QUESTION
 
-REQUESTS = 3000
+REQUESTS = 1000
 
 
 def run(service, directory, failures):

@@ -18,6 +18,8 @@ import stack  # noqa: E402
 
 KEY = "a-key-of-the-abuse-tests"
 UPSTREAM_KEY = "what-only-the-upstream-takes"
+# A model, and its backend, whose streams are longer than what fits into sockets.
+LONG, LONG_TOKENS = "long", 50_000
 MODEL, DEPLOYMENT = "gpt-4o", "deployed-4o"
 CHAT = f"/openai/deployments/{MODEL}/chat/completions?api-version=2024-10-21"
 V1_CHAT = "/openai/v1/chat/completions"
@@ -69,8 +71,14 @@ class Service:
                 count += os.readlink(descriptor).startswith("socket:")
         return count
 
-    def connect(self):
-        connection = socket.create_connection(self.host_port, timeout=WAIT_SECONDS)
+    def connect(self, receive_buffer=None):
+        """A connection to the plain listener. `receive_buffer` in bytes, if it is not to be the usual one."""
+        connection = socket.socket()
+        if receive_buffer is not None:
+            # Only before it connects does this bind the window.
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        connection.settimeout(WAIT_SECONDS)
+        connection.connect(self.host_port)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connection
 
@@ -90,21 +98,24 @@ def certificate(directory):
 
 @contextlib.contextmanager
 def mock(binary, directory):
-    """A `firstlight mock` with quick answers. Gives its address."""
-    backend = f"upstream=127.0.0.1:0,api_key={UPSTREAM_KEY},ttft_median_ms=5,header_ms=2,gap_ms=1,tokens=5"
-    process = stack.Process("mock", [binary, "mock", "--json", "--backend", backend], dict(os.environ), "stdout", directory)
+    """A `firstlight mock` with quick answers, and a backend with long ones. Gives their addresses."""
+    command = [binary, "mock", "--json"]
+    for name, behaviour in {"upstream": "gap_ms=1,tokens=5", LONG: f"gap_ms=0,tokens={LONG_TOKENS}"}.items():
+        common = f"api_key={UPSTREAM_KEY},ttft_median_ms=5,header_ms=2"
+        command += ["--backend", f"{name}=127.0.0.1:0,{common},{behaviour}"]
+    process = stack.Process("mock", command, dict(os.environ), "stdout", directory)
     try:
-        yield process.next_line()["backends"]["upstream"]
+        yield process.next_line()["backends"]
     finally:
         process.stop()
 
 
 @contextlib.contextmanager
-def firstlight(binary, upstream, directory):
-    """A Firstlight with this upstream, under the settings that everybody has. Gives a Service."""
+def firstlight(binary, upstreams, directory):
+    """A Firstlight with these upstreams, under the settings that everybody has. Gives a Service."""
     crt, key = certificate(directory)
     config = directory / "firstlight.yaml"
-    config.write_text(json.dumps(configuration(upstream, crt, key), indent=2))
+    config.write_text(json.dumps(configuration(upstreams, crt, key), indent=2))
     environment = {**os.environ, "UPSTREAM_KEY": UPSTREAM_KEY}
     process = stack.Process("firstlight", [binary, "run", "--config", str(config)], environment, "stderr", directory)
     try:
@@ -118,7 +129,14 @@ def firstlight(binary, upstream, directory):
             print(f"---- Firstlight ended with {code}\n{process.tail()}", file=sys.stderr)
 
 
-def configuration(upstream, crt, key):
+def configuration(upstreams, crt, key):
+    auth = {"api_key": {"env": "UPSTREAM_KEY"}}
+    deployments = {"upstream": (MODEL, DEPLOYMENT), LONG: (LONG, LONG)}
+    models = {
+        model: {"backends": {name: deployment}, "probe": "off"}
+        for name, (model, deployment) in deployments.items()
+        if name in upstreams
+    }
     return {
         "listen": [
             {"address": "127.0.0.1:0"},
@@ -126,8 +144,8 @@ def configuration(upstream, crt, key):
         ],
         "admin": {"address": "none", "socket": "none"},
         "state_directory": "none",
-        "backends": {"upstream": {"endpoint": f"http://{upstream}", "auth": {"api_key": {"env": "UPSTREAM_KEY"}}}},
-        "models": {MODEL: {"backends": {"upstream": DEPLOYMENT}, "probe": "off"}},
+        "backends": {name: {"endpoint": f"http://{address}", "auth": auth} for name, address in upstreams.items()},
+        "models": models,
         "apps": {"abuse": {"api_keys": [stack.hashed(KEY)]}},
         # One upstream that is always well: what it answers is not to be learned from.
         "routing": {"policy": "ema", "probe": {"interval_seconds": 0}},
