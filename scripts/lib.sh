@@ -50,6 +50,16 @@ missing_for_clients() {
   has npm || echo npm
 }
 
+# tests/abuse: load and attacks from Debian's own tools, and a certificate to meet them with.
+missing_for_abuse() {
+  has python3 || echo python3
+  python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
+  has slowhttptest || echo slowhttptest
+  has h2load || echo nghttp2-client
+  has varnishtest || echo varnish
+  has openssl || echo openssl
+}
+
 # The tests of scripts/azure: they bring an az of their own.
 missing_for_azure() {
   has python3 || echo python3
