@@ -13,6 +13,7 @@ use crate::proxy::admitted::Request;
 use crate::proxy::body::Body;
 use crate::proxy::claim::Claim;
 use crate::proxy::identify::Proof;
+use crate::proxy::realtime::Asking;
 use crate::quota::Admission;
 use crate::routing::Attempts;
 use crate::routing::Lease;
@@ -42,12 +43,12 @@ pub struct Context {
     pub(super) request: Option<Arc<Request>>,
     /// Handed to the connector with the first attempt.
     pub(super) body: Body,
-    /// As the body; on the native path they stay here.
+    /// As the body; those of a conversation stay here.
     pub(super) attempts: Option<Attempts>,
     /// The attempt that was chosen and not yet handed on.
     pub(super) chosen: Option<Chosen>,
-    /// Whether another attempt was granted on the native path.
-    pub(super) retry: bool,
+    /// What a request for a conversation asks for.
+    pub(super) realtime: Option<Asking>,
     /// Our own answer, if there is one.
     pub(super) refused: Option<ClientError>,
     pub(super) relayed: Relayed,
@@ -65,6 +66,8 @@ pub(super) struct Note {
     pub(super) model: Option<Arc<str>>,
     pub(super) stream: bool,
     pub(super) bytes_in: usize,
+    /// Why we ended a conversation.
+    pub(super) ended: Option<&'static str>,
 }
 
 /// An attempt that was chosen.
@@ -92,9 +95,16 @@ enum Reader {
     Blind,
     Stream(Box<Scanner>),
     Whole(Box<Collector>),
+    /// Read elsewhere.
+    Told(Usage),
 }
 
 impl Relayed {
+    /// What was used is known already.
+    pub(super) fn tell(&mut self, usage: Option<Usage>) {
+        self.reader = usage.map_or(Reader::Blind, Reader::Told);
+    }
+
     /// In a stream, how many events had content.
     pub(super) fn content_events(&self) -> Option<u32> {
         matches!(self.reader, Reader::Stream(_)).then(|| self.pace.events())
@@ -116,7 +126,7 @@ impl Context {
             body: Body::default(),
             attempts: None,
             chosen: None,
-            retry: false,
+            realtime: None,
             refused: None,
             relayed: Relayed::default(),
             claim: None,
@@ -188,7 +198,7 @@ impl Context {
                 collector.push(chunk);
                 !chunk.is_empty()
             }
-            Reader::Blind => !chunk.is_empty(),
+            Reader::Blind | Reader::Told(_) => !chunk.is_empty(),
         };
         if content && relayed.first_content.is_none() {
             relayed.first_content = Some(now);
@@ -201,14 +211,10 @@ impl Context {
         match &self.relayed.reader {
             Reader::Stream(scanner) => scanner.usage(),
             Reader::Whole(collector) => collector.usage(),
+            Reader::Told(usage) => Some(*usage),
             Reader::Blind => None,
         }
         .unwrap_or_default()
-    }
-
-    /// Whether the attempt that just failed was granted another. Asked once per attempt.
-    pub(super) fn wants_retry(&mut self) -> bool {
-        std::mem::take(&mut self.retry)
     }
 }
 
