@@ -4,12 +4,12 @@ use super::stage::{Does, Stage, UPGRADE, V1, code, echoed, header};
 use crate::support::{BACKEND_KEY, KEY};
 use tokio_tungstenite::tungstenite::Error;
 
-const VERSIONED: &str =
-    "/openai/realtime?api-version=2024-10-01-preview&deployment=gpt-realtime";
-const LIMITED: &str = "HTTP/1.1 429 Too Many Requests\r\nretry-after: 7\r\ncontent-length: 0\r\n\r\n";
+const VERSIONED: &str = "/openai/realtime?api-version=2024-10-01-preview&deployment=gpt-realtime";
+const LIMITED: &str =
+    "HTTP/1.1 429 Too Many Requests\r\nretry-after: 7\r\ncontent-length: 0\r\n\r\n";
 const NOT_FOUND: &str = "HTTP/1.1 404 Not Found\r\ncontent-length: 42\r\n\r\n{\"error\":{\"code\":\"DeploymentNotFound\"}}   ";
 const UNAUTHORISED: &str = "HTTP/1.1 401 Unauthorized\r\ncontent-length: 2\r\n\r\n{}";
-const BAD_REQUEST: &str = "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\nx-secret: s\r\ncontent-length: 26\r\n\r\n{\"error\":{\"code\":\"theirs\"}}";
+const BAD_REQUEST: &str = "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\nx-secret: s\r\ncontent-length: 27\r\n\r\n{\"error\":{\"code\":\"theirs\"}}";
 const BROKEN: &str = "HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -52,7 +52,10 @@ async fn check_credential(path: &str, headers: &[(&str, &str)]) {
     assert_eq!(header(&head, "user-agent"), Some("browser"));
     drop(socket);
     let line = stage.log_lines(1).await.remove(0);
-    assert_eq!((&line["app"], &line["auth"], &line["status"]), (&"tests".into(), &"key".into(), &101.into()));
+    assert_eq!(
+        (&line["app"], &line["auth"], &line["status"]),
+        (&"tests".into(), &"key".into(), &101.into())
+    );
     assert!(!stage.log_text().contains(KEY), "{line}");
 }
 
@@ -84,7 +87,11 @@ async fn who_may_not_is_told_as_json_and_nothing_is_asked() {
     let stage = Stage::of(&[Does::Echoes]).await;
     let key = format!("api-key: {KEY}\r\n");
     let check = async |path: &str, headers: &str, status: u16, code: &str| {
-        assert_eq!(stage.refused(path, headers).await, (status, code.to_owned()), "{path} {headers}");
+        assert_eq!(
+            stage.refused(path, headers).await,
+            (status, code.to_owned()),
+            "{path} {headers}"
+        );
     };
     check(V1, "", 401, "missing_api_key").await;
     check(V1, "api-key: wrong\r\n", 401, "invalid_api_key").await;
@@ -109,7 +116,10 @@ async fn a_plain_request_is_told_what_this_is() {
     let url = format!("http://{}{V1}", stage.proxy.addresses()[0]);
     let client = crate::support::client(|builder| builder);
     let answer = client.get(&url).header("api-key", KEY).send().await.unwrap();
-    assert_eq!((answer.status().as_u16(), &answer.headers()["upgrade"]), (426, &"websocket".parse().unwrap()));
+    assert_eq!(
+        (answer.status().as_u16(), &answer.headers()["upgrade"]),
+        (426, &"websocket".parse().unwrap())
+    );
     assert!(answer.text().await.unwrap().contains("upgrade_required"));
     let answer = client.post(&url).header("api-key", KEY).send().await.unwrap();
     assert_eq!(answer.status().as_u16(), 405);
@@ -142,8 +152,12 @@ async fn what_fails_before_the_101_is_tried_elsewhere() {
         Does::Says("HTTP/1.1 302 Found\r\nlocation: http://elsewhere\r\ncontent-length: 0\r\n\r\n"),
         Does::Says("not HTTP at all\r\n\r\n"),
         // A 101 that belongs to another request, and one that upgrades to something else.
-        Does::SaysAndWaits("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"),
-        Does::SaysAndWaits("HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n"),
+        Does::SaysAndWaits(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
+        ),
+        Does::SaysAndWaits(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n",
+        ),
     ] {
         let stage = Stage::of(&[does, Does::Echoes]).await;
         let (mut socket, answer) = stage.try_open(V1, &[("api-key", KEY)]).await.unwrap();
@@ -183,7 +197,9 @@ async fn an_answer_about_the_request_is_passed_on_at_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_sent_behind_the_request_is_never_a_request() {
     let smuggled = "GET /openai/v1/models HTTP/1.1\r\nhost: x\r\n\r\n";
-    let raw = format!("GET {V1} HTTP/1.1\r\nhost: x\r\napi-key: {KEY}\r\n{UPGRADE}connection: Upgrade\r\n\r\n{smuggled}");
+    let raw = format!(
+        "GET {V1} HTTP/1.1\r\nhost: x\r\napi-key: {KEY}\r\n{UPGRADE}connection: Upgrade\r\n\r\n{smuggled}"
+    );
     let stage = Stage::of(&[Does::Says(BAD_REQUEST)]).await;
     let (status, answer) = stage.ask(&raw).await;
     assert_eq!((status, answer.matches("HTTP/1.1 ").count()), (400, 1), "{answer}");

@@ -86,7 +86,10 @@ async fn a_client_that_does_not_read_stops_the_backend_and_nothing_is_piled_up()
 async fn bytes_pass_however_they_are_cut() {
     let stage = Stage::of(&[Does::Echoes]).await;
     let mut stream = stage.connect().await;
-    let head = format!("GET {V1} HTTP/1.1\r\nhost: x\r\napi-key: {KEY}\r\n{}connection: Upgrade\r\n\r\n", super::stage::UPGRADE);
+    let head = format!(
+        "GET {V1} HTTP/1.1\r\nhost: x\r\napi-key: {KEY}\r\n{}connection: Upgrade\r\n\r\n",
+        super::stage::UPGRADE
+    );
     stream.write_all(head.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
     while !answer.ends_with(b"\r\n\r\n") {
@@ -116,13 +119,16 @@ async fn what_was_used_is_read_and_told() {
     let line = stage.log_lines(1).await.remove(0);
     let number = |name: &str| line[name].as_u64().unwrap();
     assert_eq!((number("tokens_in"), number("tokens_out"), number("tokens_cached")), (60, 24, 16));
-    assert!(number("bytes_in") > 10 && number("bytes_out") > 2 * u64::try_from(DONE.len()).unwrap());
+    assert!(
+        number("bytes_in") > 10 && number("bytes_out") > 2 * u64::try_from(DONE.len()).unwrap()
+    );
     assert_eq!((&line["model"], &line["deployment"]), (&"gpt-realtime".into(), &"rt-prod".into()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tokens_are_charged_while_the_session_runs() {
-    let more = "  strict: { api_keys: [ { sha256: HASH, name: k } ], limits: { tokens_per_minute: 40 } }";
+    let more =
+        "  strict: { api_keys: [ { sha256: HASH, name: k } ], limits: { tokens_per_minute: 40 } }";
     let more = more.replace("HASH", &crate::support::hash("strict"));
     let stage = Stage::with_app(&[Does::Echoes], &more).await;
     let mut socket = stage.try_open(V1, &[("api-key", "strict")]).await.unwrap().0;

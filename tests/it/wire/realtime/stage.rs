@@ -58,7 +58,8 @@ impl Backend {
             (Arc::clone(&backend.heads), Arc::clone(&backend.open), Arc::clone(&backend.ends));
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let (heads, open, ends) = (Arc::clone(&heads), Arc::clone(&open), Arc::clone(&ends));
+                let (heads, open, ends) =
+                    (Arc::clone(&heads), Arc::clone(&open), Arc::clone(&ends));
                 open.fetch_add(1, SeqCst);
                 tokio::spawn(async move {
                     let code = play(stream, does, &heads).await;
@@ -198,7 +199,9 @@ impl Stage {
         let file = folder.path().join("backend.key");
         std::fs::write(&file, BACKEND_KEY).unwrap();
         let mut backends = Vec::new();
-        let mut yaml = "listen: [ { address: 127.0.0.1:0 } ]\nadmin: { address: 127.0.0.1:0 }\nbackends:\n".to_owned();
+        let mut yaml =
+            "listen: [ { address: 127.0.0.1:0 } ]\nadmin: { address: 127.0.0.1:0 }\nbackends:\n"
+                .to_owned();
         for ((place, does), name) in does.iter().enumerate().zip('a'..) {
             let backend = Backend::start(*does).await;
             let (address, tier) = (backend.address, usize::from(place > 0));
@@ -284,7 +287,14 @@ impl Stage {
     pub(super) async fn metrics(&self) -> String {
         let admin = self.proxy.admin_address().unwrap();
         let url = format!("http://{admin}/metrics");
-        crate::support::client(|builder| builder).get(url).send().await.unwrap().text().await.unwrap()
+        crate::support::client(|builder| builder)
+            .get(url)
+            .send()
+            .await
+            .unwrap()
+            .text()
+            .await
+            .unwrap()
     }
 
     /// Waits until nothing is held by anybody: no request, no session, no connection.
