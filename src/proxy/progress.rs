@@ -4,7 +4,6 @@
 //! instructions and never across an await.
 
 use crate::azure::error::ClientError;
-use crate::exchange::Outcome;
 use crate::telemetry::access_log::Attempt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

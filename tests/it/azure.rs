@@ -24,6 +24,7 @@ use serde_json::Value;
 use std::time::Duration;
 
 mod in_stream;
+mod realtime;
 
 // ---- The body peek ----
 
