@@ -128,11 +128,6 @@ impl Outcome {
             Self::Connect | Self::Reset | Self::ServerError | Self::ErrorEvent | Self::EmptyStream
         )
     }
-
-    /// Whether another target may be tried.
-    pub(crate) const fn is_retryable(self) -> bool {
-        !matches!(self, Self::Ok | Self::Passed | Self::BrokenOff | Self::ClientAbort | Self::Lost)
-    }
 }
 
 /// A good answer, or one that is passed on.

@@ -153,6 +153,13 @@ pub enum ClientError {
         /// What is wrong with it.
         what: &'static str,
     },
+    /// A path that is a WebSocket, asked for as something else.
+    UpgradeRequired,
+    /// A WebSocket that cannot be opened.
+    BadHandshake {
+        /// What is wrong.
+        what: &'static str,
+    },
     /// `X-Probe-Target` names no backend of this model.
     UnknownProbeTarget {
         /// The name that was given.
@@ -304,6 +311,8 @@ impl ClientError {
                 (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", REQUEST)
             }
             Self::BadPath { .. } => (StatusCode::BAD_REQUEST, "bad_path", REQUEST),
+            Self::UpgradeRequired => (StatusCode::UPGRADE_REQUIRED, "upgrade_required", REQUEST),
+            Self::BadHandshake { .. } => (StatusCode::BAD_REQUEST, "bad_handshake", REQUEST),
             Self::UnknownProbeTarget { .. } => {
                 (StatusCode::BAD_REQUEST, "unknown_probe_target", REQUEST)
             }
@@ -395,6 +404,8 @@ mod tests {
             ClientError::MissingApiVersion,
             ClientError::MethodNotAllowed { allow: "POST" },
             ClientError::BadPath { what: "a dot segment" },
+            ClientError::UpgradeRequired,
+            ClientError::BadHandshake { what: "the request must have no body" },
             ClientError::UnknownProbeTarget { target: name() },
             ClientError::OverLimit(Over {
                 what: crate::quota::What::Tokens,

@@ -59,6 +59,9 @@ impl ClientError {
             Self::BadPath { what } => {
                 format!("The request target is refused because of {what}; send a plain path.")
             }
+            Self::BadHandshake { what } => {
+                format!("The WebSocket cannot be opened: {what}.")
+            }
             Self::UnknownProbeTarget { target } => {
                 format!(
                     "X-Probe-Target {} is no backend of this model; name one that is.",
@@ -89,6 +92,7 @@ impl ClientError {
             Self::PathForbidden => PATH_FORBIDDEN.to_owned(),
             Self::OwnerDown { .. } => OWNER_DOWN.to_owned(),
             Self::MissingApiVersion => MISSING_API_VERSION.to_owned(),
+            Self::UpgradeRequired => UPGRADE_REQUIRED.to_owned(),
             Self::NothingLeft { .. } => NOTHING_LEFT.to_owned(),
             Self::UpstreamAuth => UPSTREAM_AUTH.to_owned(),
             Self::BrokenOff => BROKEN_OFF.to_owned(),
@@ -128,6 +132,8 @@ const OWNER_DOWN: &str =
     "The one place that keeps what this request names cannot be reached at the moment; try again.";
 const MISSING_API_VERSION: &str =
     "Resource not found; add `?api-version=` to the URL, or use the form /openai/v1.";
+const UPGRADE_REQUIRED: &str =
+    "This path is a WebSocket of version 13 over HTTP/1.1; open it with a client for WebSockets.";
 const NOTHING_LEFT: &str = "The model cannot be reached at the moment; try again.";
 const UPSTREAM_AUTH: &str =
     "The gateway could not authenticate to the model; its operator must check its credentials.";

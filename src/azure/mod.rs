@@ -4,7 +4,8 @@
 //! ([`route`]), what a request body asks for ([`peek`]) and how it is changed in places ([`edit`]), whether it may be asked for twice ([`repeat`]), when
 //! a stream has said its first word ([`sse`]), how fast it goes on ([`stall`]), what it cost ([`usage`], which some clients did not ask for: [`unasked`]), what
 //! an answer says about the backend that gave it ([`status`], [`limit`]), which headers may cross
-//! ([`headers`]) and how our own refusals read ([`error`]), inside a stream as well ([`in_stream`]).
+//! ([`headers`]), what a WebSocket says ([`realtime`]) and how our own refusals read ([`error`]), inside a stream as
+//! well ([`in_stream`]).
 //!
 //! Nothing here knows a backend, a score or a clock: time is an argument, and every function gives the same
 //! answer for the same bytes however the network cut them.
@@ -26,6 +27,7 @@ mod over_limit;
 mod path;
 pub mod peek;
 mod query;
+pub mod realtime;
 pub mod repeat;
 pub mod route;
 mod size;

@@ -29,6 +29,8 @@ pub(super) fn timeouts(section: &Section<'_>, problems: &mut Problems) -> Timeou
         idle: section.seconds(&keys::IDLE, problems),
         body_idle: section.seconds(&keys::BODY_IDLE, problems),
         body_total: section.seconds(&keys::BODY_TOTAL, problems),
+        realtime_idle: section.seconds(&keys::REALTIME_IDLE, problems),
+        realtime_total: section.seconds(&keys::REALTIME_TOTAL, problems),
     }
 }
 

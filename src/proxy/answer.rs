@@ -40,9 +40,12 @@ pub(super) fn finish_header(response: &mut ResponseHeader, ctx: &mut Context) ->
     Ok(())
 }
 
-/// The header of the answer, if one was sent. `100 Continue` is none, though Pingora keeps it as one.
+/// The header of the answer, if one was sent. `100 Continue` is none, though Pingora keeps it as one; a 101 is.
 pub(super) fn committed(session: &Session) -> Option<&ResponseHeader> {
-    session.response_written().filter(|header| !header.status.is_informational())
+    let is_final = |status: StatusCode| {
+        status == StatusCode::SWITCHING_PROTOCOLS || !status.is_informational()
+    };
+    session.response_written().filter(|header| is_final(header.status))
 }
 
 /// How long a client may go on sending a body that was refused, so that it gets to read why. Closing at once
@@ -75,6 +78,10 @@ pub(super) async fn refuse(
     }
     if let Some(allow) = error.allow() {
         header.insert_header(header::ALLOW, allow)?;
+    }
+    if error == ClientError::UpgradeRequired {
+        header.insert_header(header::UPGRADE, "websocket")?;
+        header.insert_header(header::SEC_WEBSOCKET_VERSION, "13")?;
     }
     let attempts = ctx.request.as_ref().map_or(0, |r| r.progress.lock().attempts.len());
     if attempts > 0 {

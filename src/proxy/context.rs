@@ -14,6 +14,7 @@ use crate::proxy::admitted::Request;
 use crate::proxy::body::Body;
 use crate::proxy::claim::Claim;
 use crate::proxy::identify::Proof;
+use crate::proxy::realtime::Asking;
 use crate::quota::Admission;
 use crate::routing::Attempts;
 use crate::routing::Lease;
@@ -43,12 +44,12 @@ pub struct Context {
     pub(super) request: Option<Arc<Request>>,
     /// Handed to the connector with the first attempt.
     pub(super) body: Body,
-    /// As the body; on the native path they stay here.
+    /// As the body; those of a conversation stay here.
     pub(super) attempts: Option<Attempts>,
     /// The attempt that was chosen and not yet handed on.
     pub(super) chosen: Option<Chosen>,
-    /// Whether another attempt was granted on the native path.
-    pub(super) retry: bool,
+    /// What a request for a conversation asks for.
+    pub(super) realtime: Option<Asking>,
     /// Our own answer, if there is one.
     pub(super) refused: Option<ClientError>,
     pub(super) relayed: Relayed,
@@ -66,6 +67,8 @@ pub(super) struct Note {
     pub(super) model: Option<Arc<str>>,
     pub(super) stream: bool,
     pub(super) bytes_in: usize,
+    /// Why we ended a conversation.
+    pub(super) ended: Option<&'static str>,
 }
 
 /// An attempt that was chosen.
@@ -95,6 +98,8 @@ enum Reader {
     Blind,
     Stream(Box<Scanner>),
     Whole(Box<Collector>),
+    /// Read elsewhere.
+    Told(Usage),
 }
 
 impl Relayed {
@@ -115,6 +120,11 @@ impl Relayed {
             let chunk = body.take().unwrap_or_default();
             *body = Some([chunk, held].concat().into());
         }
+    }
+
+    /// What was used is known already.
+    pub(super) fn tell(&mut self, usage: Option<Usage>) {
+        self.reader = usage.map_or(Reader::Blind, Reader::Told);
     }
 
     /// In a stream, how many events had content.
@@ -138,7 +148,7 @@ impl Context {
             body: Body::default(),
             attempts: None,
             chosen: None,
-            retry: false,
+            realtime: None,
             refused: None,
             relayed: Relayed::default(),
             claim: None,
@@ -212,7 +222,7 @@ impl Context {
                 collector.push(chunk);
                 !chunk.is_empty()
             }
-            Reader::Blind => !chunk.is_empty(),
+            Reader::Blind | Reader::Told(_) => !chunk.is_empty(),
         };
         if content && relayed.first_content.is_none() {
             relayed.first_content = Some(now);
@@ -225,14 +235,10 @@ impl Context {
         match &self.relayed.reader {
             Reader::Stream(scanner) => scanner.usage(),
             Reader::Whole(collector) => collector.usage(),
+            Reader::Told(usage) => Some(*usage),
             Reader::Blind => None,
         }
         .unwrap_or_default()
-    }
-
-    /// Whether the attempt that just failed was granted another. Asked once per attempt.
-    pub(super) fn wants_retry(&mut self) -> bool {
-        std::mem::take(&mut self.retry)
     }
 }
 

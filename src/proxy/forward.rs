@@ -6,7 +6,6 @@
 use crate::azure::edit::{Edit, apply};
 use crate::azure::error::ClientError;
 use crate::azure::headers::UPSTREAM_CONTENT_TYPE;
-use crate::azure::route::Operation;
 use crate::exchange::{Outcome, Sending};
 use crate::live::LiveBackend;
 use crate::proxy::admitted::Admitted;
@@ -14,7 +13,6 @@ use crate::proxy::admitted::Request;
 use crate::proxy::body::Body;
 use crate::proxy::context::Chosen;
 use crate::proxy::context::Context;
-use crate::proxy::native;
 use crate::proxy::placement::Placement;
 use crate::proxy::race::Order;
 use crate::proxy::watch::Watch;
@@ -35,10 +33,10 @@ use std::time::Duration;
 /// Retry-After of a 503: long enough to let a region recover a little, short enough to be kept to.
 const COME_BACK: Duration = Duration::from_secs(5);
 
-/// Keeps the peers of the connector apart from those of the native path.
+/// Keeps the peers of the connector apart from those of Pingora's own path, which is not used.
 const CONNECTOR_GROUP: u64 = 1;
 
-/// Chooses the target of the first attempt (of every one, on the native path) and opens its lease.
+/// Chooses the target of the first attempt and opens its lease.
 pub(super) fn choose(ctx: &mut Context) -> std::result::Result<HttpPeer, ClientError> {
     let (Some(request), Some(attempts)) = (&ctx.request, &mut ctx.attempts) else {
         return Err(ClientError::Internal);
@@ -46,16 +44,11 @@ pub(super) fn choose(ctx: &mut Context) -> std::result::Result<HttpPeer, ClientE
     let (picked, mut peer) =
         reach(request, attempts).map_err(|none| nothing_left(request, &none))?;
     let lease = dispatch(request, picked).ok_or(ClientError::Internal)?;
-    if request.operation() == Operation::Realtime {
-        peer.options.read_timeout = Some(request.patience.first_content);
-    } else {
-        // Sends Pingora to our connector instead of its own.
-        peer.options.alpn = ALPN::Custom(CustomALPN::new(b"llm".to_vec()));
-        // Pingora first looks for an idle HTTP/1.1 connection of its own to this peer, which a request on
-        // the native path may have left, and would send this one there without its body. A key of its own
-        // finds none.
-        peer.group_key = CONNECTOR_GROUP;
-    }
+    // Sends Pingora to our connector instead of its own.
+    peer.options.alpn = ALPN::Custom(CustomALPN::new(b"llm".to_vec()));
+    // Pingora first looks for an idle HTTP/1.1 connection of its own to this peer, and would send this request there
+    // without its body. A key of its own finds none.
+    peer.group_key = CONNECTOR_GROUP;
     ctx.chosen = Some(Chosen { lease, why: picked.why });
     Ok(peer)
 }
@@ -142,21 +135,15 @@ pub(super) const fn come_back() -> ClientError {
     ClientError::NothingLeft { retry_after: COME_BACK }
 }
 
-/// Hands the attempt that was chosen on. On the LLM routes it returns the order for the connector, which sends
-/// requests of its own; on the native path Pingora sends the one that is built here in place of the client's.
-pub(super) fn prepare(upstream: &mut RequestHeader, ctx: &mut Context) -> Result<Option<Order>> {
+/// Hands the attempt that was chosen on: the order for the connector, which sends requests of its own.
+pub(super) fn prepare(ctx: &mut Context) -> Result<Order> {
     let internal = || Error::explain(ErrorType::InternalError, "an attempt without a choice");
     let chosen = ctx.chosen.take().ok_or_else(internal)?;
     let request = Arc::clone(ctx.request.as_ref().ok_or_else(internal)?);
-    if request.operation() == Operation::Realtime {
-        *upstream = header_for(&request, chosen.lease.target()).ok_or_else(internal)?;
-        native::sent(ctx, &request, chosen);
-        return Ok(None);
-    }
     let attempts = ctx.attempts.take().ok_or_else(internal)?;
     let body = std::mem::take(&mut ctx.body);
     let first = Watch::new(Arc::clone(&request), chosen.lease, chosen.why);
-    Ok(Some(Order { request, body, attempts, first }))
+    Ok(Order { request, body, attempts, first })
 }
 
 /// What is sent to one target; `None` if it cannot be addressed.
@@ -191,7 +178,8 @@ fn body_for(admitted: &Admitted, body: &Bytes, deployment: &str) -> Bytes {
     apply(body, &edits)
 }
 
-fn header_for(request: &Request, target: usize) -> Option<RequestHeader> {
+/// The header of the request for one target; `None` if it cannot be addressed.
+pub(super) fn header_for(request: &Request, target: usize) -> Option<RequestHeader> {
     let route = &request.admitted.route;
     let deployment = &request.model().pool.spec(target)?.deployment;
     let path = route.upstream_path_and_query(deployment);

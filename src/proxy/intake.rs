@@ -3,6 +3,7 @@
 
 use crate::azure::error::ClientError;
 use crate::azure::peek::Peek;
+use crate::azure::realtime::credentials::gather;
 use crate::azure::repeat;
 use crate::azure::route::Form;
 use crate::azure::route::Operation;
@@ -22,6 +23,7 @@ use crate::proxy::identify::{Identified, identify};
 use crate::proxy::meter;
 use crate::proxy::models;
 use crate::proxy::placement::{self, Knowledge, Placement};
+use crate::proxy::realtime::{Asking, forget_credential};
 use crate::routing::Repeat;
 use bytes::Bytes;
 use http::{HeaderValue, Method, header};
@@ -52,7 +54,12 @@ pub(super) async fn admit(
     let route = route(&request.method, raw, more).map_err(ClientError::from)?;
     ctx.note.route = Some(route.template.clone());
     let now = live.clock().unix().as_secs();
-    let Identified { app, proof } = identify(&request.headers, &snapshot, now);
+    let query = raw.split_once('?').map_or("", |(_, query)| query).to_owned();
+    let Identified { app, proof } = if route.operation == Operation::Realtime {
+        identify(&gather(&query, &request.headers), &snapshot, now)
+    } else {
+        identify(&request.headers, &snapshot, now)
+    };
     ctx.note.proof = proof;
     let app = app?;
     ctx.note.app = Some(Arc::clone(&app));
@@ -61,10 +68,16 @@ pub(super) async fn admit(
     let name = app;
     let app = snapshot.app(&name).ok_or(ClientError::Internal)?;
     check_path(&route, more, app)?;
+    if route.operation == Operation::Realtime {
+        ctx.realtime = Some(Asking::read(request, &query)?);
+    }
     let writing = Writing::of(&route, &request.headers)?;
     let may_probe = app.probe || ctx.note.proof.caller().is_some_and(|caller| caller.may_probe);
     let wish = may_probe.then(|| request.headers.get("x-probe-target").cloned()).flatten();
     let content_type = request.headers.get(header::CONTENT_TYPE).cloned();
+    if route.operation == Operation::Realtime {
+        forget_credential(session);
+    }
     if writing == Writing::Nothing && !session.as_downstream_mut().is_body_empty() {
         return Err(ClientError::UnexpectedBody.into());
     }
@@ -165,7 +178,8 @@ fn names_deployments(route: &Route, name: &str, snapshot: &Snapshot) -> bool {
 
 /// What may be sent twice.
 fn repeatable(route: &Route, seen: &Peek<'_>, model: &LiveModel) -> Repeat {
-    if route.method == Method::GET && route.operation != Operation::Realtime {
+    // A conversation has not begun before the backend's 101, after which nothing is repeated.
+    if route.method == Method::GET {
         return Repeat::Anytime;
     }
     let stored = if model.routing.hedge.stored_responses {

@@ -22,18 +22,22 @@ const CHAT_TOKENS: u64 = 1_024;
 /// The same for a legacy completion: what the API itself then allows.
 const COMPLETION_TOKENS: u64 = 16;
 
+/// What a conversation takes when it begins: nothing is known of what will be said, but that an app without a token
+/// left may not begin.
+const CONVERSATION_TOKENS: u64 = 1;
+
 /// About how many tokens a request may use: its prompt, and the most that it allows each of its answers.
 pub(super) fn estimate(operation: Operation, seen: &Peek<'_>) -> u64 {
     let usual = match operation {
         Operation::ChatCompletions => CHAT_TOKENS,
         Operation::Completions => COMPLETION_TOKENS,
         Operation::Responses => CHAT_TOKENS,
+        Operation::Realtime => return CONVERSATION_TOKENS,
         Operation::Embeddings
         | Operation::Images
         | Operation::Transcriptions
         | Operation::Speech
         | Operation::Models
-        | Operation::Realtime
         | Operation::Resource => return seen.prompt_tokens_estimate,
     };
     let answers = seen.answers.unwrap_or(1).max(1);
@@ -142,6 +146,12 @@ fn end(ctx: &Context) -> End {
         usage: ctx.usage(),
         events: ctx.relayed.content_events(),
     })
+}
+
+/// The tokens that a conversation used so far, if anything was told.
+pub(super) fn total(usage: &Usage) -> Option<u64> {
+    let told = usage.prompt.is_some() || usage.completion.is_some();
+    told.then(|| usage.prompt.unwrap_or(0).saturating_add(usage.completion.unwrap_or(0)))
 }
 
 /// The tokens that a request used; `None`: nothing tells, so the estimate is as good as anything.

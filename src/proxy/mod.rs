@@ -6,7 +6,7 @@
 //! its first content token in hand. `response_body_filter` times the first content chunk as the client is sent
 //! it, and `logging` writes the line.
 //!
-//! Requests that name no model (the list of models) take Pingora's native path.
+//! A WebSocket ([`realtime`]) leaves this line in `request_filter`.
 //!
 //! This file is glue: what it decides, it asks of others.
 
@@ -26,17 +26,18 @@ mod intake;
 mod leg;
 mod meter;
 mod models;
-mod native;
 mod passing;
 mod placement;
 mod progress;
 mod race;
+mod realtime;
 mod report;
 mod session;
 mod watch;
 
 pub use connector::LlmConnector;
 pub use context::Context;
+pub use realtime::Realtime;
 
 use crate::azure::route::Operation;
 use crate::live::Live;
@@ -46,7 +47,6 @@ use crate::proxy::intake::Decision;
 use crate::telemetry::Telemetry;
 use async_trait::async_trait;
 use bytes::Bytes;
-use pingora_core::ErrorSource;
 use pingora_core::modules::http::HttpModules;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorType, Result};
@@ -83,19 +83,21 @@ pub enum ProbeWish {
 pub struct FirstlightProxy {
     services: Arc<Services>,
     doors: Doors,
+    realtime: Arc<Realtime>,
 }
 
 impl FirstlightProxy {
     /// A proxy over what is live. Targets that answered strangely are named on `probes`. `listening`: the
-    /// addresses of the listeners, in the order of the configuration.
+    /// addresses of the listeners, in the order of the configuration. `realtime`: the conversations.
     pub fn new(
         live: Arc<Live>,
         telemetry: Arc<Telemetry>,
         probes: mpsc::Sender<ProbeRequest>,
         listening: Vec<SocketAddr>,
+        realtime: Arc<Realtime>,
     ) -> Self {
         let doors = Doors::new(listening);
-        Self { services: Arc::new(Services { live, telemetry, probes }), doors }
+        Self { services: Arc::new(Services { live, telemetry, probes }), doors, realtime }
     }
 }
 
@@ -139,7 +141,13 @@ impl ProxyHttp for FirstlightProxy {
                     max_attempts: config.retry.max_attempts,
                 };
                 let request = Request::new(Arc::clone(&self.services), *admitted, &origin);
+                let operation = request.operation();
                 ctx.admit(request, body);
+                if operation == Operation::Realtime {
+                    let shared = (&*self.realtime, &*self.services);
+                    Box::pin(realtime::serve(session, ctx, shared)).await?;
+                    return Ok(true);
+                }
                 Ok(false)
             }
             Err(Refusal::Answer(error)) => {
@@ -174,22 +182,7 @@ impl ProxyHttp for FirstlightProxy {
         request: &mut RequestHeader,
         ctx: &mut Context,
     ) -> Result<()> {
-        if let Some(order) = forward::prepare(request, ctx)? {
-            connector::attach(request, order);
-        }
-        Ok(())
-    }
-
-    /// The connector judged its answers already; this one judges those of the native path.
-    async fn upstream_response_filter(
-        &self,
-        _session: &mut Session,
-        response: &mut ResponseHeader,
-        ctx: &mut Context,
-    ) -> Result<()> {
-        if ctx.operation() == Some(Operation::Realtime) {
-            native::answered(response.status.as_u16(), ctx)?;
-        }
+        connector::attach(request, forward::prepare(ctx)?);
         Ok(())
     }
 
@@ -224,34 +217,18 @@ impl ProxyHttp for FirstlightProxy {
         Ok(None)
     }
 
-    /// Only the native path connects here; the connector's own failures come to `error_while_proxy`.
-    fn fail_to_connect(
-        &self,
-        _session: &mut Session,
-        _peer: &HttpPeer,
-        ctx: &mut Context,
-        mut error: Box<Error>,
-    ) -> Box<Error> {
-        error.set_retry(native::connect_failed(ctx));
-        error
-    }
-
     fn error_while_proxy(
         &self,
         _peer: &HttpPeer,
-        session: &mut Session,
+        _session: &mut Session,
         mut error: Box<Error>,
-        ctx: &mut Context,
+        _ctx: &mut Context,
         reused: bool,
     ) -> Box<Error> {
         // Without this, an error marked "only on a reused connection" panics when it is asked.
         error.retry.decide_reuse(reused);
-        let untouched = answer::committed(session).is_none();
-        let upstream = *error.esource() == ErrorSource::Upstream;
-        if upstream {
-            native::broke(ctx);
-        }
-        error.set_retry(untouched && upstream && ctx.wants_retry());
+        // What may be tried elsewhere was tried by the connector.
+        error.set_retry(false);
         error
     }
 

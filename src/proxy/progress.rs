@@ -4,7 +4,6 @@
 //! instructions and never across an await.
 
 use crate::azure::error::ClientError;
-use crate::exchange::Outcome;
 use crate::telemetry::access_log::Attempt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -34,11 +33,6 @@ impl State {
     pub(super) fn answered_by(&self) -> Option<&Attempt> {
         self.attempts.get(self.answered_by?)
     }
-
-    /// The last attempt that began is the one whose answer the client gets.
-    pub(super) fn last_answers(&mut self) {
-        self.answered_by = self.attempts.len().checked_sub(1);
-    }
 }
 
 impl Progress {
@@ -49,11 +43,6 @@ impl Progress {
     /// An attempt begins. Returns its place, for [`Progress::edit`].
     pub(super) fn begin(&self, backend: &Arc<str>, why: &'static str) -> usize {
         self.untimed(backend, why, "open")
-    }
-
-    /// No connection came about.
-    pub(super) fn unreachable(&self, backend: &Arc<str>, why: &'static str) {
-        self.not_sent(backend, why, Outcome::Connect.as_str());
     }
 
     /// Nothing can be sent to a backend.

@@ -122,6 +122,9 @@ fn pace(pace: &Pace, labels: [&str; 2], telemetry: &Telemetry) {
 
 /// How a request ended, in a word; with the status sent, and whether a failure was told inside the stream.
 fn term(error: Option<&Error>, ctx: &Context, (status, told): (u16, bool)) -> &'static str {
+    if let Some(ended) = ctx.note.ended {
+        return ended;
+    }
     match error {
         None if told => "failed",
         None if ctx.refused.is_some() => "refused",

@@ -24,7 +24,7 @@ use crate::jwks::Jwks;
 use crate::live::BuildError;
 use crate::live::{Live, ServerNames};
 use crate::probing::Prober;
-use crate::proxy::FirstlightProxy;
+use crate::proxy::{FirstlightProxy, Realtime};
 use crate::state_file::SaveError;
 use crate::telemetry::AccessLog;
 use crate::telemetry::Metrics;
@@ -126,6 +126,7 @@ struct Parts {
     live: Arc<Live>,
     telemetry: Arc<Telemetry>,
     draining: Arc<AtomicBool>,
+    realtime: Arc<Realtime>,
     addresses: Vec<SocketAddr>,
     admin: Option<SocketAddr>,
     /// `None` once it stopped accepting.
@@ -156,11 +157,13 @@ impl Firstlight {
         let (wishes, wished) = mpsc::channel(PROBE_WISHES);
         let taken = listeners.iter().map(|listener| sockets.take(listener.address));
         let addresses: Vec<SocketAddr> = taken.collect::<Result<_, _>>()?;
+        let realtime = Arc::new(Realtime::new(&conf));
         let proxy = FirstlightProxy::new(
             Arc::clone(&live),
             Arc::clone(&telemetry),
             wishes,
             addresses.clone(),
+            Arc::clone(&realtime),
         );
         let mut front = front::front(&conf, proxy);
         for (place, (listener, address)) in listeners.iter().zip(&addresses).enumerate() {
@@ -189,7 +192,8 @@ impl Firstlight {
 
         let fds = Arc::new(Mutex::new(sockets.table().map_err(StartError::Copy)?));
         let sockets = Mutex::new(Some(sockets));
-        let parts = Parts { live, telemetry, draining, addresses, admin: admin_address, sockets };
+        let parts =
+            Parts { live, telemetry, draining, realtime, addresses, admin: admin_address, sockets };
         Ok(Self { parts, front, admin, others, fds })
     }
 
@@ -267,6 +271,7 @@ impl Running {
     /// Requests on kept connections are still answered, with `Connection: close`.
     pub async fn drain(&self, limit: Duration) -> i64 {
         self.parts.draining.store(true, Relaxed);
+        self.parts.realtime.drain(limit);
         // Pingora's service closes kept connections the moment that its accept loops end, under clients that
         // are just sending a request, and connections whose TLS handshake is not over. The loops go on and end
         // without it.

@@ -46,6 +46,7 @@ macro_rules! families {
 families! {
     requests: IntCounterVec = REQUESTS;
     requests_in_flight: IntGauge = REQUESTS_IN_FLIGHT;
+    realtime_sessions: IntGaugeVec = REALTIME_SESSIONS;
     client_ttft: HistogramVec = CLIENT_TTFT;
     client_aborts: IntCounterVec = CLIENT_ABORTS;
     auth_failures: IntCounterVec = AUTH_FAILURES;

@@ -24,6 +24,8 @@ rows! {
         "Client requests by status code sent.";
     REQUESTS_IN_FLIGHT = "firstlight_requests_in_flight" []
         "Client requests that are not finished.";
+    REALTIME_SESSIONS = "firstlight_realtime_sessions" ["model", "backend"]
+        "Realtime sessions that are open.";
     CLIENT_TTFT = "firstlight_client_ttft_seconds" ["model"]
         "From a request's arrival to its first content chunk sent: what users felt, retries included.";
     CLIENT_ABORTS = "firstlight_client_aborts_total" ["phase"]

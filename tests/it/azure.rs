@@ -25,6 +25,7 @@ use std::time::Duration;
 mod in_stream;
 mod typed;
 mod usage;
+mod realtime;
 
 // ---- The body peek ----
 

@@ -269,6 +269,10 @@ pub struct Timeouts {
     pub body_idle: Duration,
     /// The whole of a client's body.
     pub body_total: Duration,
+    /// A realtime session without a byte in either direction.
+    pub realtime_idle: Duration,
+    /// The longest realtime session.
+    pub realtime_total: Duration,
 }
 
 /// Sizes that a request may have.

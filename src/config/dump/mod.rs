@@ -180,6 +180,8 @@ fn timeouts(config: &Config) -> Value {
         seconds(keys::IDLE.path, timeouts.idle),
         seconds(keys::BODY_IDLE.path, timeouts.body_idle),
         seconds(keys::BODY_TOTAL.path, timeouts.body_total),
+        seconds(keys::REALTIME_IDLE.path, timeouts.realtime_idle),
+        seconds(keys::REALTIME_TOTAL.path, timeouts.realtime_total),
     ])
 }
 

@@ -103,6 +103,26 @@ pub(in crate::config) const BODY_TOTAL: Real = Real {
     about: "A client's whole body: 20 MiB at 3 Mbit/s.",
 };
 
+pub(in crate::config) const REALTIME_IDLE: Real = Real {
+    path: "timeouts.realtime_idle_seconds",
+    default: Usual::of(900.0),
+    least: 0.01,
+    most: 86_400.0,
+    unit: "seconds",
+    about: "A realtime session without a byte in either direction is closed. People think for minutes, and clients\n\
+            with an open microphone are never silent: after 15 minutes nobody is there.",
+};
+
+pub(in crate::config) const REALTIME_TOTAL: Real = Real {
+    path: "timeouts.realtime_total_seconds",
+    default: Usual::of(7200.0),
+    least: 0.01,
+    most: 86_400.0,
+    unit: "seconds",
+    about: "The longest realtime session. Azure ends its own after 30 to 60 minutes, and tells clients so: this only\n\
+            ends what outlived that.",
+};
+
 pub(in crate::config) const BODY: Whole = Whole {
     path: "limits.body_mib",
     default: Usual::of(20),
@@ -192,6 +212,8 @@ pub(super) const STEPS: &[Key] = &[
     Key::Real(&IDLE),
     Key::Real(&BODY_IDLE),
     Key::Real(&BODY_TOTAL),
+    Key::Real(&REALTIME_IDLE),
+    Key::Real(&REALTIME_TOTAL),
     Key::Group(&Group { path: "limits", sample: "", about: "Sizes that a request may have." }),
     Key::Whole(&BODY),
     Key::Whole(&BUFFERED),

@@ -19,6 +19,7 @@ mod limits;
 mod log;
 mod lookout;
 mod owners;
+mod realtime;
 mod refusals;
 mod reload;
 mod reload_keeps;

@@ -1,0 +1,135 @@
+//! Opens a conversation on one target after the other, by the same contract as any request: until a backend's 101
+//! nothing of the client's was sent, so that anything that fails may be tried elsewhere.
+
+use crate::azure::error::ClientError;
+use crate::azure::realtime::handshake::Offer;
+use crate::exchange::{AnswerKind, Failure};
+use crate::proxy::admitted::Request;
+use crate::proxy::forward;
+use crate::proxy::realtime::Asking;
+use crate::proxy::realtime::dial::{Dialled, Told, dial};
+use crate::proxy::watch::Watch;
+use crate::routing::{Attempts, Denied, Next};
+use bytes::Bytes;
+use http::header;
+use pingora_core::connectors::TransportConnector;
+use pingora_core::protocols::Stream;
+use pingora_http::{RequestHeader, ResponseHeader};
+use std::sync::Arc;
+
+/// What came of all attempts.
+pub(super) enum Opened {
+    /// A conversation.
+    Open(Box<Open>),
+    /// A backend's answer for the client.
+    Told(Told),
+    /// An answer of ours.
+    Lost(ClientError),
+}
+
+/// A conversation with a backend.
+pub(super) struct Open {
+    /// Holds the place on the target until the conversation ends.
+    pub(super) watch: Watch,
+    /// The backend's 101.
+    pub(super) header: Box<ResponseHeader>,
+    pub(super) stream: Stream,
+    /// What it said right behind that.
+    pub(super) early: Bytes,
+}
+
+/// Tries one target after the other.
+pub(super) async fn open(
+    request: &Arc<Request>,
+    attempts: &mut Attempts,
+    asking: &Asking,
+    connector: &TransportConnector,
+) -> Opened {
+    loop {
+        let (picked, peer) = match forward::reach(request, attempts) {
+            Ok(reached) => reached,
+            Err(none) => return Opened::Lost(forward::nothing_left(request, &none)),
+        };
+        let header = header_for(request, picked.target, asking);
+        let (Some(lease), Some(header)) = (forward::dispatch(request, picked), header) else {
+            attempts.closed();
+            return Opened::Lost(ClientError::Internal);
+        };
+        let mut watch = Watch::new(Arc::clone(request), lease, picked.why);
+        let unix = request.clock().unix();
+        let dialled = Box::pin(dial(connector, (&peer, header), &asking.offer, unix)).await;
+        watch.marks.header = Some(request.now());
+        match dialled {
+            Dialled::Open { header, stream, early } => {
+                watch.marks.status = header.status.as_u16();
+                attempts.closed();
+                watch.answers();
+                return Opened::Open(Box::new(Open { watch, header, stream, early }));
+            }
+            Dialled::Passed(told) => {
+                watch.marks.status = told.header.status.as_u16();
+                attempts.closed();
+                watch.succeed(AnswerKind::Passed);
+                watch.answers();
+                return Opened::Told(told);
+            }
+            Dialled::Failed { failure, spare } => {
+                let failed = fail(request, attempts, (&mut watch, &failure));
+                match (failed, spare) {
+                    (None, _) => {}
+                    (Some(_), Some(told)) => {
+                        watch.answers();
+                        return Opened::Told(told);
+                    }
+                    (Some(refusal), None) => return Opened::Lost(refusal),
+                }
+            }
+        }
+    }
+}
+
+/// Settles a failed attempt. Our answer if there is to be no other.
+fn fail(
+    request: &Request,
+    attempts: &mut Attempts,
+    (watch, failure): (&mut Watch, &Failure),
+) -> Option<ClientError> {
+    let how = watch.fail(failure);
+    let (model, now) = (request.model(), request.now());
+    let (next, forgiven) = attempts.failed(&model.pool, watch.target(), how, now);
+    for event in forgiven {
+        request.tell(Some(event));
+    }
+    let metrics = &request.services.telemetry.metrics;
+    match next {
+        Next::Retry | Next::Wait => {
+            let reason = failure.outcome.as_str();
+            metrics.retries.with_label_values(&[&*model.name, reason]).inc();
+            None
+        }
+        Next::GiveUp(denied) => {
+            if denied == Denied::Budget {
+                metrics.retry_budget_exhausted.with_label_values(&[&*model.name]).inc();
+            }
+            Some(forward::give_up(request, attempts, failure.outcome))
+        }
+    }
+}
+
+/// The request for one target, built from nothing; `None` if it cannot be addressed.
+fn header_for(request: &Request, target: usize, asking: &Asking) -> Option<RequestHeader> {
+    let mut header = forward::header_for(request, target)?;
+    upgrade(&mut header, &asking.offer).ok()?;
+    Some(header)
+}
+
+fn upgrade(request: &mut RequestHeader, offer: &Offer) -> pingora_core::Result<()> {
+    request.insert_header(header::CONNECTION, "Upgrade")?;
+    request.insert_header(header::UPGRADE, "websocket")?;
+    request.insert_header(header::SEC_WEBSOCKET_VERSION, "13")?;
+    request.insert_header(header::SEC_WEBSOCKET_KEY, offer.key.clone())?;
+    if !offer.protocols.is_empty() {
+        request.insert_header(header::SEC_WEBSOCKET_PROTOCOL, offer.protocols.join(", "))?;
+    }
+    Ok(())
+}

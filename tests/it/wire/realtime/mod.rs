@@ -1,0 +1,6 @@
+//! Realtime: WebSockets through Firstlight, between clients and backends that follow a script.
+
+mod ending;
+mod opening;
+mod passing;
+mod stage;
