@@ -9,6 +9,7 @@ mod drains;
 mod grants;
 mod learned;
 mod quotas;
+mod ready;
 mod settings;
 mod tenants;
 mod token;

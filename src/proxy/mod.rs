@@ -12,12 +12,14 @@
 
 mod admitted;
 mod answer;
+mod arrival;
 mod body;
 mod caller;
 mod connector;
 mod context;
 mod doors;
 mod early;
+mod entrance;
 mod forward;
 mod identify;
 mod intake;
@@ -33,6 +35,7 @@ mod watch;
 
 pub use connector::LlmConnector;
 pub use context::Context;
+pub use entrance::Entrance;
 
 use crate::azure::route::Operation;
 use crate::live::Live;
@@ -49,6 +52,7 @@ use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -78,19 +82,21 @@ pub enum ProbeWish {
 pub struct FirstlightProxy {
     services: Arc<Services>,
     doors: Doors,
+    draining: Arc<AtomicBool>,
 }
 
 impl FirstlightProxy {
     /// A proxy over what is live. Targets that answered strangely are named on `probes`. `listening`: the
-    /// addresses of the listeners, in the order of the configuration.
+    /// addresses of the listeners, in the order of the configuration. `draining` is set once the process stops.
     pub fn new(
         live: Arc<Live>,
         telemetry: Arc<Telemetry>,
         probes: mpsc::Sender<ProbeRequest>,
         listening: Vec<SocketAddr>,
+        draining: Arc<AtomicBool>,
     ) -> Self {
         let doors = Doors::new(listening);
-        Self { services: Arc::new(Services { live, telemetry, probes }), doors }
+        Self { services: Arc::new(Services { live, telemetry, probes }), doors, draining }
     }
 }
 
@@ -111,6 +117,9 @@ impl ProxyHttp for FirstlightProxy {
         session.as_downstream_mut().set_write_timeout(Some(idle));
         let local = session.server_addr().and_then(|at| at.as_inet()).copied();
         ctx.door = local.and_then(|local| self.doors.place(local));
+        if arrival::receive(session, ctx, &self.services, &self.draining).await? {
+            return Ok(true);
+        }
         match intake::admit(session, ctx, &self.services.live).await {
             Ok((admitted, body)) => {
                 let config = &ctx.snapshot.config;

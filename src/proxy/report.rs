@@ -24,6 +24,9 @@ pub(super) fn finish(
 ) {
     let now = live.clock().now();
     meter::close(ctx, now);
+    if ctx.unlogged {
+        return;
+    }
     let status = committed(session).map_or(0, |h| h.status.as_u16());
     let usage = ctx.usage();
     let nothing = Progress::default();
@@ -40,7 +43,8 @@ pub(super) fn finish(
         ts: humantime::format_rfc3339_millis(UNIX_EPOCH + live.clock().unix()).to_string(),
         v: 1,
         request_id: &ctx.request_id,
-        client_ip: session.client_addr().and_then(|a| a.as_inet()).map(|a| a.ip().to_string()),
+        trace_id: ctx.trace_id.as_deref(),
+        client_ip: ctx.client.map(|client| client.to_string()),
         app: ctx.note.app.as_deref(),
         auth: ctx.note.proof.word(),
         key_id: ctx.note.proof.key().map(|(id, _)| id),

@@ -46,6 +46,9 @@ macro_rules! families {
 families! {
     requests: IntCounterVec = REQUESTS;
     requests_in_flight: IntGauge = REQUESTS_IN_FLIGHT;
+    requests_malformed: IntCounterVec = REQUESTS_MALFORMED;
+    connections: IntGaugeVec = CONNECTIONS;
+    connections_refused: IntCounterVec = CONNECTIONS_REFUSED;
     client_ttft: HistogramVec = CLIENT_TTFT;
     client_aborts: IntCounterVec = CLIENT_ABORTS;
     auth_failures: IntCounterVec = AUTH_FAILURES;
