@@ -11,7 +11,9 @@ impl ClientError {
     pub(super) fn message(&self) -> String {
         match self {
             Self::Malformed(refused) => refused.message.to_owned(),
-            Self::WrongFrontDoor => "This address is not served directly; use the public one.".to_owned(),
+            Self::WrongFrontDoor => {
+                "This address is not served directly; use the public one.".to_owned()
+            }
             Self::UnknownModel { model } => {
                 format!("There is no model {}; ask for one that is configured here.", quoted(model))
             }

@@ -53,14 +53,16 @@ fn network(at: &At<'_>, problems: &mut Problems) -> Option<IpNet> {
 fn status_path(at: &At<'_>, problems: &mut Problems) -> Option<String> {
     let text = at.text(STATUS, problems)?;
     let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'-' | b'.' | b'_');
-    let plain = text.starts_with('/') && (8..=128).contains(&text.len()) && text.bytes().all(allowed);
+    let plain =
+        text.starts_with('/') && (8..=128).contains(&text.len()) && text.bytes().all(allowed);
     // What could be read in two ways never gets past the gate.
     let odd = text.split('/').skip(1).any(|part| matches!(part, "" | "." | ".."));
     if !plain || odd {
         problems.refuse(&at.spot, "not a plain path", format!("write {STATUS}"));
         return None;
     }
-    let hides = |api: &str| text.strip_prefix(api).is_some_and(|r| r.is_empty() || r.starts_with('/'));
+    let hides =
+        |api: &str| text.strip_prefix(api).is_some_and(|r| r.is_empty() || r.starts_with('/'));
     if API.into_iter().any(hides) {
         problems.refuse(&at.spot, "a path of the API", format!("write {STATUS}"));
         return None;

@@ -132,7 +132,8 @@ mod tests {
     #[test]
     fn h2_fields() {
         assert_eq!(judge(&[("te", "trailers"), ("host", "x"), ("content-length", "3")]), Ok(()));
-        for name in ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"] {
+        for name in ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"]
+        {
             assert_eq!(judge(&[(name, "x")]), Err(Malformed::ConnectionField), "{name}");
         }
         assert_eq!(judge(&[("te", "gzip")]), Err(Malformed::ConnectionField));

@@ -78,8 +78,8 @@ impl Head {
 
 /// Judges a whole head, whose lines are known to end with CRLF.
 fn judge(head: &[u8], most_fields: usize) -> Result<(), Malformed> {
-    let mut lines = (head.split(|&byte| byte == b'\n'))
-        .map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    let mut lines =
+        (head.split(|&byte| byte == b'\n')).map(|line| line.strip_suffix(b"\r").unwrap_or(line));
     let keeps = request_line(lines.next().unwrap_or_default())?;
     let mut fields = Fields::default();
     for (count, line) in lines.take_while(|line| !line.is_empty()).enumerate() {
@@ -198,10 +198,15 @@ mod tests {
             check(&format!("Content-Length: {length}"), Malformed::ContentLength);
         }
         check("Transfer-Encoding: gzip, chunked", Malformed::TransferCoding);
-        for coding in ["identity", "xchunked", "chunked, chunked", "chunked, gzip", "", "gzip", "\"chunked\""] {
+        for coding in
+            ["identity", "xchunked", "chunked, chunked", "chunked, gzip", "", "gzip", "\"chunked\""]
+        {
             check(&format!("Transfer-Encoding: {coding}"), Malformed::TransferEncoding);
         }
-        check("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked", Malformed::TransferEncoding);
+        check(
+            "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+            Malformed::TransferEncoding,
+        );
         check("Transfer-Encoding : chunked", Malformed::FieldName);
         check("Transfer-Encoding: \u{b}chunked", Malformed::ControlCharacter);
         let old = read("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n");

@@ -114,25 +114,39 @@ impl Malformed {
     /// What is wrong, and what to do about it.
     pub fn message(self) -> &'static str {
         match self {
-            Self::BareLineFeed => "A line of the request's head ends without CR; end lines with CRLF.",
+            Self::BareLineFeed => {
+                "A line of the request's head ends without CR; end lines with CRLF."
+            }
             Self::ControlCharacter => "The request's head holds a control character; send none.",
-            Self::RequestLine => "The request line is not a method, a target and a version; send one that is.",
+            Self::RequestLine => {
+                "The request line is not a method, a target and a version; send one that is."
+            }
             Self::Target => {
                 "The request target holds a space, a control character or a fragment; percent-encode it."
             }
             Self::Version => "Only HTTP/1.1 and HTTP/2 are spoken here; use one of them.",
             Self::FoldedLine => "A header goes on in the next line; send it on one line.",
             Self::FieldName => "A header's name is not a plain word and a colon; send one that is.",
-            Self::Underscore => "A header's name has an underscore, which servers read in two ways; use hyphens.",
+            Self::Underscore => {
+                "A header's name has an underscore, which servers read in two ways; use hyphens."
+            }
             Self::Host => "The request needs exactly one Host header with a host in it; send one.",
             Self::ContentLength => "Content-Length must be one number, given once; send it so.",
-            Self::TransferEncoding => "Transfer-Encoding must be exactly `chunked`, in HTTP/1.1; send it so.",
-            Self::TransferCoding => "No transfer coding but `chunked` is served; send the body without another.",
-            Self::TwoFramings => "The request has Content-Length and Transfer-Encoding; send one of them.",
+            Self::TransferEncoding => {
+                "Transfer-Encoding must be exactly `chunked`, in HTTP/1.1; send it so."
+            }
+            Self::TransferCoding => {
+                "No transfer coding but `chunked` is served; send the body without another."
+            }
+            Self::TwoFramings => {
+                "The request has Content-Length and Transfer-Encoding; send one of them."
+            }
             Self::ConnectionField => {
                 "The request has a header about the connection, which HTTP/2 does not know; send none."
             }
-            Self::Expectation => "The expectation cannot be met; only `Expect: 100-continue` is known here.",
+            Self::Expectation => {
+                "The expectation cannot be met; only `Expect: 100-continue` is known here."
+            }
             Self::HeaderBytes => "The request's head is too large; send fewer or shorter headers.",
             Self::HeaderFields => "The request has too many headers; send fewer.",
             Self::HeaderTimeout => "The request's head did not arrive in time; send it again.",

@@ -179,7 +179,11 @@ pub(super) const STEPS: &[Key] = &[
     Key::Real(&entrance::BODY_GRACE),
     Key::Real(&entrance::HEADER_TIME),
     Key::Real(&entrance::KEEP_ALIVE),
-    Key::Group(&Group { path: "limits", sample: "", about: "What a request and a connection may cost." }),
+    Key::Group(&Group {
+        path: "limits",
+        sample: "",
+        about: "What a request and a connection may cost.",
+    }),
     Key::Whole(&BODY),
     Key::Whole(&BUFFERED),
     Key::Whole(&entrance::BODY_RATE),
