@@ -9,7 +9,7 @@ pub enum Malformed {
     ControlCharacter,
     /// Something else than a method, a target and a version with one space between them.
     RequestLine,
-    /// A target with a space, a control character or a fragment.
+    /// A target with a space, a control character, a fragment or what is not ASCII.
     Target,
     /// Neither HTTP/1.1 nor HTTP/1.0.
     Version,
@@ -122,7 +122,7 @@ impl Malformed {
                 "The request line is not a method, a target and a version; send one that is."
             }
             Self::Target => {
-                "The request target holds a space, a control character or a fragment; percent-encode it."
+                "The request target holds a fragment, a space or what is not ASCII; percent-encode it."
             }
             Self::Version => "Only HTTP/1.1 and HTTP/2 are spoken here; use one of them.",
             Self::FoldedLine => "A header goes on in the next line; send it on one line.",

@@ -48,7 +48,8 @@ pub(super) async fn receive(
     if asks_for_status(session, in_front) {
         ctx.unlogged = true;
         let ready = snapshot.is_ready() && !draining.load(Ordering::Relaxed);
-        tell_status(session, ready).await?;
+        let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        tell_status(session, &ctx.request_id, status).await?;
         return Ok(true);
     }
     if !is_from_front_door(&session.req_header().headers, in_front) {
@@ -88,15 +89,13 @@ fn asks_for_status(session: &Session, in_front: &InFront) -> bool {
     reads && path.is_some_and(|path| path == request.raw_path())
 }
 
-async fn tell_status(session: &mut Session, ready: bool) -> Result<()> {
-    let (status, body) = match ready {
-        true => (StatusCode::OK, "ok\n"),
-        false => (StatusCode::SERVICE_UNAVAILABLE, "unavailable\n"),
-    };
+async fn tell_status(session: &mut Session, request_id: &str, status: StatusCode) -> Result<()> {
+    let body = if status.is_success() { "ok\n" } else { "unavailable\n" };
     let mut header = ResponseHeader::build(status, Some(4))?;
     header.insert_header(header::CONTENT_TYPE, "text/plain")?;
     header.insert_header(header::CONTENT_LENGTH, body.len())?;
     header.insert_header(header::CACHE_CONTROL, "no-store")?;
+    header.insert_header("x-request-id", request_id)?;
     if !session.as_downstream_mut().is_body_done() {
         session.set_keepalive(None);
     }

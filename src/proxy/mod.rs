@@ -260,7 +260,9 @@ impl ProxyHttp for FirstlightProxy {
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Context) {
-        report::finish(session, error, ctx, &self.services.live, &self.services.telemetry);
+        if !ctx.unlogged {
+            report::finish(session, error, ctx, &self.services.live, &self.services.telemetry);
+        }
     }
 
     /// The access log tells of every failed attempt; Pingora's own line would repeat it.

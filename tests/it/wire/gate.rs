@@ -24,6 +24,11 @@ async fn talk(address: SocketAddr, bytes: &[u8]) -> String {
     String::from_utf8_lossy(&seen).into_owned()
 }
 
+/// How many answers there are.
+fn answers(seen: &str) -> usize {
+    seen.split("HTTP/1.1 ").filter(|rest| rest.starts_with(|c: char| c.is_ascii_digit())).count()
+}
+
 fn body() -> String {
     streamed_chat().to_string()
 }
@@ -137,7 +142,7 @@ async fn what_could_be_read_in_two_ways_is_refused_and_nothing_behind_it_is_read
     for (name, bytes, status) in [framing(), lines(), targets()].concat() {
         let seen = talk(world.address(), format!("{bytes}{}", good()).as_bytes()).await;
         assert!(seen.starts_with(&format!("HTTP/1.1 {status} ")), "{name}: {seen}");
-        assert_eq!(seen.matches("HTTP/1.1 ").count(), 1, "{name}: {seen}");
+        assert_eq!(answers(&seen), 1, "{name}: {seen}");
         // Whether the client reads a whole answer or not: not one byte went to a backend.
         let asked: u64 = ["a", "b", "c"].iter().map(|region| world.requests(region)).sum();
         assert_eq!(asked, 0, "{name}: {seen}");
