@@ -77,6 +77,7 @@ pub(super) async fn refuse(
     if let Some(allow) = error.allow() {
         header.insert_header(header::ALLOW, allow)?;
     }
+    let ambiguous = matches!(error, ClientError::BadPath { .. });
     let attempts = ctx.request.as_ref().map_or(0, |r| r.progress.lock().attempts.len());
     if attempts > 0 {
         header.insert_header("x-firstlight-attempts", attempts.to_string())?;
@@ -84,7 +85,7 @@ pub(super) async fn refuse(
     ctx.refused = Some(error);
     ctx.relayed.bytes = body.len();
     let unread = !session.as_downstream_mut().is_body_done();
-    if unread {
+    if unread || ambiguous {
         session.set_keepalive(None);
     }
     let head = session.req_header().method == Method::HEAD;

@@ -63,7 +63,8 @@ impl Entrance {
         let socket = stream.get_socket_digest();
         let peer = socket.as_ref().and_then(|s| s.peer_addr()?.as_inet().copied());
         let local = socket.as_ref().and_then(|s| s.local_addr()?.as_inet().copied());
-        let place = local.and_then(|local| self.doors.place(local));
+        let only = (self.acceptors.len() == 1).then_some(0);
+        let place = local.and_then(|local| self.doors.place(local)).or(only);
         let entered = self.crowd.enter(peer.map(|peer| peer.ip()), &config);
         let Ok(mut presence) = entered.inspect_err(|full| self.refused(full.reason())) else {
             return;
