@@ -7,6 +7,7 @@
 pub mod auth;
 pub mod azure;
 pub mod config;
+pub mod gate;
 pub mod owners;
 pub mod quota;
 pub mod rng;

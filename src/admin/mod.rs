@@ -42,15 +42,11 @@ impl Admin {
         }
     }
 
-    /// Ready: something could be tried for some model. Degraded targets count, since routing fails open.
     fn ready(&self) -> Answer {
         if self.draining.load(Relaxed) {
             return Answer::text(StatusCode::SERVICE_UNAVAILABLE, "draining\n");
         }
-        let snapshot = self.live.snapshot();
-        let resolved = snapshot.backends().any(|b| !b.addresses().is_empty());
-        let usable = snapshot.models().any(|m| m.pool.is_ready());
-        if resolved && usable {
+        if self.live.snapshot().is_ready() {
             Answer::text(StatusCode::OK, "ready\n")
         } else {
             Answer::text(StatusCode::SERVICE_UNAVAILABLE, "no target could be tried\n")

@@ -22,9 +22,24 @@ const KEYS_FETCHED: Duration = Duration::from_secs(5);
 /// The challenge that comes with every 401.
 const CHALLENGE: &str = "Bearer realm=\"firstlight\"";
 
+/// A request whose head was refused, by whoever judged it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// The status of the answer; not one that comes with headers of its own.
+    pub status: StatusCode,
+    /// Why, in a word.
+    pub code: &'static str,
+    /// Why, and what to do about it.
+    pub message: &'static str,
+}
+
 /// A request that is answered by us.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClientError {
+    /// A head that could be read in two ways, or is too large or too late.
+    Malformed(Refused),
+    /// It did not come through the Front Door that is ours.
+    WrongFrontDoor,
     /// No pool has this name.
     UnknownModel {
         /// The name that was asked for.
@@ -273,6 +288,8 @@ impl ClientError {
         const REQUEST: &str = "invalid_request_error";
         const SERVER: &str = "server_error";
         match self {
+            Self::Malformed(refused) => (refused.status, refused.code, REQUEST),
+            Self::WrongFrontDoor => (StatusCode::FORBIDDEN, "front_door_forbidden", REQUEST),
             Self::UnknownModel { .. } => (StatusCode::NOT_FOUND, "DeploymentNotFound", REQUEST),
             Self::ModelForbidden { .. } => (StatusCode::FORBIDDEN, "model_forbidden", REQUEST),
             Self::AppNotHere => (StatusCode::FORBIDDEN, "listener_forbidden", REQUEST),
@@ -371,7 +388,10 @@ mod tests {
     fn every_kind() -> Vec<ClientError> {
         let retry_after = Duration::from_millis(1_200);
         let name = || "gpt-4o".to_owned();
+        let status = StatusCode::BAD_REQUEST;
         vec![
+            ClientError::Malformed(Refused { status, code: "host", message: "No Host; send one." }),
+            ClientError::WrongFrontDoor,
             ClientError::UnknownModel { model: name() },
             ClientError::ModelForbidden { model: name() },
             ClientError::AppNotHere,

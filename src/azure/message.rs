@@ -10,6 +10,10 @@ impl ClientError {
     /// What is wrong, and what to do about it.
     pub(super) fn message(&self) -> String {
         match self {
+            Self::Malformed(refused) => refused.message.to_owned(),
+            Self::WrongFrontDoor => {
+                "This address is not served directly; use the public one.".to_owned()
+            }
             Self::UnknownModel { model } => {
                 format!("There is no model {}; ask for one that is configured here.", quoted(model))
             }

@@ -3,7 +3,7 @@
 //!
 //! There are two stages. `tree` reads the file into nodes that know their places (`syntax` says what is not YAML,
 //! `levels` moves what is not indented enough). The readers (`listen`,
-//! `backends`, `models`, `apps`, `entra`, `callers`, `routing`, `settings`, `places`) walk the nodes, note each problem with its place and what to
+//! `backends`, `models`, `apps`, `entra`, `callers`, `routing`, `settings`, `places`, `in_front`) walk the nodes, note each problem with its place and what to
 //! write instead, and go on; `loopback` asks what no single part can know. Only a file without a problem
 //! becomes a [`Config`], in which nothing is left to check.
 //!
@@ -27,6 +27,7 @@ mod extra_paths;
 mod fields;
 mod identities;
 mod idle;
+mod in_front;
 mod keys;
 mod layers;
 mod levels;
@@ -118,6 +119,7 @@ fn read(file: &Section<'_>, problems: &mut Problems) -> Config {
         listen,
         admin,
         admin_socket: places::admin_socket(file, problems),
+        in_front: in_front::read(file, problems),
         threads: usize::try_from(file.whole(&keys::THREADS, problems)).unwrap_or_default(),
         backends: backends.all,
         models: models.all,

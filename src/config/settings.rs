@@ -31,20 +31,30 @@ pub(super) fn timeouts(section: &Section<'_>, problems: &mut Problems) -> Timeou
         body_total: section.seconds(&keys::BODY_TOTAL, problems),
         realtime_idle: section.seconds(&keys::REALTIME_IDLE, problems),
         realtime_total: section.seconds(&keys::REALTIME_TOTAL, problems),
+        body_grace: section.seconds(&keys::BODY_GRACE, problems),
+        header: section.seconds(&keys::HEADER_TIME, problems),
+        keep_alive: section.seconds(&keys::KEEP_ALIVE, problems),
     }
 }
 
 /// Reads `limits`.
 pub(super) fn limits(file: &Section<'_>, problems: &mut Problems) -> Limits {
     let section = file.inner("limits", problems);
-    let mut bytes = |key| {
-        let mebibytes = section.whole(key, problems);
-        usize::try_from(mebibytes).unwrap_or(usize::MAX).saturating_mul(MEBIBYTE)
-    };
-    let (body_bytes, buffered_bytes) = (bytes(&keys::BODY), bytes(&keys::BUFFERED));
-    // A body that is allowed must fit.
-    let kept_ids = usize::try_from(section.whole(&keys::KEPT_IDS, problems)).unwrap_or(usize::MAX);
-    Limits { body_bytes, buffered_bytes: buffered_bytes.max(body_bytes), kept_ids }
+    let mut size = |key| usize::try_from(section.whole(key, problems)).unwrap_or(usize::MAX);
+    let body_bytes = size(&keys::BODY).saturating_mul(MEBIBYTE);
+    let buffered_bytes = size(&keys::BUFFERED).saturating_mul(MEBIBYTE);
+    Limits {
+        body_bytes,
+        // A body that is allowed must fit.
+        buffered_bytes: buffered_bytes.max(body_bytes),
+        header_bytes: size(&keys::HEADER_BYTES),
+        headers: size(&keys::HEADERS),
+        kept_ids: size(&keys::KEPT_IDS),
+        connections: size(&keys::CONNECTIONS),
+        connections_per_ip: size(&keys::CONNECTIONS_PER_IP),
+        body_rate: section.whole(&keys::BODY_RATE, problems),
+        h2_streams: section.whole(&keys::H2_STREAMS, problems),
+    }
 }
 
 /// A size in the file's unit.

@@ -11,6 +11,7 @@ mod homes;
 mod kept;
 mod learned;
 mod quotas;
+mod ready;
 mod settings;
 mod tenants;
 mod token;

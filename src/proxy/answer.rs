@@ -83,6 +83,7 @@ pub(super) async fn refuse(
         header.insert_header(header::UPGRADE, "websocket")?;
         header.insert_header(header::SEC_WEBSOCKET_VERSION, "13")?;
     }
+    let ambiguous = matches!(error, ClientError::BadPath { .. });
     let attempts = ctx.request.as_ref().map_or(0, |r| r.progress.lock().attempts.len());
     if attempts > 0 {
         header.insert_header("x-firstlight-attempts", attempts.to_string())?;
@@ -90,7 +91,7 @@ pub(super) async fn refuse(
     ctx.refused = Some(error);
     ctx.relayed.bytes = body.len();
     let unread = !session.as_downstream_mut().is_body_done();
-    if unread {
+    if unread || ambiguous {
         session.set_keepalive(None);
     }
     let head = session.req_header().method == Method::HEAD;

@@ -13,6 +13,8 @@ use tokio::time::timeout_at;
 
 /// Retry-After when there is no memory: bodies are given back within seconds.
 const COME_BACK: Duration = Duration::from_secs(1);
+/// Longer than any body may take.
+const NO_RATE: Duration = Duration::from_hours(24);
 /// First guess at the size of a body that names none.
 const UNKNOWN_LENGTH: usize = 64 << 10;
 
@@ -45,11 +47,13 @@ pub(super) async fn read(
     if expects {
         session.write_continue_response().await.map_err(Refusal::ClientGone)?;
     }
-    let whole = Instant::now() + times.body_total;
+    let begun = Instant::now();
+    let whole = begun + times.body_total;
     let mut body = Collected::default();
     loop {
         // Pingora's h2 body reads have no time-out of their own.
-        let soon = whole.min(Instant::now() + times.body_idle);
+        let steady = begun + times.body_grace + least_time(body.len(), config.limits.body_rate);
+        let soon = whole.min(Instant::now() + times.body_idle).min(steady);
         let chunk = timeout_at(soon, session.read_request_body())
             .await
             .map_err(|_| Refusal::Answer(ClientError::BodyTimeout))?
@@ -71,6 +75,13 @@ pub(super) async fn read(
         }
         body.push(chunk, declared);
     }
+}
+
+/// How long so many bytes may take at this rate, in bytes a second; 0 is any.
+fn least_time(bytes: usize, rate: u32) -> Duration {
+    let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+    let millis = bytes.saturating_mul(1000).checked_div(rate.into());
+    millis.map_or(NO_RATE, Duration::from_millis)
 }
 
 /// Takes the memory for so many bytes, rounded up to KiB, or refuses: waiting would hold a connection instead.

@@ -26,6 +26,7 @@ use http::HeaderMap;
 use pingora_http::ResponseHeader;
 use prometheus::IntGauge;
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -38,6 +39,12 @@ pub struct Context {
     pub(super) door: Option<usize>,
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) request_id: String,
+    /// Who asks, behind proxies that are trusted.
+    pub(super) client: Option<IpAddr>,
+    /// The trace that the request belongs to.
+    pub(super) trace_id: Option<String>,
+    /// A health probe of what stands in front: no line, no count.
+    pub(super) unlogged: bool,
     pub(super) note: Note,
     /// What it holds of its app's limits, until it is over.
     pub(super) admission: Option<Admission>,
@@ -142,6 +149,9 @@ impl Context {
             door: None,
             snapshot: live.snapshot(),
             request_id: String::new(),
+            client: None,
+            trace_id: None,
+            unlogged: false,
             note: Note::default(),
             admission: None,
             request: None,
@@ -156,8 +166,11 @@ impl Context {
         }
     }
 
-    /// The client's own request id if it is a plain word, else a new one.
+    /// The client's own request id if it is a plain word, else a new one. Taken once.
     pub(super) fn take_request_id(&mut self, headers: &HeaderMap) {
+        if !self.request_id.is_empty() {
+            return;
+        }
         let given =
             headers.get("x-request-id").map(http::HeaderValue::as_bytes).unwrap_or_default();
         let plain = (1..=128).contains(&given.len())

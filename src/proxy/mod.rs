@@ -12,6 +12,7 @@
 
 mod admitted;
 mod answer;
+mod arrival;
 mod asked;
 mod body;
 mod caller;
@@ -20,6 +21,7 @@ mod connector;
 mod context;
 mod doors;
 mod early;
+mod entrance;
 mod forward;
 mod identify;
 mod intake;
@@ -37,6 +39,7 @@ mod watch;
 
 pub use connector::LlmConnector;
 pub use context::Context;
+pub use entrance::Entrance;
 pub use realtime::Realtime;
 
 use crate::azure::route::Operation;
@@ -54,6 +57,7 @@ use pingora_http::{RequestHeader, ResponseHeader};
 use pingora_proxy::{FailToProxy, ProxyHttp, Session};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -84,20 +88,24 @@ pub struct FirstlightProxy {
     services: Arc<Services>,
     doors: Doors,
     realtime: Arc<Realtime>,
+    draining: Arc<AtomicBool>,
 }
 
 impl FirstlightProxy {
     /// A proxy over what is live. Targets that answered strangely are named on `probes`. `listening`: the
-    /// addresses of the listeners, in the order of the configuration. `realtime`: the conversations.
+    /// addresses of the listeners, in the order of the configuration. `draining` is set once the process stops;
+    /// `realtime`: the conversations.
     pub fn new(
         live: Arc<Live>,
         telemetry: Arc<Telemetry>,
         probes: mpsc::Sender<ProbeRequest>,
         listening: Vec<SocketAddr>,
         realtime: Arc<Realtime>,
+        draining: Arc<AtomicBool>,
     ) -> Self {
         let doors = Doors::new(listening);
-        Self { services: Arc::new(Services { live, telemetry, probes }), doors, realtime }
+        let services = Arc::new(Services { live, telemetry, probes });
+        Self { services, doors, realtime, draining }
     }
 }
 
@@ -118,6 +126,9 @@ impl ProxyHttp for FirstlightProxy {
         session.as_downstream_mut().set_write_timeout(Some(idle));
         let local = session.server_addr().and_then(|at| at.as_inet()).copied();
         ctx.door = local.and_then(|local| self.doors.place(local));
+        if arrival::receive(session, ctx, &self.services, &self.draining).await? {
+            return Ok(true);
+        }
         match intake::admit(session, ctx, &self.services.live).await {
             Ok(Decision::Reply(body)) => {
                 meter::close(ctx, self.services.live.clock().now());
@@ -243,7 +254,9 @@ impl ProxyHttp for FirstlightProxy {
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Context) {
-        report::finish(session, error, ctx, &self.services.live, &self.services.telemetry);
+        if !ctx.unlogged {
+            report::finish(session, error, ctx, &self.services.live, &self.services.telemetry);
+        }
     }
 
     /// The access log tells of every failed attempt; Pingora's own line would repeat it.

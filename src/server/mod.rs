@@ -17,14 +17,14 @@ pub use sockets::Sockets;
 
 use crate::admin::Admin;
 use crate::clock::Clock;
-use crate::config::checked::Config;
+use crate::config::checked::{Config, Listener};
 use crate::endpoints::Endpoints;
 use crate::identity::Identities;
 use crate::jwks::Jwks;
 use crate::live::BuildError;
 use crate::live::{Live, ServerNames};
 use crate::probing::Prober;
-use crate::proxy::{FirstlightProxy, Realtime};
+use crate::proxy::{Entrance, FirstlightProxy, Realtime};
 use crate::state_file::SaveError;
 use crate::telemetry::AccessLog;
 use crate::telemetry::Metrics;
@@ -164,11 +164,20 @@ impl Firstlight {
             wishes,
             addresses.clone(),
             Arc::clone(&realtime),
+            Arc::clone(&draining),
         );
-        let mut front = front::front(&conf, proxy);
-        for (place, (listener, address)) in listeners.iter().zip(&addresses).enumerate() {
-            let names = ServerNames::new(Arc::clone(&live), place);
-            front::listen(&mut front, listener, *address, names)?;
+        let secured = |(place, (listener, address)): (usize, (&Listener, &SocketAddr))| {
+            let names = || ServerNames::new(Arc::clone(&live), place);
+            let tls = !listener.tls.is_empty();
+            let acceptor = tls.then(|| front::acceptor(*address, names())).transpose()?;
+            Ok((*address, acceptor))
+        };
+        let doors = listeners.iter().zip(&addresses).enumerate().map(secured);
+        let doors = doors.collect::<Result<Vec<_>, StartError>>()?;
+        let entrance = Entrance::new(Arc::clone(&live), Arc::clone(&telemetry), doors);
+        let mut front = front::front(&conf, proxy, entrance);
+        for address in &addresses {
+            front.add_tcp(&address.to_string());
         }
 
         let admin_address = admin_address.map(|a| sockets.take(a)).transpose()?;

@@ -34,7 +34,9 @@ pub struct Record<'a> {
     pub v: u32,
     /// Our id of it, also in the response's `x-request-id`.
     pub request_id: &'a str,
-    /// Who asked.
+    /// The trace that it belongs to, of its `traceparent`.
+    pub trace_id: Option<&'a str>,
+    /// Who asked, behind proxies that are trusted.
     pub client_ip: Option<String>,
     /// Which app the credential belongs to.
     pub app: Option<&'a str>,

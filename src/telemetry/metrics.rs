@@ -47,6 +47,9 @@ families! {
     requests: IntCounterVec = REQUESTS;
     requests_in_flight: IntGauge = REQUESTS_IN_FLIGHT;
     realtime_sessions: IntGaugeVec = REALTIME_SESSIONS;
+    requests_malformed: IntCounterVec = REQUESTS_MALFORMED;
+    connections: IntGaugeVec = CONNECTIONS;
+    connections_refused: IntCounterVec = CONNECTIONS_REFUSED;
     client_ttft: HistogramVec = CLIENT_TTFT;
     client_aborts: IntCounterVec = CLIENT_ABORTS;
     auth_failures: IntCounterVec = AUTH_FAILURES;

@@ -26,6 +26,12 @@ rows! {
         "Client requests that are not finished.";
     REALTIME_SESSIONS = "firstlight_realtime_sessions" ["model", "backend"]
         "Realtime sessions that are open.";
+    REQUESTS_MALFORMED = "firstlight_requests_malformed_total" ["reason"]
+        "Requests refused for their head, before anything else: a head that could be read in two ways, is too large or too late.";
+    CONNECTIONS = "firstlight_connections" ["state"]
+        "Connections of clients by what they do: opening, request, idle, h2.";
+    CONNECTIONS_REFUSED = "firstlight_connections_refused_total" ["reason"]
+        "Connections closed at once: over limits.connections or connections_per_ip, or whose TLS handshake failed or took too long.";
     CLIENT_TTFT = "firstlight_client_ttft_seconds" ["model"]
         "From a request's arrival to its first content chunk sent: what users felt, retries included.";
     CLIENT_ABORTS = "firstlight_client_aborts_total" ["phase"]

@@ -23,9 +23,9 @@ use serde_json::Value;
 use std::time::Duration;
 
 mod in_stream;
+mod realtime;
 mod typed;
 mod usage;
-mod realtime;
 
 // ---- The body peek ----
 

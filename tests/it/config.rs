@@ -2,6 +2,7 @@
 
 mod differences;
 mod entra;
+mod in_front;
 mod listeners;
 mod mistakes;
 mod routing;

@@ -16,6 +16,7 @@ mod config;
 mod control;
 mod demo;
 mod docs;
+mod gate;
 mod journal;
 mod jwks_kept;
 mod keeper;

@@ -13,6 +13,7 @@ pub(crate) const MAY_KNOW: &[(&str, &[&str])] = &[
     ("quota", &["time"]),
     ("azure", &["quota"]),
     ("config", &[]),
+    ("gate", &[]),
     ("sim", &["config", "rng", "routing", "time"]),
     ("clock", &["time"]),
     ("secrets", &["config"]),
@@ -27,6 +28,7 @@ pub(crate) const MAY_KNOW: &[(&str, &[&str])] = &[
             "clock",
             "config",
             "exchange",
+            "gate",
             "live",
             "quota",
             "routing",
@@ -101,7 +103,7 @@ const ROOTS: &[&str] = &["lib", "main", "server"];
 
 /// Modules that must run in a simulator: no clock, no I/O, no runtime, no log.
 pub(crate) const PURE: &[&str] =
-    &["time", "rng", "auth", "routing", "quota", "azure", "config", "sim"];
+    &["time", "rng", "auth", "routing", "quota", "azure", "config", "gate", "sim"];
 const NOT_IN_PURE: &[&str] = &[
     "tokio",
     "pingora",

@@ -4,6 +4,7 @@
 //! nowhere, no address that does not parse. Maps are ordered, so that two dumps of one file are equal.
 
 mod entra;
+mod entrance;
 mod routing;
 
 pub use self::entra::AppEntra;
@@ -12,6 +13,8 @@ pub use self::entra::CallerId;
 pub use self::entra::Credential;
 pub use self::entra::Entra;
 pub use self::entra::Identity;
+pub use self::entrance::InFront;
+pub use self::entrance::Limits;
 pub use self::routing::Baseline;
 pub use self::routing::Detect;
 pub use self::routing::Hedge;
@@ -39,6 +42,8 @@ pub struct Config {
     pub admin: Option<SocketAddr>,
     /// The unix socket on which an operator gives orders.
     pub admin_socket: Place,
+    /// What stands in front.
+    pub in_front: InFront,
     /// Worker threads of the proxy; 0 in the file means one per core and stays 0 here.
     pub threads: usize,
     /// Azure OpenAI resources by name; at least one.
@@ -57,7 +62,7 @@ pub struct Config {
     pub retry: Retry,
     /// How long each step of a request may take.
     pub timeouts: Timeouts,
-    /// Sizes that a request may have.
+    /// What a request and a connection may cost.
     pub limits: Limits,
     /// What is written to standard output.
     pub log: Log,
@@ -273,17 +278,12 @@ pub struct Timeouts {
     pub realtime_idle: Duration,
     /// The longest realtime session.
     pub realtime_total: Duration,
-}
-
-/// Sizes that a request may have.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Limits {
-    /// Largest request body, in bytes.
-    pub body_bytes: usize,
-    /// All request bodies in memory together, in bytes; at least `body_bytes`.
-    pub buffered_bytes: usize,
-    /// Ids whose backend is known.
-    pub kept_ids: usize,
+    /// After which a client's body must have come at its least rate.
+    pub body_grace: Duration,
+    /// The whole of a request's head; also a TLS handshake.
+    pub header: Duration,
+    /// Silence between two requests of an HTTP/1.1 connection.
+    pub keep_alive: Duration,
 }
 
 /// What is written to standard output.

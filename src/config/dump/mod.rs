@@ -6,6 +6,7 @@
 //! only where it differs.
 
 mod entra;
+mod entrance;
 pub(super) mod routing;
 
 use crate::config::checked::ApiKey;
@@ -21,7 +22,6 @@ use crate::config::checked::ProbeKind;
 use crate::config::checked::SecretSource;
 use crate::config::endpoint;
 use crate::config::keys;
-use crate::config::settings;
 use crate::config::until;
 use serde_yaml::Mapping;
 use serde_yaml::Value;
@@ -50,8 +50,8 @@ pub(super) fn written(config: &Config) -> Value {
         ("caller", entra::caller(&config.caller)),
         ("routing", routing::written(&config.routing)),
         ("retry", retry(config)),
-        ("timeouts", timeouts(config)),
-        ("limits", limits(config)),
+        ("timeouts", entrance::timeouts(&config.timeouts)),
+        ("limits", entrance::limits(&config.limits)),
         ("log", map([flag(keys::LOG_ACCESS.path, config.log.access)])),
         flag(keys::INJECT_USAGE.path, config.inject_usage),
         ("dns", map([seconds(keys::DNS_REFRESH.path, config.dns_refresh)])),
@@ -60,7 +60,8 @@ pub(super) fn written(config: &Config) -> Value {
     let extra_paths = Some(&config.extra_paths).filter(|paths| !paths.is_empty());
     let extra_paths = extra_paths.map(|paths| (keys::name(keys::EXTRA_PATHS.path), list(paths)));
     let state_directory = place(keys::STATE_DIRECTORY.path, &config.state_directory);
-    map(file.into_iter().chain(extra_paths).chain(state_directory))
+    let in_front = entrance::in_front(&config.in_front);
+    map(file.into_iter().chain(in_front).chain(extra_paths).chain(state_directory))
 }
 
 fn admin(config: &Config) -> Value {
@@ -172,19 +173,6 @@ fn retry(config: &Config) -> Value {
     ])
 }
 
-fn timeouts(config: &Config) -> Value {
-    let timeouts = &config.timeouts;
-    map([
-        seconds(keys::CONNECT.path, timeouts.connect),
-        seconds(keys::ANSWER.path, timeouts.answer),
-        seconds(keys::IDLE.path, timeouts.idle),
-        seconds(keys::BODY_IDLE.path, timeouts.body_idle),
-        seconds(keys::BODY_TOTAL.path, timeouts.body_total),
-        seconds(keys::REALTIME_IDLE.path, timeouts.realtime_idle),
-        seconds(keys::REALTIME_TOTAL.path, timeouts.realtime_total),
-    ])
-}
-
 fn map(entries: impl IntoIterator<Item = Entry>) -> Value {
     let entries = entries.into_iter().map(|(name, value)| (Value::from(name), value));
     Value::Mapping(entries.collect::<Mapping>())
@@ -210,14 +198,6 @@ fn path(path: &Path) -> Value {
 
 fn flag(path: &'static str, value: impl Into<Value>) -> Entry {
     (keys::name(path), value.into())
-}
-
-fn limits(config: &Config) -> Value {
-    map([
-        whole(keys::BODY.path, settings::mebibytes(config.limits.body_bytes)),
-        whole(keys::BUFFERED.path, settings::mebibytes(config.limits.buffered_bytes)),
-        whole(keys::KEPT_IDS.path, config.limits.kept_ids),
-    ])
 }
 
 fn whole(path: &'static str, value: usize) -> Entry {

@@ -8,6 +8,7 @@ mod apps;
 mod backends;
 mod detect;
 mod entra;
+mod entrance;
 mod entries;
 mod hedge;
 mod models;
@@ -19,6 +20,7 @@ pub(super) use self::apps::*;
 pub(super) use self::backends::*;
 pub(super) use self::detect::*;
 pub(super) use self::entra::*;
+pub(super) use self::entrance::*;
 pub(super) use self::entries::*;
 pub(super) use self::hedge::*;
 pub(super) use self::models::*;
@@ -170,6 +172,6 @@ pub(super) fn is_known(word: &str) -> bool {
 /// Every key, in the order of the reference.
 pub(super) fn table() -> impl Iterator<Item = Key> {
     let routing = ROUTING.iter().chain(DETECT).chain(RECOVER).chain(HEDGING);
-    let parts = [ENTRIES, BACKENDS, MODELS, APPS, ENTRA];
+    let parts = [ENTRIES, IN_FRONT, BACKENDS, MODELS, APPS, ENTRA];
     parts.into_iter().flatten().chain(routing).chain(STEPS).copied()
 }

@@ -8,6 +8,7 @@ use crate::config::keys::Real;
 use crate::config::keys::Text;
 use crate::config::keys::Usual;
 use crate::config::keys::Whole;
+use crate::config::keys::entrance;
 
 pub(in crate::config) const MAX_ATTEMPTS: Whole = Whole {
     path: "retry.max_attempts",
@@ -214,10 +215,23 @@ pub(super) const STEPS: &[Key] = &[
     Key::Real(&BODY_TOTAL),
     Key::Real(&REALTIME_IDLE),
     Key::Real(&REALTIME_TOTAL),
-    Key::Group(&Group { path: "limits", sample: "", about: "Sizes that a request may have." }),
+    Key::Real(&entrance::BODY_GRACE),
+    Key::Real(&entrance::HEADER_TIME),
+    Key::Real(&entrance::KEEP_ALIVE),
+    Key::Group(&Group {
+        path: "limits",
+        sample: "",
+        about: "What a request and a connection may cost.",
+    }),
     Key::Whole(&BODY),
     Key::Whole(&BUFFERED),
     Key::Whole(&KEPT_IDS),
+    Key::Whole(&entrance::BODY_RATE),
+    Key::Whole(&entrance::HEADER_BYTES),
+    Key::Whole(&entrance::HEADERS),
+    Key::Whole(&entrance::H2_STREAMS),
+    Key::Whole(&entrance::CONNECTIONS),
+    Key::Whole(&entrance::CONNECTIONS_PER_IP),
     Key::Group(&Group { path: "log", sample: "", about: "What is written to standard output." }),
     Key::Flag(&LOG_ACCESS),
     Key::Flag(&INJECT_USAGE),

@@ -21,12 +21,12 @@ async fn world(more: &'static str) -> World {
     world
 }
 
-/// A request that claims to come from somebody else, in every spelling, and wants what we add to be dropped.
+/// A request that claims to come from somebody else, and wants what we add to be dropped. (With
+/// underscores it would not pass the gate.)
 fn forged(request: RequestBuilder) -> RequestBuilder {
     let request = request.header("connection", format!("keep-alive, {}", NAMES.join(", ")));
     NAMES.iter().fold(request, |request, name| {
-        let request = request.header(*name, "forged").header(*name, "forged twice");
-        request.header(name.replace('-', "_"), "forged")
+        request.header(*name, "forged").header(*name, "forged twice")
     })
 }
 
