@@ -3,7 +3,8 @@
     suite.py BINARY WORK [--sync]
 
 WORK is what `run` unpacked: `sdk`, `official` and `steady`. Whatever passes direct must pass through Firstlight, on
-both forms of URL. `--sync` runs only the tests with the sync client. What already fails direct is the mock's or the document's matter and is only counted.
+both forms of URL. `--sync` runs only the tests with the sync client. What already fails direct is the mock's or the
+document's matter and is only counted.
 """
 
 import contextlib
@@ -17,13 +18,13 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-import xml.etree.ElementTree as ElementTree
 from pathlib import Path
+from xml.etree import ElementTree
 
 import models
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))
-import stack  # noqa: E402
+import stack
 
 # What the SDK's tests send; see tests/conftest.py in the SDK.
 KEYS = ["My API Key", "My Admin API Key"]
@@ -46,8 +47,8 @@ EXTRA_PATHS = [
     "webhook_event_types",
 ]
 
-# Every test runs with the sync client, the async one and that one on aiohttp. The `strict` variants send just what these
-# do; the SDK only reads the same answer more strictly.
+# Every test runs with the sync client, the async one and that one on aiohttp. The `strict` variants send just what
+# these do; the SDK only reads the same answer more strictly.
 WHICH = "not strict"
 WHICH_SYNC = "not strict and not Async"
 
@@ -103,7 +104,9 @@ def firstlight(binary, upstream, deployments, directory):
     config = directory / "firstlight.yaml"
     # JSON is YAML.
     config.write_text(json.dumps(configuration(upstream, deployments), indent=2))
-    process = stack.Process("firstlight", [binary, "run", "--config", str(config)], dict(os.environ), "stderr", directory)
+    process = stack.Process(
+        "firstlight", [binary, "run", "--config", str(config)], dict(os.environ), "stderr", directory
+    )
     try:
         yield stack.listening(process)
     finally:
