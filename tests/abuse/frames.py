@@ -127,7 +127,9 @@ def noise(connection):
     chance = random.Random(SEED + connection.socket.getsockname()[1] % 7)
     for _ in range(2000):
         body = chance.randbytes(chance.choice([0, 1, 4, 5, 8, 100]))
-        connection.send(raw(chance.randrange(12), chance.randrange(256), chance.choice([0, 1, 3, 2, 2**31 - 1]), body))
+        connection.send(
+            raw(chance.randrange(12), chance.randrange(256), chance.choice([0, 1, 3, 2, 2**31 - 1]), body)
+        )
     return "absorbed"
 
 

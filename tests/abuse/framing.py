@@ -21,7 +21,9 @@ def run(service, _directory, failures):
         recorder.clear()
         found, _ = exchange(service, request, until=1)
         check_upstream(f"{line!r}", failures)
-        failures.check(len(answers(found)) <= 1 or 200 not in answers(found)[1:], f"framing: {line!r}: two answers: {found}")
+        failures.check(
+            len(answers(found)) <= 1 or 200 not in answers(found)[1:], f"framing: {line!r}: two answers: {found}"
+        )
     heads = list(downgrades())
     for name, fields, body in heads:
         downgrade(name, fields, body, service, failures)
@@ -33,7 +35,9 @@ def judge(probe, service, failures):
     found, closed = exchange(service, probe.request, until=1)
     found = answers(found)
     name = f"framing: {probe.name}"
-    failures.check(found and found[0] in probe.right, f"{name}: answered {found}, one of {sorted(probe.right)} expected")
+    failures.check(
+        found and found[0] in probe.right, f"{name}: answered {found}, one of {sorted(probe.right)} expected"
+    )
     if probe.closes:
         failures.check(len(found) == 1, f"{name}: {len(found)} answers to one request: {found}")
         failures.check(closed, f"{name}: the connection was left open")
@@ -44,7 +48,9 @@ def judge(probe, service, failures):
     failures.check(len(requests) <= most, f"{name}: the upstream got {len(requests)} requests, {most} expected")
     for request in requests if probe.upstream else []:
         failures.check(request.body == QUESTION, f"{name}: the body came as {request.body[:100]!r}")
-        failures.check(request.values("api-key") == [UPSTREAM_KEY], f"{name}: the upstream's key was {request.values('api-key')}")
+        failures.check(
+            request.values("api-key") == [UPSTREAM_KEY], f"{name}: the upstream's key was {request.values('api-key')}"
+        )
         unwanted = [key for key, _ in request.headers if key.lower() in ("expect", "upgrade", "x-trailer", "te")]
         failures.check(not unwanted, f"{name}: the upstream got {unwanted}")
 

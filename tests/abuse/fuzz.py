@@ -7,7 +7,7 @@ from service import DEPLOYMENT, MODEL
 
 # What JSON allows between two tokens.
 SPACES = ["", "", "", " ", "\t", "\n", "\r\n", "  \t ", "\n\n    "]
-LETTERS = "abcXYZ019 _-/\\\"\n\té漢🙂\u2028\x7f"
+LETTERS = 'abcXYZ019 _-/\\"\n\té漢🙂\u2028\x7f'
 
 
 class Json:

@@ -46,10 +46,28 @@ def two_lengths():
 
 
 def odd_lengths():
-    for value in ["+2", "-2", "0x2", "2 ", "2,", "", " ", "2;2", "2 2", "2.0", "1e1", "\x0b2", "2\x00", "9" * 30, "\xb2"]:
+    for value in [
+        "+2",
+        "-2",
+        "0x2",
+        "2 ",
+        "2,",
+        "",
+        " ",
+        "2;2",
+        "2 2",
+        "2.0",
+        "1e1",
+        "\x0b2",
+        "2\x00",
+        "9" * 30,
+        "\xb2",
+    ]:
         # White space around a value is no part of it.
-        yield refused(f"length {value!r}", f"Content-Length: {value}") if value != "2 " else served(
-            "length with a space behind it", f"{length()} "
+        yield (
+            refused(f"length {value!r}", f"Content-Length: {value}")
+            if value != "2 "
+            else served("length with a space behind it", f"{length()} ")
         )
     yield refused("a space before the colon of a length", f"Content-Length : {len(QUESTION)}")
 
@@ -58,7 +76,16 @@ def odd_codings():
     known = {400, 501}
     for value in ["gzip, chunked", "deflate, chunked"]:
         yield refused(f"coding {value}", f"Transfer-Encoding: {value}", right={501}, body=SMUGGLING)
-    for value in ["identity", "xchunked", "chunkedx", "\x0bchunked", "chunked, identity", "chunked;q=1", '"chunked"', "gzip"]:
+    for value in [
+        "identity",
+        "xchunked",
+        "chunkedx",
+        "\x0bchunked",
+        "chunked, identity",
+        "chunked;q=1",
+        '"chunked"',
+        "gzip",
+    ]:
         yield refused(f"coding {value!r}", f"Transfer-Encoding: {value}", right=known, body=SMUGGLING)
     yield refused("chunked, chunked", "Transfer-Encoding: chunked, chunked", body=SMUGGLING)
     yield refused("two codings, both chunked", TE, TE, body=SMUGGLING)
@@ -143,7 +170,11 @@ def good_ones():
     yield served("trailers", TE, body=chunked(trailer="X-Trailer: 1\r\n"))
     yield served("a trailer that is a length", TE, body=chunked(trailer="Content-Length: 5\r\n"))
     yield served("Expect", length(), "Expect: 100-continue")
-    yield served("what the proxy adds, named by Connection", length(), "Connection: authorization, api-key, host, content-length")
+    yield served(
+        "what the proxy adds, named by Connection",
+        length(),
+        "Connection: authorization, api-key, host, content-length",
+    )
     # The upgrade is not taken, so what follows is a request of its own, without a key.
     yield Probe(
         "an upgrade that nobody knows",

@@ -1,7 +1,6 @@
 """HTTP/1 with the hands: bytes as they are written down, and what comes back."""
 
 import re
-import socket
 
 from service import CHAT, KEY, QUESTION
 
@@ -9,7 +8,7 @@ from service import CHAT, KEY, QUESTION
 SMUGGLED = "/openai/deployments/gpt-4o/embeddings"
 INNER = (
     f"POST {SMUGGLED}?api-version=2024-10-21 HTTP/1.1\r\nHost: localhost\r\napi-key: {KEY}\r\n"
-    "Content-Type: application/json\r\nContent-Length: 13\r\n\r\n{\"input\":\"x\"}"
+    'Content-Type: application/json\r\nContent-Length: 13\r\n\r\n{"input":"x"}'
 ).encode()
 
 QUIET_SECONDS = 0.3

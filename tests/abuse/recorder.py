@@ -75,7 +75,9 @@ class Recorder:
                     with self.lock:
                         self.requests.append(request)
                     connection.settimeout(None)
-                    head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(ANSWER)}\r\n\r\n"
+                    head = (
+                        f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(ANSWER)}\r\n\r\n"
+                    )
                     connection.sendall(head.encode() + ANSWER)
             except Odd as odd:
                 with self.lock:

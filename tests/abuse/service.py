@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parent.parent / "clients"))
-import stack  # noqa: E402
+import stack
 
 KEY = "a-key-of-the-abuse-tests"
 UPSTREAM_KEY = "what-only-the-upstream-takes"
@@ -87,7 +87,18 @@ def certificate(directory):
     """A self-signed one for this run."""
     files = directory / "tls.crt", directory / "tls.key"
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1"]
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-days",
+            "1",
+        ]
         + ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
         + ["-out", str(files[0]), "-keyout", str(files[1])],
         check=True,

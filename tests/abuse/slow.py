@@ -82,13 +82,15 @@ def run(service, directory, failures):
     for kind in KINDS:
         with GoodClient(service) as client, Held(service) as held:
             rows, seconds = attack(kind, service, directory, held.stopped)
-        print(f"  {kind}: {client.summary()}; {told(rows)}, {held.most} sockets, over after {seconds:.0f} s", flush=True)
+        print(
+            f"  {kind}: {client.summary()}; {told(rows)}, {held.most} sockets, over after {seconds:.0f} s", flush=True
+        )
         failures.check(client.milliseconds, f"{kind}: the good client did not ask at all")
         failures.check(not client.failed, f"{kind}: {len(client.failed)} good requests failed: {client.failed[:3]}")
         most = max(int(row["Connected"]) + int(row["Closed"]) for row in rows)
         failures.check(most >= 0.95 * CONNECTIONS, f"{kind}: only {most} connections came to be: no attack")
         if kind != "slow read":
-            # The tool ends early when all its connections were closed. (A slow reader may go on for as long as it reads.)
+            # The tool ends early when all its connections were closed. A slow reader may go on as long as it reads.
             over = seconds < SECONDS - 1 or held.last <= LEFT
             failures.check(over, f"{kind}: {held.last} sockets still held after {SECONDS} s")
         failures.check(service.alive(), f"{kind}: the process has died")

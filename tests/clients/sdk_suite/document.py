@@ -170,9 +170,7 @@ def open_ended(part):
         return [open_ended(one) for one in part]
     if not isinstance(part, dict):
         return part
-    return {
-        name: open_ended(one) for name, one in part.items() if (name, one) != ("additionalProperties", False)
-    }
+    return {name: open_ended(one) for name, one in part.items() if (name, one) != ("additionalProperties", False)}
 
 
 def put_answer(operation, schema):

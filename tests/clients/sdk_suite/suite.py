@@ -1,7 +1,10 @@
-"""The openai SDK's own tests, direct against its mock server and then through Firstlight: suite.py BINARY WORK
+"""The openai SDK's own tests, direct against its mock server and then through Firstlight:
+
+    suite.py BINARY WORK [--sync]
 
 WORK is what `run` unpacked: `sdk`, `official` and `steady`. Whatever passes direct must pass through Firstlight, on
-both forms of URL. What already fails direct is the mock's or the document's matter and is only counted.
+both forms of URL. `--sync` runs only the tests with the sync client. What already fails direct is the mock's or the
+document's matter and is only counted.
 """
 
 import contextlib
@@ -15,13 +18,13 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-import xml.etree.ElementTree as ElementTree
 from pathlib import Path
+from xml.etree import ElementTree
 
 import models
 
 sys.path.append(str(Path(__file__).resolve().parent.parent))
-import stack  # noqa: E402
+import stack
 
 # What the SDK's tests send; see tests/conftest.py in the SDK.
 KEYS = ["My API Key", "My Admin API Key"]
@@ -44,9 +47,10 @@ EXTRA_PATHS = [
     "webhook_event_types",
 ]
 
-# Every test runs with the sync client, the async one and that one on aiohttp. The `strict` variants send just what these
-# do; the SDK only reads the same answer more strictly.
+# Every test runs with the sync client, the async one and that one on aiohttp. The `strict` variants send just what
+# these do; the SDK only reads the same answer more strictly.
 WHICH = "not strict"
+WHICH_SYNC = "not strict and not Async"
 
 # On both forms a request must arrive as it was sent; on this one only its model is another one.
 RENAMED = "deployment-of-"
@@ -100,7 +104,9 @@ def firstlight(binary, upstream, deployments, directory):
     config = directory / "firstlight.yaml"
     # JSON is YAML.
     config.write_text(json.dumps(configuration(upstream, deployments), indent=2))
-    process = stack.Process("firstlight", [binary, "run", "--config", str(config)], dict(os.environ), "stderr", directory)
+    process = stack.Process(
+        "firstlight", [binary, "run", "--config", str(config)], dict(os.environ), "stderr", directory
+    )
     try:
         yield stack.listening(process)
     finally:
@@ -127,7 +133,7 @@ def configuration(upstream, deployments):
     }
 
 
-def run_tests(name, base_url, work, most_failures=None):
+def run_tests(name, base_url, work, which, most_failures=None):
     """One run of the SDK's tests. Gives the outcome of each test: None where it passed, else what went wrong.
 
     After `most_failures` the run ends: the SDK tries failed requests again, so that many of them take long."""
@@ -135,7 +141,7 @@ def run_tests(name, base_url, work, most_failures=None):
     report.unlink(missing_ok=True)
     # The SDK's own options ask for a process per core and for its slowest tests.
     command = [sys.executable, "-m", "pytest", "-q", "-n", "2", "-o", "addopts=", "-p", "no:cacheprovider"]
-    command += ["--tb=short", f"--junitxml={report}", "-k", WHICH, "tests/api_resources"]
+    command += ["--tb=short", f"--junitxml={report}", "-k", which, "tests/api_resources"]
     if most_failures is not None:
         command += [f"--maxfail={most_failures}"]
     environment = {**os.environ, "TEST_API_BASE_URL": base_url, "DEFER_PYDANTIC_BUILD": "false"}
@@ -193,7 +199,8 @@ def tell(name, different):
         print(f"  and {len(different) - SHOWN} more")
 
 
-def main(binary, work):
+def main(binary, work, *options):
+    which = WHICH_SYNC if options == ("--sync",) else WHICH
     # A terminated runner must not leave its children behind: leave through the `finally`s above.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     work = Path(work)
@@ -206,11 +213,11 @@ def main(binary, work):
     found = 0
     with tempfile.TemporaryDirectory(prefix="firstlight-sdk-") as directory:
         with steady(work, work / "document.json") as upstream:
-            direct = run_tests("direct", f"http://{upstream}/openai/v1", work)
+            direct = run_tests("direct", f"http://{upstream}/openai/v1", work, which)
             most = sum(outcome not in (None, SKIPPED) for outcome in direct.values()) + DIFFERENCES_MAX
             for name, (prefix, deployments) in forms.items():
                 with firstlight(binary, upstream, deployments, Path(directory)) as address:
-                    different = differences(direct, run_tests(name, f"http://{address}{prefix}", work, most))
+                    different = differences(direct, run_tests(name, f"http://{address}{prefix}", work, which, most))
                 tell(name, different)
                 found += len(different)
     if not any(outcome is None for outcome in direct.values()):

@@ -52,6 +52,8 @@ async fn health_probes_learn_one_word_without_a_key() {
     assert!(!log.contains("\"status\":200"), "a probe was logged: {log}");
     let text = world.admin("/metrics").await.1;
     assert!(!text.contains("code=\"200\""), "a probe was counted");
+    // Its connection is kept, and is the one that is asked on while nobody is let in.
+    assert_eq!(get().await.status, 200);
     let drain = world.proxy.drain(Duration::from_secs(5));
     let asked = async {
         crate::support::wait_until("it drains", || world.proxy.is_draining()).await;
