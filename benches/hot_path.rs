@@ -265,6 +265,7 @@ fn pool(policy: Policy, size: usize) -> Arc<Pool> {
         deployment: "gpt-4o".to_owned(),
         tier: 1,
         weight: 1,
+        max_in_flight: None,
     };
     let specs = (0..size).map(spec).collect();
     let pool = Arc::new(Pool::new(settings, specs, RetryBudget::new(0.1, 10), None));

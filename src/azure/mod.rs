@@ -17,6 +17,7 @@ mod json;
 pub mod limit;
 mod message;
 mod over_limit;
+pub mod overload;
 pub mod peek;
 pub mod repeat;
 pub mod route;

@@ -71,6 +71,7 @@ fn read(layers: &Layers<'_>, recover: &Layers<'_>, problems: &mut Problems) -> R
         ema_alpha: layers.real(&keys::EMA_ALPHA, problems),
         score_ttl: layers.seconds(&keys::SCORE_TTL, problems),
         default_score_ms: layers.real(&keys::DEFAULT_SCORE, problems),
+        spill_share: layers.real(&keys::SPILL_SHARE, problems),
         detect: detect(layers, problems),
         baseline: baseline(layers, problems),
         recover: read_recover(recover, problems),

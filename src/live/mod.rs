@@ -317,6 +317,7 @@ impl LiveModel {
                 deployment: deployment.clone(),
                 tier: settings.tier,
                 weight: settings.weight,
+                max_in_flight: settings.max_in_flight,
             });
             live.push(Arc::clone(found));
         }

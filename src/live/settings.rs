@@ -27,6 +27,7 @@ pub(crate) fn settings(routing: &checked::Routing) -> Settings {
         ema_alpha: routing.ema_alpha,
         score_ttl: routing.score_ttl,
         default_score_ms: routing.default_score_ms,
+        spill_share: routing.spill_share,
         detect: detect(routing),
         baseline: Baseline {
             tau: baseline.tau,

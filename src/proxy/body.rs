@@ -1,6 +1,7 @@
 //! Reads a client's request body whole, so that it can be sent again to another backend.
 
 use crate::azure::error::ClientError;
+use crate::azure::overload::Shed;
 use crate::config::checked::Config;
 use crate::proxy::admitted::Refusal;
 use bytes::{Bytes, BytesMut};
@@ -77,7 +78,7 @@ pub(super) async fn read(
 fn take(memory: &Arc<Semaphore>, bytes: usize) -> Result<OwnedSemaphorePermit, ClientError> {
     let kibibytes = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
     let taken = Arc::clone(memory).try_acquire_many_owned(kibibytes);
-    taken.map_err(|_| ClientError::Overloaded { retry_after: COME_BACK })
+    taken.map_err(|_| ClientError::Overloaded { shed: Shed::Memory, retry_after: COME_BACK })
 }
 
 /// A body in one piece stays the piece it came in.

@@ -17,12 +17,14 @@ use crate::proxy::context::Chosen;
 use crate::proxy::context::Context;
 use crate::proxy::native;
 use crate::proxy::race::Order;
+use crate::proxy::shed;
 use crate::proxy::watch::Watch;
 use crate::routing::Attempts;
 use crate::routing::Block;
 use crate::routing::Lease;
 use crate::routing::NoTarget;
 use crate::routing::Picked;
+use crate::routing::Used;
 use bytes::Bytes;
 use http::header;
 use pingora_core::protocols::tls::{ALPN, CustomALPN};
@@ -43,8 +45,8 @@ pub(super) fn choose(ctx: &mut Context) -> std::result::Result<HttpPeer, ClientE
     let (Some(request), Some(attempts)) = (&ctx.request, &mut ctx.attempts) else {
         return Err(ClientError::Internal);
     };
-    let (picked, mut peer) = reach(request, attempts).map_err(|none| nothing_left(&none))?;
-    let lease = dispatch(request, picked).ok_or(ClientError::Internal)?;
+    let (chosen, mut peer) =
+        reach(request, attempts).map_err(|none| nothing_left(&none, request))?;
     if request.operation() == Operation::Models {
         peer.options.read_timeout = Some(request.patience.first_content);
     } else {
@@ -55,21 +57,26 @@ pub(super) fn choose(ctx: &mut Context) -> std::result::Result<HttpPeer, ClientE
         // finds none.
         peer.group_key = CONNECTOR_GROUP;
     }
-    ctx.chosen = Some(Chosen { lease, why: picked.why });
+    ctx.chosen = Some(chosen);
     Ok(peer)
 }
 
-/// Picks until it meets a backend that a request can be sent to: its name was resolved, and there is what proves us.
+/// Picks until it meets a backend that a request can be sent to: its name was resolved, there is what proves us,
+/// and nobody took its last seat meanwhile.
 pub(super) fn reach(
     request: &Request,
     attempts: &mut Attempts,
-) -> std::result::Result<(Picked, HttpPeer), NoTarget> {
+) -> std::result::Result<(Chosen, HttpPeer), NoTarget> {
     let (model, live) = (request.model(), &request.services.live);
     loop {
         let picked = attempts.next(&model.pool, request.now(), &mut live.rng())?;
         let backend = model.backends.get(picked.target).ok_or(NoTarget::AllBlocked)?;
         match (obstacle(request, backend), backend.peer()) {
-            (None, Some(peer)) => return Ok((picked, peer)),
+            (None, Some(peer)) => {
+                if let Some(lease) = dispatch(request, picked) {
+                    return Ok((Chosen { lease, why: picked.why }, peer));
+                }
+            }
             (Some(obstacle), _) => {
                 request.progress.not_sent(&backend.name, picked.why.as_str(), obstacle);
             }
@@ -77,7 +84,8 @@ pub(super) fn reach(
         }
         attempts.not_sent();
         if request.admitted.only.is_some() {
-            return Err(NoTarget::AllUsed);
+            let none = request.model().pool.why_none(&Used::default(), request.now());
+            return Err(if none == NoTarget::AllFull { none } else { NoTarget::AllUsed });
         }
     }
 }
@@ -101,19 +109,21 @@ pub(super) fn is_addressed(request: &Request, picked: Picked) -> bool {
     obstacle.is_none()
 }
 
-/// Opens the lease of an attempt.
+/// Opens the lease of an attempt; `None`: its target is full by now.
 pub(super) fn dispatch(request: &Request, picked: Picked) -> Option<Lease> {
     let model = request.model();
     let backend = model.backends.get(picked.target)?;
+    let lease = model.pool.dispatch(picked.target, request.ask(), request.now())?;
     let picks = &request.services.telemetry.metrics.picks;
     picks.with_label_values(&[&*model.name, &*backend.name, picked.why.as_str()]).inc();
-    model.pool.dispatch(picked.target, request.ask(), request.now())
+    Some(lease)
 }
 
 /// Our answer when no target can be tried.
-pub(super) fn nothing_left(none: &NoTarget) -> ClientError {
+pub(super) fn nothing_left(none: &NoTarget, request: &Request) -> ClientError {
     match *none {
         NoTarget::AllLimited(retry_after) => ClientError::AllLimited { retry_after },
+        NoTarget::AllFull => shed::targets(&request.services),
         NoTarget::AllUsed | NoTarget::AllBlocked => come_back(),
     }
 }
@@ -126,7 +136,7 @@ pub(super) fn give_up(request: &Request, attempts: &mut Attempts, last: Outcome)
     let rng = &mut request.services.live.rng();
     // Asked only to learn what is left.
     let left = attempts.next(&request.model().pool, request.now(), rng);
-    left.map_or_else(|none| nothing_left(&none), |_| come_back())
+    left.map_or_else(|none| nothing_left(&none, request), |_| come_back())
 }
 
 /// Our answer when no attempt came to anything.

@@ -29,6 +29,7 @@ mod progress;
 mod race;
 mod report;
 mod session;
+mod shed;
 mod watch;
 
 pub use connector::LlmConnector;

@@ -25,7 +25,7 @@
 //! average of TTFT, judged when answers come. `round_robin`: each in turn by weight, nothing is ever
 //! degraded: the baseline that the others are compared with.
 //!
-//! From the top: [`attempts`](Attempts) what one request may do, `pick` the choice, `lease` and `probe` the
+//! From the top: [`attempts`](Attempts) what one request may do, `pick` the choice, `seats` who has room, `lease` and `probe` the
 //! slots, `rescue` who races a late one, `outcome` and `trip` what they teach; `health` and `strikes` the state, `guard` what holds a trip back,
 //! `speed`, `norm`, `fleet` and `expected` what is fast, normal, general and due; `hedge`, `budget` and
 //! `rest` what may be spent and must be waited for; [`learned`](LearnedPool) what outlives the process.
@@ -49,6 +49,7 @@ mod pool;
 mod probe;
 mod rescue;
 mod rest;
+mod seats;
 mod settings;
 mod size;
 mod speed;
@@ -71,6 +72,7 @@ pub use pick::{NoTarget, Picked, Used, Why};
 pub use pool::{Pool, Switch, TargetSpec};
 pub use probe::{ProbeLease, ProbeOutcome, ProbeOverdue};
 pub use rescue::Urgency;
+pub use seats::Seat;
 pub use settings::{
     Baseline, Bounds, Detect, Hedge, Limit, Mode, Overflow, Policy, Recover, Settings,
 };

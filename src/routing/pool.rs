@@ -30,6 +30,8 @@ pub struct TargetSpec {
     pub tier: u32,
     /// Share of the traffic among the healthy targets of its tier, if any there has one other than 1.
     pub weight: u32,
+    /// Attempts that it may have at a time, to the end of their answers; `None`: any number.
+    pub max_in_flight: Option<u32>,
 }
 
 #[derive(Debug)]
@@ -90,6 +92,8 @@ pub struct Pool {
     retries: RetryBudget,
     shared: Arc<Shared>,
     fleet: ArcSwap<Fleet>,
+    /// Whether any target has a limit of attempts at a time.
+    bounded: bool,
 }
 
 impl Pool {
@@ -111,8 +115,10 @@ impl Pool {
             .collect();
         let shared =
             previous.map_or_else(|| Arc::new(Shared::new(&settings)), |p| Arc::clone(&p.shared));
+        let bounded = targets.iter().any(|t| t.spec.max_in_flight.is_some());
         let pool = Self {
             settings,
+            bounded,
             targets,
             turns,
             retries,
@@ -161,11 +167,13 @@ impl Pool {
         self.shared.hedges.accrue(&self.settings.hedge, ask.prompt_tokens, now);
     }
 
-    /// Opens a lease on a target that was picked; `None` if there is no such target.
+    /// Opens a lease on a target that was picked; `None` if there is no such target, or if it has as many
+    /// attempts as it may have.
     pub fn dispatch(self: &Arc<Self>, target: usize, ask: Ask, now: Time) -> Option<Lease> {
-        let state = &self.targets.get(target)?.state;
-        let expected = self.expected(state, Size::of(ask.prompt_tokens));
-        Some(Lease::open(Arc::clone(self), Arc::clone(state), (target, ask, expected), now))
+        let found = self.targets.get(target)?;
+        let (state, seat) = (Arc::clone(&found.state), found.sit()?);
+        let expected = self.expected(&state, Size::of(ask.prompt_tokens));
+        Some(Lease::open((Arc::clone(self), state), seat, (target, ask, expected), now))
     }
 
     /// Opens a lease for a probe of ours; `None` if there is no such target.
@@ -243,6 +251,11 @@ impl Pool {
     /// How many targets are in that state.
     pub fn count(&self, state: State, now: Time) -> usize {
         self.targets.iter().filter(|t| t.state.state(now) == state).count()
+    }
+
+    /// Whether any target may be full.
+    pub(super) fn is_bounded(&self) -> bool {
+        self.bounded
     }
 
     pub(super) fn targets(&self) -> &[Target] {

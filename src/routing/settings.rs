@@ -30,6 +30,9 @@ pub struct Settings {
     pub score_ttl: Duration,
     /// Score of a target that nothing is known about.
     pub default_score_ms: f64,
+    /// A target that has this share of the attempts that it may have is passed over while another has room;
+    /// above 0, at most 1.
+    pub spill_share: f64,
     /// What is evidence against a target.
     pub detect: Detect,
     /// What is normal.
@@ -193,6 +196,7 @@ impl Settings {
             ema_alpha: 0.3,
             score_ttl: Duration::from_mins(1),
             default_score_ms: 1000.0,
+            spill_share: 0.9,
             detect: Detect {
                 mode: Mode::Relative,
                 trip_ms: 8000.0,

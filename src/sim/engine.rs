@@ -100,6 +100,7 @@ impl Engine {
             deployment: "model".to_owned(),
             tier: region.tier,
             weight: region.weight,
+            max_in_flight: None,
         };
         let specs = scenario.regions.iter().map(spec).collect();
         let retries = RetryBudget::new(tuning.retry_share, tuning.retry_min);

@@ -4,6 +4,7 @@ mod differences;
 mod entra;
 mod listeners;
 mod mistakes;
+mod overload;
 mod routing;
 mod wrong_files;
 
@@ -231,7 +232,7 @@ fn every_range_in_the_reference_is_the_readers() {
         }
         ranges += 1;
     }
-    assert_eq!(ranges, 74, "ranges found in the reference");
+    assert_eq!(ranges, 76, "ranges found in the reference");
 }
 
 proptest! {

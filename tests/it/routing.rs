@@ -7,6 +7,7 @@ mod recovery;
 mod requests;
 mod rescue;
 mod rules;
+mod tiers;
 
 use firstlight::rng::Rng;
 use firstlight::routing::{
@@ -26,7 +27,13 @@ struct Bench {
 }
 
 fn spec(backend: &str, tier: u32, weight: u32) -> TargetSpec {
-    TargetSpec { backend: backend.into(), deployment: "d".into(), tier, weight }
+    TargetSpec {
+        backend: backend.into(),
+        deployment: "d".into(),
+        tier,
+        weight,
+        max_in_flight: None,
+    }
 }
 
 impl Bench {

@@ -29,6 +29,7 @@ pub(crate) const MAY_KNOW: &[(&str, &[&str])] = &[
             "exchange",
             "live",
             "quota",
+            "rng",
             "routing",
             "telemetry",
             "time",

@@ -123,6 +123,8 @@ pub struct Backend {
     pub tier: u32,
     /// Share of the traffic under `lookout` and `round_robin`; 1 to 1000, default 1.
     pub weight: u32,
+    /// Requests at a time to each deployment there; `None` is no limit.
+    pub max_in_flight: Option<u32>,
     /// PEM file with the authorities that may sign this backend's certificate, instead of the system's.
     pub ca: Option<PathBuf>,
 }

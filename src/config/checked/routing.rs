@@ -21,6 +21,8 @@ pub struct Routing {
     pub score_ttl: Duration,
     /// The score of a target that nothing is known about, in milliseconds.
     pub default_score_ms: f64,
+    /// A target with this share of its `max_in_flight` is passed over while another has room; above 0, at most 1.
+    pub spill_share: f64,
     /// When a target becomes degraded.
     pub detect: Detect,
     /// How what is normal is learned.

@@ -32,6 +32,7 @@ pub(in crate::config) fn written(routing: &Routing) -> Value {
         real(keys::EMA_ALPHA.path, routing.ema_alpha),
         seconds(keys::SCORE_TTL.path, routing.score_ttl),
         real(keys::DEFAULT_SCORE.path, routing.default_score_ms),
+        real(keys::SPILL_SHARE.path, routing.spill_share),
         ("detect", detect(&routing.detect)),
         ("baseline", baseline(&routing.baseline)),
         ("recover", recover(&routing.recover)),

@@ -64,6 +64,16 @@ pub(in crate::config) const DEFAULT_SCORE: Real = Real {
     about: "The score of a target that nothing is known about: a usual time, so that new targets get traffic.",
 };
 
+pub(in crate::config) const SPILL_SHARE: Real = Real {
+    path: "routing.spill_share",
+    default: Usual::of(0.9),
+    least: 0.01,
+    most: 1.0,
+    unit: "share",
+    about: "A target with this share of its `max_in_flight` is passed over while another has room, of its tier or of a\n\
+            higher one; then the last places are used, too.",
+};
+
 /// The rows of this part.
 pub(super) const ROUTING: &[Key] = &[
     Key::Group(&Group { path: "routing", sample: "", about: "How targets are chosen." }),
@@ -73,4 +83,5 @@ pub(super) const ROUTING: &[Key] = &[
     Key::Real(&EMA_ALPHA),
     Key::Real(&SCORE_TTL),
     Key::Real(&DEFAULT_SCORE),
+    Key::Real(&SPILL_SHARE),
 ];

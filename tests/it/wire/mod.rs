@@ -23,4 +23,5 @@ mod reload;
 mod reload_keeps;
 mod reload_refused;
 mod streams;
+mod tiers;
 mod upstream_tls;
