@@ -41,7 +41,8 @@ pub(super) fn limits(file: &Section<'_>, problems: &mut Problems) -> Limits {
     };
     let (body_bytes, buffered_bytes) = (bytes(&keys::BODY), bytes(&keys::BUFFERED));
     // A body that is allowed must fit.
-    Limits { body_bytes, buffered_bytes: buffered_bytes.max(body_bytes) }
+    let concurrent = section.whole(&keys::CONCURRENT, problems);
+    Limits { concurrent, body_bytes, buffered_bytes: buffered_bytes.max(body_bytes) }
 }
 
 /// A size in the file's unit.

@@ -13,6 +13,7 @@ use crate::proxy::admitted::Request;
 use crate::proxy::body::Body;
 use crate::proxy::identify::Proof;
 use crate::quota::Admission;
+use crate::quota::Held;
 use crate::routing::Attempts;
 use crate::routing::Lease;
 use crate::routing::Why;
@@ -34,6 +35,8 @@ pub struct Context {
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) request_id: String,
     pub(super) note: Note,
+    /// Its place among all requests, until it is over.
+    pub(super) place: Option<Held>,
     /// What it holds of its app's limits, until it is over.
     pub(super) admission: Option<Admission>,
     pub(super) request: Option<Arc<Request>>,
@@ -106,6 +109,7 @@ impl Context {
             snapshot: live.snapshot(),
             request_id: String::new(),
             note: Note::default(),
+            place: None,
             admission: None,
             request: None,
             body: Body::default(),

@@ -47,8 +47,9 @@ pub(super) async fn admit(
     let app = app?;
     ctx.note.app = Some(Arc::clone(&app));
     check_door(&snapshot, ctx.door, &app)?;
-    meter::enter(ctx, &app, live.clock().now())?;
-    let app = snapshot.app(&app).ok_or(ClientError::Internal)?;
+    meter::enter(ctx, &app, live)?;
+    let name = app;
+    let app = snapshot.app(&name).ok_or(ClientError::Internal)?;
     if route.operation == Operation::Models {
         if !session.as_downstream_mut().is_body_empty() {
             return Err(ClientError::UnexpectedBody.into());
@@ -69,7 +70,7 @@ pub(super) async fn admit(
     check_content_type(&request.headers)?;
     let may_probe = app.probe || ctx.note.proof.caller().is_some_and(|caller| caller.may_probe);
     let wish = may_probe.then(|| request.headers.get("x-probe-target").cloned()).flatten();
-    let body = body::read(session.as_downstream_mut(), &snapshot.config, live.memory()).await?;
+    let body = body::read(session.as_downstream_mut(), &snapshot.config, live, &name).await?;
     ctx.note.bytes_in = body.bytes.len();
     let Asked { model, model_span, stream, prompt_tokens, tokens, effort, repeat } =
         read_body(&route, &body.bytes, (&snapshot, app))?;

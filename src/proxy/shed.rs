@@ -2,8 +2,11 @@
 
 use crate::azure::error::ClientError;
 use crate::azure::overload::Shed;
+use crate::live::Live;
 use crate::proxy::admitted::Services;
+use crate::quota::{Held, Scarce};
 use crate::rng::Rng;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Answers take seconds: sooner nothing will have changed.
@@ -19,6 +22,17 @@ fn retry_after(rng: &mut Rng) -> Duration {
 /// The refusal for that want.
 pub(super) fn refuse(shed: Shed, rng: &mut Rng) -> ClientError {
     ClientError::Overloaded { shed, retry_after: retry_after(rng) }
+}
+
+/// Takes a place among all requests of this process.
+pub(super) fn enter(app: &Arc<str>, live: &Live) -> Result<Held, ClientError> {
+    live.places().take(app, 1).map_err(|scarce| {
+        let shed = match scarce {
+            Scarce::Everything => Shed::Concurrent,
+            Scarce::Share => Shed::Share,
+        };
+        refuse(shed, &mut live.rng())
+    })
 }
 
 /// Every target is full. Counted here: it is found out in more than one place.

@@ -24,6 +24,7 @@ mod mock;
 mod package;
 mod quota;
 mod routing;
+mod shares;
 mod sim;
 mod start;
 mod support;

@@ -269,9 +269,11 @@ pub struct Timeouts {
     pub body_total: Duration,
 }
 
-/// Sizes that a request may have.
+/// What a request may have, and all of them together.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Limits {
+    /// Requests at a time, of all apps; at least 1.
+    pub concurrent: u32,
     /// Largest request body, in bytes.
     pub body_bytes: usize,
     /// All request bodies in memory together, in bytes; at least `body_bytes`.

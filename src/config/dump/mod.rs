@@ -209,6 +209,7 @@ fn flag(path: &'static str, value: impl Into<Value>) -> Entry {
 
 fn limits(config: &Config) -> Value {
     map([
+        (keys::name(keys::CONCURRENT.path), config.limits.concurrent.into()),
         whole(keys::BODY.path, settings::mebibytes(config.limits.body_bytes)),
         whole(keys::BUFFERED.path, settings::mebibytes(config.limits.buffered_bytes)),
     ])

@@ -103,6 +103,17 @@ pub(in crate::config) const BODY_TOTAL: Real = Real {
     about: "A client's whole body: 20 MiB at 3 Mbit/s.",
 };
 
+pub(in crate::config) const CONCURRENT: Whole = Whole {
+    path: "limits.concurrent",
+    default: Usual::of(10_000),
+    least: 1,
+    most: 10_000_000,
+    unit: "requests at a time",
+    about: "Of all apps, on this instance. Over it: 503, before the body is read. A fifth of it is reserved for the apps,\n\
+            in equal parts, and what is left of that goes to those with less than their fair share: one app's flood\n\
+            leaves room for the others. buffered_mib is shared in the same way.",
+};
+
 pub(in crate::config) const BODY: Whole = Whole {
     path: "limits.body_mib",
     default: Usual::of(20),
@@ -175,7 +186,12 @@ pub(super) const STEPS: &[Key] = &[
     Key::Real(&IDLE),
     Key::Real(&BODY_IDLE),
     Key::Real(&BODY_TOTAL),
-    Key::Group(&Group { path: "limits", sample: "", about: "Sizes that a request may have." }),
+    Key::Group(&Group {
+        path: "limits",
+        sample: "",
+        about: "How many requests there may be, and how large.",
+    }),
+    Key::Whole(&CONCURRENT),
     Key::Whole(&BODY),
     Key::Whole(&BUFFERED),
     Key::Group(&Group { path: "log", sample: "", about: "What is written to standard output." }),

@@ -42,3 +42,12 @@ fn the_share_at_which_it_spills_is_the_files_or_a_models() {
         ["1:25  routing.spill_share: out of range; write a number from 0.01 to 1 (share)"]
     );
 }
+
+#[test]
+fn there_is_a_limit_of_requests_at_a_time() {
+    assert_eq!(config("").limits.concurrent, 10_000);
+    assert_eq!(config("limits: { concurrent: 7 }").limits.concurrent, 7);
+    let told = problems(&file("limits: { concurrent: 0 }"));
+    assert_eq!(told.len(), 1);
+    assert!(told[0].contains("limits.concurrent: out of range"), "{told:?}");
+}

@@ -18,6 +18,7 @@ mod jwks;
 mod limits;
 mod log;
 mod lookout;
+mod overload;
 mod refusals;
 mod reload;
 mod reload_keeps;
