@@ -9,6 +9,7 @@
 //! Nothing here knows a backend, a score or a clock: time is an argument, and every function gives the same
 //! answer for the same bytes however the network cut them.
 
+mod affinity;
 pub mod error;
 mod event;
 pub mod headers;

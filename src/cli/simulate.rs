@@ -101,6 +101,9 @@ pub(super) fn main(options: &Options) -> anyhow::Result<Exit> {
                 all.push(summary);
             } else {
                 say(row(&summary))?;
+                if let Some(share) = summary.mean_of_most(|figures| figures.cached_share) {
+                    say(format!("{:<14} {:.0}% of the prompts were cached", "", share * 100.0))?;
+                }
             }
         }
     }

@@ -1,5 +1,6 @@
 //! What a request asks for: its path and its body, read as Azure reads them. Pure.
 
+use crate::mock::cache;
 use crate::mock::refusal::Refusal;
 use http::{Method, Uri};
 use serde::Deserialize;
@@ -37,6 +38,8 @@ pub(super) struct Ask {
     /// The function that the answer has to call.
     pub(super) tool: Option<String>,
     pub(super) prompt_tokens: u32,
+    /// What its prompt is found by in a cache.
+    pub(super) prefix: Option<u64>,
     /// How many texts are to be embedded.
     pub(super) inputs: usize,
     pub(super) encoding: Encoding,
@@ -110,6 +113,7 @@ struct Fields {
     tools: Option<Vec<Value>>,
     tool_choice: Option<Value>,
     encoding_format: Option<Encoding>,
+    prompt_cache_key: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -140,6 +144,7 @@ pub(super) fn ask(
         tool: required_tool(&fields),
         // Four bytes make a token, more or less.
         prompt_tokens: u32::try_from(body.len() / 4).unwrap_or(u32::MAX),
+        prefix: cache::prefix(fields.messages.as_deref(), fields.prompt_cache_key.as_deref()),
         inputs,
         encoding: fields.encoding_format.unwrap_or_default(),
     })

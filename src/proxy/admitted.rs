@@ -31,6 +31,8 @@ pub(super) struct Admitted {
     pub(super) stream: bool,
     /// About how long its prompt is.
     pub(super) prompt_tokens: u64,
+    /// What it shares a prompt cache by.
+    pub(super) affinity: Option<u64>,
     /// How much the model is to reason.
     pub(super) effort: Option<Effort>,
     /// What may be sent twice.
@@ -133,11 +135,11 @@ impl Request {
 
     /// What it is to the routing core.
     pub(super) fn ask(&self) -> Ask {
-        let Admitted { route, stream, prompt_tokens, .. } = &self.admitted;
+        let Admitted { route, stream, prompt_tokens, affinity, .. } = &self.admitted;
         let generated = *stream && route.operation.is_generated();
         let timed = generated || route.operation == Operation::Embeddings;
         let timing = if timed { Timing::FirstToken } else { Timing::Untimed };
-        Ask { request: self.serial, timing, prompt_tokens: *prompt_tokens }
+        Ask { request: self.serial, timing, prompt_tokens: *prompt_tokens, affinity: *affinity }
     }
 
     /// Its attempts, none of them made.

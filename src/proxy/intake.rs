@@ -61,6 +61,7 @@ pub(super) async fn admit(
             model_span: None,
             stream: false,
             prompt_tokens: 0,
+            affinity: None,
             effort: None,
             repeat: Repeat::Anytime,
             only: None,
@@ -72,14 +73,23 @@ pub(super) async fn admit(
     let wish = may_probe.then(|| request.headers.get("x-probe-target").cloned()).flatten();
     let body = body::read(session.as_downstream_mut(), &snapshot.config, live, &name).await?;
     ctx.note.bytes_in = body.bytes.len();
-    let Asked { model, model_span, stream, prompt_tokens, tokens, effort, repeat } =
+    let Asked { model, model_span, stream, prompt_tokens, affinity, tokens, effort, repeat } =
         read_body(&route, &body.bytes, (&snapshot, app))?;
     ctx.note.model = Some(Arc::clone(&model.name));
     ctx.note.stream = stream;
     let only = wish.map(|wish| find_target(wish.as_bytes(), &model)).transpose()?;
     meter::reserve(ctx, tokens, live.clock().now())?;
-    let admitted =
-        Admitted { route, model, model_span, stream, prompt_tokens, effort, repeat, only };
+    let admitted = Admitted {
+        route,
+        model,
+        model_span,
+        stream,
+        prompt_tokens,
+        affinity,
+        effort,
+        repeat,
+        only,
+    };
     Ok((admitted, body))
 }
 
@@ -111,6 +121,7 @@ struct Asked {
     model_span: Option<Range<usize>>,
     stream: bool,
     prompt_tokens: u64,
+    affinity: Option<u64>,
     /// About how many tokens it may use in all.
     tokens: u64,
     effort: Option<Effort>,
@@ -130,10 +141,10 @@ fn read_body(
     };
     let model = find_model(name, snapshot, app)?;
     let repeat = repeatable(route, &seen, &model);
-    let (stream, effort) = (seen.stream, seen.effort);
+    let (stream, effort, affinity) = (seen.stream, seen.effort, seen.affinity);
     let prompt_tokens = seen.prompt_tokens_estimate;
     let tokens = meter::estimate(route.operation, &seen);
-    Ok(Asked { model, model_span, stream, prompt_tokens, tokens, effort, repeat })
+    Ok(Asked { model, model_span, stream, prompt_tokens, affinity, tokens, effort, repeat })
 }
 
 /// What may be sent twice.

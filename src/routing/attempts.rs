@@ -169,7 +169,7 @@ impl Attempts {
         let picked = match self.limits.only {
             Some(_) if self.started > 0 => return Err(NoTarget::AllUsed),
             Some(target) => Picked { target, why: Why::Asked },
-            None => pool.pick(&self.used, now, rng)?,
+            None => pool.pick_for(&self.ask, &self.used, now, rng)?,
         };
         self.start(picked.target)?;
         self.started += 1;

@@ -35,6 +35,8 @@ pub struct Ask {
     pub timing: Timing,
     /// About how long its prompt is.
     pub prompt_tokens: u64,
+    /// Requests with the same number are sent to the same target, if it does: they share a prompt cache.
+    pub affinity: Option<u64>,
 }
 
 /// What follows from a deadline that has passed.

@@ -28,7 +28,7 @@ use std::time::Duration;
 /// Draws before all targets are looked at instead.
 const DRAWS: usize = 9;
 /// In band: a score at most so many times its own base.
-const IN_BAND: f64 = 1.5;
+pub(super) const IN_BAND: f64 = 1.5;
 /// An answer so recent shows that a degraded target still works.
 const STILL_WORKS: Duration = Duration::from_mins(1);
 
@@ -39,6 +39,8 @@ pub enum Why {
     Cost,
     /// Drawn by weight.
     Weight,
+    /// It has the prompt cache of such requests.
+    Affinity,
     /// The pool is slow: a share of the requests tries a degraded target that still answers.
     Overflow,
     /// Nothing is in use, or everything is suspect: the lowest cost of all.
@@ -59,6 +61,7 @@ impl Why {
         match self {
             Self::Cost => "cost",
             Self::Weight => "weight",
+            Self::Affinity => "affinity",
             Self::Overflow => "overflow",
             Self::Panic => "panic",
             Self::RoundRobin => "round_robin",
@@ -374,9 +377,8 @@ impl<'a> Draw<'a> {
         }
         let settings = self.pool.settings();
         let unknown = self.fleet.unknown_ms(settings);
-        let score_ms = target.state.score_ms(settings, unknown, self.now);
         let in_flight = target.state.in_flight();
-        let cost = score_ms * (1.0 + f64::from(in_flight) / settings.inflight_slack);
+        let cost = target.state.cost(settings, unknown, self.now);
         let bid = Bid { cost, in_flight, coin: rng.bits(), index };
         let ramp =
             if self.among == Among::Open { 1.0 } else { target.state.ramp(settings, self.now) };

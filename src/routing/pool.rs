@@ -1,5 +1,6 @@
 //! The targets of one model, and what they share.
 
+use crate::rng::stable_hash;
 use crate::routing::budget::RetryBudget;
 use crate::routing::expected::Expected;
 use crate::routing::fleet::{Fleet, Member};
@@ -37,6 +38,8 @@ pub struct TargetSpec {
 #[derive(Debug)]
 pub(super) struct Target {
     pub(super) spec: TargetSpec,
+    /// Of the backend's name.
+    pub(super) name_hash: u64,
     pub(super) state: Arc<TargetState>,
 }
 
@@ -111,7 +114,11 @@ impl Pool {
         let turns = Mutex::new(vec![0; specs.len()]);
         let targets: Vec<Target> = specs
             .into_iter()
-            .map(|spec| Target { state: known(&spec.backend).unwrap_or_default(), spec })
+            .map(|spec| Target {
+                state: known(&spec.backend).unwrap_or_default(),
+                name_hash: stable_hash(spec.backend.as_bytes()),
+                spec,
+            })
             .collect();
         let shared =
             previous.map_or_else(|| Arc::new(Shared::new(&settings)), |p| Arc::clone(&p.shared));
@@ -233,7 +240,11 @@ impl Pool {
     fn members(&self) -> Vec<Member<'_>> {
         let targets = self.targets.iter();
         targets
-            .map(|Target { spec, state }| Member { state, tier: spec.tier, weight: spec.weight })
+            .map(|Target { spec, state, .. }| Member {
+                state,
+                tier: spec.tier,
+                weight: spec.weight,
+            })
             .collect()
     }
 

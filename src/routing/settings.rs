@@ -33,6 +33,8 @@ pub struct Settings {
     /// A target that has this share of the attempts that it may have is passed over while another has room;
     /// above 0, at most 1.
     pub spill_share: f64,
+    /// What goes together.
+    pub affinity: Affinity,
     /// What is evidence against a target.
     pub detect: Detect,
     /// What is normal.
@@ -45,6 +47,15 @@ pub struct Settings {
     pub hedge: Hedge,
     /// Rate limits.
     pub limit: Limit,
+}
+
+/// Requests that share a prompt cache.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Affinity {
+    /// Whether they are kept together.
+    pub enabled: bool,
+    /// As long as their target costs at most this many times what was picked otherwise; at least 1.
+    pub max_cost_ratio: f64,
 }
 
 /// What a first token is measured against.
@@ -197,6 +208,7 @@ impl Settings {
             score_ttl: Duration::from_mins(1),
             default_score_ms: 1000.0,
             spill_share: 0.9,
+            affinity: Affinity { enabled: true, max_cost_ratio: 1.5 },
             detect: Detect {
                 mode: Mode::Relative,
                 trip_ms: 8000.0,
@@ -282,6 +294,7 @@ impl Settings {
             },
             overflow: Overflow { gain: 0.0, ..base.overflow },
             hedge: Hedge { enabled: false, ..base.hedge },
+            affinity: Affinity { enabled: false, ..base.affinity },
             ..base
         }
     }

@@ -147,6 +147,12 @@ impl TargetState {
         self.reading(settings, now).score_ms(settings, unknown_ms, now)
     }
 
+    /// What a request costs there: the expected wait, and more the more wait there.
+    pub(super) fn cost(&self, settings: &Settings, unknown_ms: f64, now: Time) -> f64 {
+        let waiting = f64::from(self.in_flight()) / settings.inflight_slack;
+        self.score_ms(settings, unknown_ms, now) * (1.0 + waiting)
+    }
+
     fn reading(&self, settings: &Settings, now: Time) -> Reading {
         let at = Time::from_nanos(self.score_at.load(Relaxed));
         let enough = self.samples() >= settings.baseline.min_samples;

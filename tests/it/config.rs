@@ -232,7 +232,7 @@ fn every_range_in_the_reference_is_the_readers() {
         }
         ranges += 1;
     }
-    assert_eq!(ranges, 77, "ranges found in the reference");
+    assert_eq!(ranges, 78, "ranges found in the reference");
 }
 
 proptest! {

@@ -1,5 +1,6 @@
 //! The routing core on a virtual clock: what each outcome teaches, and what holds whatever happens.
 
+mod affinity;
 mod ema;
 mod learned;
 mod lookout;
@@ -54,7 +55,7 @@ impl Bench {
     /// What a new request asks.
     fn ask(&self, timing: Timing, prompt_tokens: u64) -> Ask {
         self.requests.set(self.requests.get() + 1);
-        Ask { request: self.requests.get(), timing, prompt_tokens }
+        Ask { request: self.requests.get(), timing, prompt_tokens, affinity: None }
     }
 
     fn lease(&self, target: usize) -> Lease {

@@ -11,7 +11,7 @@ pub(crate) const MAY_KNOW: &[(&str, &[&str])] = &[
     ("auth", &[]),
     ("routing", &["time", "rng"]),
     ("quota", &["time"]),
-    ("azure", &["quota"]),
+    ("azure", &["quota", "rng"]),
     ("config", &[]),
     ("sim", &["config", "rng", "routing", "time"]),
     ("clock", &["time"]),

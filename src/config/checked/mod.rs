@@ -12,6 +12,7 @@ pub use self::entra::CallerId;
 pub use self::entra::Credential;
 pub use self::entra::Entra;
 pub use self::entra::Identity;
+pub use self::routing::Affinity;
 pub use self::routing::Baseline;
 pub use self::routing::Detect;
 pub use self::routing::Hedge;

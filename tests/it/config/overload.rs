@@ -51,3 +51,19 @@ fn there_is_a_limit_of_requests_at_a_time() {
     assert_eq!(told.len(), 1);
     assert!(told[0].contains("limits.concurrent: out of range"), "{told:?}");
 }
+
+#[test]
+fn requests_that_share_a_cache_stay_together_but_under_ema() {
+    let of = |part: &str| {
+        let affinity = config(part).routing.affinity;
+        (affinity.enabled, affinity.max_cost_ratio.to_string())
+    };
+    let check = |part: &str, enabled: bool, ratio: &str| {
+        assert_eq!(of(part), (enabled, ratio.to_owned()), "{part}");
+    };
+    check("", true, "1.5");
+    check("routing: { policy: ema }", false, "1.5");
+    check("routing: { affinity: { enabled: false, max_cost_ratio: 3 } }", false, "3");
+    let told = problems(&file("routing: { affinity: { max_cost_ratio: 0.9 } }"));
+    assert!(told[0].contains("max_cost_ratio: out of range"), "{told:?}");
+}

@@ -1,6 +1,7 @@
 //! Firstlight over real sockets, between a real client and the mock.
 
 mod admin;
+mod affinity;
 mod bodies;
 mod cancel;
 mod certificates;
