@@ -12,7 +12,7 @@
 //!
 //! The rule is [`judge`], a function of plain numbers; the rest is counting.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The part that is reserved: one of so many.
@@ -87,13 +87,13 @@ struct State {
     /// What every configured app together has not taken of its reserve.
     unclaimed: u64,
     /// By app; one that holds nothing is not here.
-    held: HashMap<Arc<str>, u64>,
+    held: BTreeMap<Arc<str>, u64>,
 }
 
 impl Shares {
     /// So many units for so many configured apps.
     pub fn new(limit: u64, apps: usize) -> Self {
-        let mut state = State { limit, apps: 0, total: 0, unclaimed: 0, held: HashMap::new() };
+        let mut state = State { limit, apps: 0, total: 0, unclaimed: 0, held: BTreeMap::new() };
         state.change(limit, apps);
         Self { state: Mutex::new(state) }
     }
