@@ -229,7 +229,7 @@ fn contend(act: impl Fn(&mut Rng) + Sync, threads: usize, iterations: u64) -> Du
     })
 }
 
-const ASK: Ask = Ask { request: 1, timing: Timing::FirstToken, prompt_tokens: 700 };
+const ASK: Ask = Ask { request: 1, timing: Timing::FirstToken, prompt_tokens: 700, affinity: None };
 
 fn cycle(pool: &Arc<Pool>, rng: &mut Rng) {
     let picked = pool.pick(&Used::default(), NOW, rng).unwrap();
@@ -265,6 +265,7 @@ fn pool(policy: Policy, size: usize) -> Arc<Pool> {
         deployment: "gpt-4o".to_owned(),
         tier: 1,
         weight: 1,
+        max_in_flight: None,
     };
     let specs = (0..size).map(spec).collect();
     let pool = Arc::new(Pool::new(settings, specs, RetryBudget::new(0.1, 10), None));

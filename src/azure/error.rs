@@ -9,6 +9,7 @@
 
 use crate::azure::multipart::FormError;
 use crate::azure::over_limit;
+use crate::azure::overload::Shed;
 use crate::azure::peek::PeekError;
 use crate::azure::route::RouteError;
 use crate::quota::Over;
@@ -115,8 +116,10 @@ pub enum ClientError {
     UnexpectedBody,
     /// Fields behind the body.
     Trailers,
-    /// No memory is left for another body.
+    /// There is no room for it.
     Overloaded {
+        /// In what.
+        shed: Shed,
         /// When it is worth trying again.
         retry_after: Duration,
     },
@@ -218,7 +221,7 @@ impl ClientError {
         | Self::NothingLeft { retry_after }
         | Self::OwnerDown { retry_after }
         | Self::OverLimit(Over { retry_after, .. })
-        | Self::Overloaded { retry_after } = self
+        | Self::Overloaded { retry_after, .. } = self
         {
             *retry_after
         } else if let Self::TokenUnchecked { .. } = self {
@@ -418,7 +421,7 @@ mod tests {
             ClientError::BodyTimeout,
             ClientError::UnexpectedBody,
             ClientError::Trailers,
-            ClientError::Overloaded { retry_after: Duration::from_secs(1) },
+            ClientError::Overloaded { shed: Shed::Memory, retry_after },
             ClientError::UnsupportedMediaType,
             ClientError::UnknownPath,
             ClientError::MissingApiVersion,

@@ -125,9 +125,17 @@ impl<'a> Cursor<'a> {
 
     /// Passes one value and returns it as it is written.
     pub(super) fn raw_value(&mut self) -> Result<&'a [u8], Fault> {
+        self.raw_value_seeing(&mut |_| ())
+    }
+
+    /// As [`Cursor::skip_value_seeing`], and returns the value as it is written.
+    pub(super) fn raw_value_seeing<F: FnMut(Token<'a>)>(
+        &mut self,
+        see: &mut F,
+    ) -> Result<&'a [u8], Fault> {
         self.next_byte();
         let start = self.at;
-        self.skip_value()?;
+        self.skip_value_seeing(see)?;
         Ok(self.bytes.get(start..self.at).unwrap_or_default())
     }
 

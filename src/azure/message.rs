@@ -89,7 +89,7 @@ impl ClientError {
             Self::NoModel => NO_MODEL.to_owned(),
             Self::BodyTimeout => BODY_TIMEOUT.to_owned(),
             Self::UnexpectedBody => "This path takes no request body; send none.".to_owned(),
-            Self::Overloaded { .. } => "Too many large requests are waiting; try again.".to_owned(),
+            Self::Overloaded { shed, .. } => shed.message().to_owned(),
             Self::Trailers => "Request trailers are not accepted; send none.".to_owned(),
             Self::UnsupportedMediaType => UNSUPPORTED_MEDIA_TYPE.to_owned(),
             Self::UnknownPath => UNKNOWN_PATH.to_owned(),

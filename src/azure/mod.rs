@@ -10,6 +10,7 @@
 //! Nothing here knows a backend, a score or a clock: time is an argument, and every function gives the same
 //! answer for the same bytes however the network cut them.
 
+mod affinity;
 mod count;
 pub mod edit;
 pub mod error;
@@ -24,6 +25,7 @@ mod message;
 pub mod multipart;
 mod operation;
 mod over_limit;
+pub mod overload;
 mod path;
 pub mod peek;
 mod query;

@@ -12,6 +12,7 @@
 //!
 //! What is deliberately not judged: whether the request makes sense to the model. That is Azure's answer.
 
+use crate::azure::affinity::Affinity;
 use crate::azure::count::count;
 use crate::azure::edit::Edit;
 use crate::azure::ids::Named;
@@ -48,6 +49,8 @@ pub struct Peek<'a> {
     pub max_tokens: Option<u64>,
     /// How many answers are written: the larger of `n` and `best_of`, if the request gives one.
     pub answers: Option<u64>,
+    /// Requests with the same number share a prompt cache; `None`: nothing tells, or the prompt is too short.
+    pub affinity: Option<u64>,
     /// About how many tokens the prompt has.
     pub prompt_tokens_estimate: u64,
     /// The ids in it of what lives on one resource.
@@ -167,13 +170,15 @@ struct Found<'a> {
     effort: Option<Effort>,
     max_tokens: Option<u64>,
     answers: Option<u64>,
+    affinity: Affinity,
     media: Media,
     ids: Named<'a>,
 }
 
 impl<'a> Found<'a> {
     fn member(&mut self, cursor: &mut Cursor<'a>, key: Token<'a>) -> Result<(), PeekError> {
-        match key.text()?.as_ref() {
+        let key = key.text()?;
+        match key.as_ref() {
             "model" => self.model.set("model", model(cursor)?),
             "stream" => self.stream.set("stream", boolean(cursor, "stream")?),
             "store" => self.store.set("store", boolean(cursor, "store")?),
@@ -208,6 +213,18 @@ impl<'a> Found<'a> {
             }
             "conversation" if cursor.next_byte() == Some(b'{') => {
                 cursor.object(|cursor, key| self.conversation_member(cursor, key))
+            }
+            "prompt_cache_key" | "user" if cursor.next_byte() == Some(b'"') => {
+                self.affinity.named(&key, cursor.string()?.raw());
+                Ok(())
+            }
+            "messages" | "input" | "instructions" => {
+                let written = cursor.raw_value_seeing(&mut |string| {
+                    self.media.see(string);
+                    self.ids.mention(string);
+                })?;
+                self.affinity.prompt(written);
+                Ok(())
             }
             _ => Ok(cursor.skip_value_seeing(&mut |string| {
                 self.media.see(string);
@@ -256,6 +273,7 @@ impl<'a> Found<'a> {
             effort: self.effort,
             max_tokens: self.max_tokens,
             answers: self.answers,
+            affinity: self.affinity.key(),
             prompt_tokens_estimate: self.media.tokens_estimate(body_bytes),
             ids: self.ids,
         })

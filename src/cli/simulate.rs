@@ -101,6 +101,7 @@ pub(super) fn main(options: &Options) -> anyhow::Result<Exit> {
                 all.push(summary);
             } else {
                 say(row(&summary))?;
+                cached(&summary).map_or(Ok(()), say)?;
             }
         }
     }
@@ -110,6 +111,12 @@ pub(super) fn main(options: &Options) -> anyhow::Result<Exit> {
         say(explanation())?;
     }
     Ok(Exit::Done)
+}
+
+/// A line more, where there are conversations.
+fn cached(summary: &Summary) -> Option<String> {
+    let share = summary.mean_of_most(|figures| figures.cached_share)?;
+    Some(format!("{:<14} {:.0}% of the prompts were cached", "", share * 100.0))
 }
 
 /// All runs of one policy in one scenario.

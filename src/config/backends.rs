@@ -79,8 +79,11 @@ fn backend(
     let auth = identities::auth(section, entra, exposure, problems);
     let tier = section.whole(&keys::TIER, problems);
     let weight = section.whole(&keys::WEIGHT, problems);
+    let most = section.whole(&keys::MAX_IN_FLIGHT, problems);
+    let max_in_flight = (most > 0).then_some(most);
     let ca = section.get("ca").map(|at| secrets::path(at, "the path of a PEM file", problems));
-    Some(Backend { endpoint: endpoint?, auth: auth?, tier, weight, ca: ca.flatten() })
+    let (endpoint, auth, ca) = (endpoint?, auth?, ca.flatten());
+    Some(Backend { endpoint, auth, tier, weight, max_in_flight, ca })
 }
 
 fn read_endpoint(

@@ -25,6 +25,7 @@ const FOR_HEDGES: &[&str] = &[
     "routing.score_ttl_seconds",
     "routing.default_score_ms",
     "routing.detect.trip_ms",
+    "routing.spill_share",
 ];
 
 /// What only `detect.mode: relative` looks at.

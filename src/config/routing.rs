@@ -1,6 +1,7 @@
 //! How targets are chosen: reads `routing`, the file's or a model's, and holds the relations between its
 //! numbers.
 
+use crate::config::checked::Affinity;
 use crate::config::checked::Baseline;
 use crate::config::checked::Detect;
 use crate::config::checked::Hedge;
@@ -71,6 +72,8 @@ fn read(layers: &Layers<'_>, recover: &Layers<'_>, problems: &mut Problems) -> R
         ema_alpha: layers.real(&keys::EMA_ALPHA, problems),
         score_ttl: layers.seconds(&keys::SCORE_TTL, problems),
         default_score_ms: layers.real(&keys::DEFAULT_SCORE, problems),
+        spill_share: layers.real(&keys::SPILL_SHARE, problems),
+        affinity: affinity(layers, problems),
         detect: detect(layers, problems),
         baseline: baseline(layers, problems),
         recover: read_recover(recover, problems),
@@ -81,6 +84,14 @@ fn read(layers: &Layers<'_>, recover: &Layers<'_>, problems: &mut Problems) -> R
     };
     idle::warn(layers, &routing, problems);
     routing
+}
+
+fn affinity(routing: &Layers<'_>, problems: &mut Problems) -> Affinity {
+    let section = routing.inner("routing.affinity", problems);
+    Affinity {
+        enabled: section.flag(&keys::AFFINITY, problems),
+        max_cost_ratio: section.real(&keys::AFFINITY_RATIO, problems),
+    }
 }
 
 fn detect(routing: &Layers<'_>, problems: &mut Problems) -> Detect {

@@ -40,10 +40,12 @@ pub(super) fn timeouts(section: &Section<'_>, problems: &mut Problems) -> Timeou
 /// Reads `limits`.
 pub(super) fn limits(file: &Section<'_>, problems: &mut Problems) -> Limits {
     let section = file.inner("limits", problems);
+    let concurrent = section.whole(&keys::CONCURRENT, problems);
     let mut size = |key| usize::try_from(section.whole(key, problems)).unwrap_or(usize::MAX);
     let body_bytes = size(&keys::BODY).saturating_mul(MEBIBYTE);
     let buffered_bytes = size(&keys::BUFFERED).saturating_mul(MEBIBYTE);
     Limits {
+        concurrent,
         body_bytes,
         // A body that is allowed must fit.
         buffered_bytes: buffered_bytes.max(body_bytes),

@@ -32,6 +32,7 @@ use crate::live::drains::Drains;
 use crate::live::quotas::Quotas;
 use crate::live::token::TokenSlots;
 use crate::quota::Quota;
+use crate::quota::Shares;
 use crate::rng::Rng;
 use crate::routing::Pool;
 use crate::routing::RetryBudget;
@@ -46,13 +47,12 @@ pub use learned::Learned;
 pub(crate) use settings::settings;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 pub use tenants::{KeyCourse, Tenant, Tenants};
 pub use token::{Course, Token, TokenSlot, TokenSource};
-use tokio::sync::Semaphore;
 
 /// The pointer to the present snapshot, and what does not change with it.
 pub struct Live {
@@ -60,16 +60,16 @@ pub struct Live {
     clock: Clock,
     /// The seed of the next random source.
     seeds: AtomicU64,
-    /// KiB of request bodies that may still be kept.
-    memory: Arc<Semaphore>,
-    /// KiB that are to be taken from it after its limit was lowered.
-    owed: Mutex<usize>,
+    /// Requests at a time.
+    places: Arc<Shares>,
+    /// Memory for request bodies, in KiB.
+    memory: Arc<Shares>,
     drains: Drains,
     kept: Kept,
 }
 
-fn kibibytes(config: &Config) -> usize {
-    (config.limits.buffered_bytes / 1024).min(Semaphore::MAX_PERMITS)
+fn kibibytes(config: &Config) -> u64 {
+    u64::try_from(config.limits.buffered_bytes / 1024).unwrap_or(u64::MAX)
 }
 
 /// Everything a request needs to know, consistent in itself.
@@ -119,14 +119,16 @@ impl Live {
     pub fn new(config: Config, clock: Clock) -> Result<Self, BuildError> {
         let snapshot = Snapshot::build(config, None)?;
         let seed = u64::try_from(clock.unix().as_nanos()).unwrap_or(0);
-        let memory = Arc::new(Semaphore::new(kibibytes(&snapshot.config)));
-        let kept = Kept::new(snapshot.config.limits.kept_ids);
+        let (config, apps) = (&snapshot.config, snapshot.config.apps.len());
+        let places = Arc::new(Shares::new(u64::from(config.limits.concurrent), apps));
+        let memory = Arc::new(Shares::new(kibibytes(config), apps));
+        let kept = Kept::new(config.limits.kept_ids);
         let live = Self {
             snapshot: ArcSwap::from_pointee(snapshot),
             clock,
             seeds: AtomicU64::new(seed),
+            places,
             memory,
-            owed: Mutex::new(0),
             drains: Drains::default(),
             kept,
         };
@@ -149,24 +151,10 @@ impl Live {
     pub fn swap(&self, next: Snapshot) {
         next.quotas.change(&next.config, self.clock.now());
         self.kept.resize(next.config.limits.kept_ids);
-        let (old, new) = (kibibytes(&self.snapshot().config), kibibytes(&next.config));
+        let (limits, apps) = (&next.config.limits, next.config.apps.len());
+        self.places.change(u64::from(limits.concurrent), apps);
+        self.memory.change(kibibytes(&next.config), apps);
         self.swap_in(next);
-        {
-            let mut owed = self.owed.lock().unwrap_or_else(PoisonError::into_inner);
-            let all = *owed + old.saturating_sub(new);
-            // What is still owed for an earlier, smaller limit is not taken any more.
-            let grown = new.saturating_sub(old);
-            *owed = all.saturating_sub(grown);
-            self.memory.add_permits(grown.saturating_sub(all));
-        }
-        self.settle_memory();
-    }
-
-    /// Takes back what a smaller limit owes, as far as requests have let go of it. To be called now and then:
-    /// they let go of it when they end.
-    pub fn settle_memory(&self) {
-        let mut owed = self.owed.lock().unwrap_or_else(PoisonError::into_inner);
-        *owed -= self.memory.forget_permits(*owed);
     }
 
     /// The process's clock.
@@ -174,8 +162,13 @@ impl Live {
         &self.clock
     }
 
+    /// What requests take their places from.
+    pub fn places(&self) -> &Arc<Shares> {
+        &self.places
+    }
+
     /// What request bodies take their memory from, in KiB.
-    pub fn memory(&self) -> &Arc<Semaphore> {
+    pub fn memory(&self) -> &Arc<Shares> {
         &self.memory
     }
 
@@ -355,6 +348,7 @@ impl LiveModel {
                 deployment: deployment.clone(),
                 tier: settings.tier,
                 weight: settings.weight,
+                max_in_flight: settings.max_in_flight,
             });
             live.push(Arc::clone(found));
         }

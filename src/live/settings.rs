@@ -1,6 +1,7 @@
 //! The engine's settings, from the configuration's.
 
 use crate::config::checked;
+use crate::routing::Affinity;
 use crate::routing::Baseline;
 use crate::routing::Bounds;
 use crate::routing::Detect;
@@ -27,6 +28,11 @@ pub(crate) fn settings(routing: &checked::Routing) -> Settings {
         ema_alpha: routing.ema_alpha,
         score_ttl: routing.score_ttl,
         default_score_ms: routing.default_score_ms,
+        spill_share: routing.spill_share,
+        affinity: Affinity {
+            enabled: routing.affinity.enabled,
+            max_cost_ratio: routing.affinity.max_cost_ratio,
+        },
         detect: detect(routing),
         baseline: Baseline {
             tau: baseline.tau,

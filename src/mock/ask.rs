@@ -3,6 +3,7 @@
 //! Chat, completions and embeddings are read into the few fields that matter, since they are asked for by the
 //! thousand ([`ask`]). The other surfaces answer out of the whole body, JSON or multipart ([`wide_ask`]).
 
+use crate::mock::cache;
 use crate::mock::fields::Body;
 use crate::mock::refusal::Refusal;
 use crate::mock::route::Surface;
@@ -20,6 +21,8 @@ pub(super) struct Ask {
     /// The function that the answer has to call.
     pub(super) tool: Option<String>,
     pub(super) prompt_tokens: u32,
+    /// What its prompt is found by in a cache.
+    pub(super) prefix: Option<u64>,
     /// How many texts are to be embedded.
     pub(super) inputs: usize,
     pub(super) encoding: Encoding,
@@ -66,6 +69,7 @@ struct Fields {
     encoding_format: Option<Encoding>,
     store: Option<bool>,
     metadata: Option<Value>,
+    prompt_cache_key: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -96,6 +100,7 @@ pub(super) fn ask(
         tool: required_tool(&fields),
         // Four bytes make a token, more or less.
         prompt_tokens: u32::try_from(body.len() / 4).unwrap_or(u32::MAX),
+        prefix: cache::prefix(fields.messages.as_deref(), fields.prompt_cache_key.as_deref()),
         inputs,
         encoding: fields.encoding_format.unwrap_or_default(),
         fields: match (surface, fields.store) {
@@ -136,6 +141,10 @@ pub(super) fn wide_ask(
         max_completion_tokens: most.and_then(|most| u32::try_from(most).ok()),
         tool: wide_tool(&fields),
         prompt_tokens: u32::try_from((bytes.len() + file_bytes) / 4).unwrap_or(u32::MAX),
+        prefix: cache::prefix(
+            fields.get("input").and_then(Value::as_array).map(Vec::as_slice),
+            fields.get("prompt_cache_key").and_then(Value::as_str),
+        ),
         inputs: 0,
         encoding: Encoding::Float,
         fields,

@@ -5,6 +5,7 @@ use crate::mock::Entra;
 use crate::mock::ask::Ask;
 use crate::mock::bearer::bearer;
 use crate::mock::behaviour::{Behaviour, Pace, Timing};
+use crate::mock::cache::Cache;
 use crate::mock::draft::Draft;
 use crate::mock::effect::{Effect, effect};
 use crate::mock::fault::{Armed, Injection};
@@ -37,6 +38,7 @@ pub(super) struct Backend {
     behaviour: Mutex<Behaviour>,
     armed: watch::Sender<Armed>,
     rng: Mutex<Rng>,
+    cache: Cache,
 }
 
 /// Whose tokens are taken, for which audiences.
@@ -80,6 +82,7 @@ impl Backend {
             deployments,
             behaviour: Mutex::new(behaviour),
             armed: watch::Sender::new(Armed { injection: fault, since: clock.now() }),
+            cache: Cache::default(),
             rng: Mutex::new(rng),
         }
     }
@@ -175,7 +178,10 @@ impl Backend {
             return Err(Refusal::max_tokens());
         }
         let timing = behaviour.timing(pace, &mut self.rng.lock());
-        Ok(Draft::new(ask, &behaviour, timing, id))
+        let mut draft = Draft::new(ask, &behaviour, timing, id);
+        let cached = self.cache.cached(ask.prefix, ask.prompt_tokens);
+        draft.usage.cached = draft.usage.cached.max(cached);
+        Ok(draft)
     }
 
     /// A new id in the form of a UUID.

@@ -16,6 +16,7 @@ mod backend;
 mod bearer;
 mod behaviour;
 mod body;
+mod cache;
 mod chat;
 mod connection;
 mod control;

@@ -151,7 +151,6 @@ impl Prober {
     /// Lets time pass for the routing core, and asks what is due.
     fn tick(&self) -> Vec<(Arc<LiveModel>, usize)> {
         let now = self.live.clock().now();
-        self.live.settle_memory();
         let snapshot = self.live.snapshot();
         for model in snapshot.models().chain([&snapshot.any_backend]) {
             for event in model.pool.tick(now) {

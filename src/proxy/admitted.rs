@@ -37,6 +37,8 @@ pub(super) struct Admitted {
     pub(super) answering: Answering,
     /// About how long its prompt is.
     pub(super) prompt_tokens: u64,
+    /// What it shares a prompt cache by.
+    pub(super) affinity: Option<u64>,
     /// How much the model is to reason.
     pub(super) effort: Option<Effort>,
     /// What may be sent twice.
@@ -170,10 +172,10 @@ impl Request {
 
     /// What it is to the routing core.
     pub(super) fn ask(&self) -> Ask {
-        let Admitted { route, prompt_tokens, .. } = &self.admitted;
+        let Admitted { route, prompt_tokens, affinity, .. } = &self.admitted;
         let timed = self.admitted.awaits_content() || route.operation == Operation::Embeddings;
         let timing = if timed { Timing::FirstToken } else { Timing::Untimed };
-        Ask { request: self.serial, timing, prompt_tokens: *prompt_tokens }
+        Ask { request: self.serial, timing, prompt_tokens: *prompt_tokens, affinity: *affinity }
     }
 
     /// Its attempts, none of them made.

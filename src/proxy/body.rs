@@ -1,18 +1,19 @@
 //! Reads a client's request body whole, so that it can be sent again to another backend.
 
 use crate::azure::error::ClientError;
+use crate::azure::overload::Shed;
 use crate::config::checked::Config;
+use crate::live::Live;
 use crate::proxy::admitted::Refusal;
+use crate::proxy::shed;
+use crate::quota::Held;
 use bytes::{Bytes, BytesMut};
 use pingora_core::protocols::http::server::Session;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio::time::timeout_at;
 
-/// Retry-After when there is no memory: bodies are given back within seconds.
-const COME_BACK: Duration = Duration::from_secs(1);
 /// Longer than any body may take.
 const NO_RATE: Duration = Duration::from_hours(24);
 /// First guess at the size of a body that names none.
@@ -22,15 +23,16 @@ const UNKNOWN_LENGTH: usize = 64 << 10;
 #[derive(Default)]
 pub(super) struct Body {
     pub(super) bytes: Bytes,
-    _held: Option<OwnedSemaphorePermit>,
+    _held: Option<Held>,
 }
 
 /// Reads the body of any framing (length, chunks, h2), at most as large as the limits say. `Expect:
-/// 100-continue` is answered here, and only once the request is otherwise welcome.
+/// 100-continue` is answered here, and only once the request is otherwise welcome. `app`: whose memory it is.
 pub(super) async fn read(
     session: &mut Session,
     config: &Config,
-    memory: &Arc<Semaphore>,
+    live: &Live,
+    app: &Arc<str>,
 ) -> Result<Body, Refusal> {
     let (limit, times) = (config.limits.body_bytes, &config.timeouts);
     let headers = &session.req_header().headers;
@@ -43,7 +45,9 @@ pub(super) async fn read(
     let expects = headers
         .get(http::header::EXPECT)
         .is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"100-continue"));
-    let mut held = take(memory, declared.unwrap_or(0))?;
+    let full = |_| shed::refuse(Shed::Memory, &mut live.rng());
+    let memory = live.memory().take(app, kibibytes(declared.unwrap_or(0)));
+    let mut held = memory.map_err(full)?;
     if expects {
         session.write_continue_response().await.map_err(Refusal::ClientGone)?;
     }
@@ -70,8 +74,7 @@ pub(super) async fn read(
         }
         if declared.is_none() {
             // By the whole, not chunk by chunk: those may be of one byte each.
-            let all = (body.len() + chunk.len()).div_ceil(1024);
-            held.merge(take(memory, all.saturating_sub(held.num_permits()) * 1024)?);
+            held.grow(kibibytes(body.len() + chunk.len())).map_err(full)?;
         }
         body.push(chunk, declared);
     }
@@ -84,11 +87,9 @@ fn least_time(bytes: usize, rate: u32) -> Duration {
     millis.map_or(NO_RATE, Duration::from_millis)
 }
 
-/// Takes the memory for so many bytes, rounded up to KiB, or refuses: waiting would hold a connection instead.
-fn take(memory: &Arc<Semaphore>, bytes: usize) -> Result<OwnedSemaphorePermit, ClientError> {
-    let kibibytes = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
-    let taken = Arc::clone(memory).try_acquire_many_owned(kibibytes);
-    taken.map_err(|_| ClientError::Overloaded { retry_after: COME_BACK })
+/// Rounded up. What is too little is refused at once: waiting would hold a connection instead.
+fn kibibytes(bytes: usize) -> u64 {
+    u64::try_from(bytes.div_ceil(1024)).unwrap_or(u64::MAX)
 }
 
 /// A body in one piece stays the piece it came in.

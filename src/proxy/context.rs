@@ -16,6 +16,7 @@ use crate::proxy::claim::Claim;
 use crate::proxy::identify::Proof;
 use crate::proxy::realtime::Asking;
 use crate::quota::Admission;
+use crate::quota::Held;
 use crate::routing::Attempts;
 use crate::routing::Lease;
 use crate::routing::Why;
@@ -46,6 +47,8 @@ pub struct Context {
     /// A health probe of what stands in front: no line, no count.
     pub(super) unlogged: bool,
     pub(super) note: Note,
+    /// Its place among all requests, until it is over.
+    pub(super) place: Option<Held>,
     /// What it holds of its app's limits, until it is over.
     pub(super) admission: Option<Admission>,
     pub(super) request: Option<Arc<Request>>,
@@ -153,6 +156,7 @@ impl Context {
             trace_id: None,
             unlogged: false,
             note: Note::default(),
+            place: None,
             admission: None,
             request: None,
             body: Body::default(),

@@ -15,12 +15,14 @@ use crate::proxy::context::Chosen;
 use crate::proxy::context::Context;
 use crate::proxy::placement::Placement;
 use crate::proxy::race::Order;
+use crate::proxy::shed;
 use crate::proxy::watch::Watch;
 use crate::routing::Attempts;
 use crate::routing::Block;
 use crate::routing::Lease;
 use crate::routing::NoTarget;
 use crate::routing::Picked;
+use crate::routing::Used;
 use bytes::Bytes;
 use http::{Method, header};
 use pingora_core::protocols::tls::{ALPN, CustomALPN};
@@ -41,29 +43,33 @@ pub(super) fn choose(ctx: &mut Context) -> std::result::Result<HttpPeer, ClientE
     let (Some(request), Some(attempts)) = (&ctx.request, &mut ctx.attempts) else {
         return Err(ClientError::Internal);
     };
-    let (picked, mut peer) =
+    let (chosen, mut peer) =
         reach(request, attempts).map_err(|none| nothing_left(request, &none))?;
-    let lease = dispatch(request, picked).ok_or(ClientError::Internal)?;
     // Sends Pingora to our connector instead of its own.
     peer.options.alpn = ALPN::Custom(CustomALPN::new(b"llm".to_vec()));
     // Pingora first looks for an idle HTTP/1.1 connection of its own to this peer, and would send this request there
     // without its body. A key of its own finds none.
     peer.group_key = CONNECTOR_GROUP;
-    ctx.chosen = Some(Chosen { lease, why: picked.why });
+    ctx.chosen = Some(chosen);
     Ok(peer)
 }
 
-/// Picks until it meets a backend that a request can be sent to: its name was resolved, and there is what proves us.
+/// Picks until it meets a backend that a request can be sent to: its name was resolved, there is what proves us,
+/// and nobody took its last seat meanwhile.
 pub(super) fn reach(
     request: &Request,
     attempts: &mut Attempts,
-) -> std::result::Result<(Picked, HttpPeer), NoTarget> {
+) -> std::result::Result<(Chosen, HttpPeer), NoTarget> {
     let (model, live) = (request.model(), &request.services.live);
     loop {
         let picked = attempts.next(&model.pool, request.now(), &mut live.rng())?;
         let backend = model.backends.get(picked.target).ok_or(NoTarget::AllBlocked)?;
         match (obstacle(request, backend), backend.peer()) {
-            (None, Some(peer)) => return Ok((picked, peer)),
+            (None, Some(peer)) => {
+                if let Some(lease) = dispatch(request, picked) {
+                    return Ok((Chosen { lease, why: picked.why }, peer));
+                }
+            }
             (Some(obstacle), _) => {
                 request.progress.not_sent(&backend.name, picked.why.as_str(), obstacle);
             }
@@ -71,7 +77,8 @@ pub(super) fn reach(
         }
         attempts.not_sent();
         if request.admitted.placement.bound().only().is_some() {
-            return Err(NoTarget::AllUsed);
+            let none = request.model().pool.why_none(&Used::default(), request.now());
+            return Err(if none == NoTarget::AllFull { none } else { NoTarget::AllUsed });
         }
     }
 }
@@ -95,13 +102,14 @@ pub(super) fn is_addressed(request: &Request, picked: Picked) -> bool {
     obstacle.is_none()
 }
 
-/// Opens the lease of an attempt.
+/// Opens the lease of an attempt; `None`: its target is full by now.
 pub(super) fn dispatch(request: &Request, picked: Picked) -> Option<Lease> {
     let model = request.model();
     let backend = model.backends.get(picked.target)?;
+    let lease = model.pool.dispatch(picked.target, request.ask(), request.now())?;
     let picks = &request.services.telemetry.metrics.picks;
     picks.with_label_values(&[&*model.name, &*backend.name, picked.why.as_str()]).inc();
-    model.pool.dispatch(picked.target, request.ask(), request.now())
+    Some(lease)
 }
 
 /// Our answer when no target can be tried.
@@ -115,6 +123,7 @@ pub(super) fn nothing_left(request: &Request, none: &NoTarget) -> ClientError {
     }
     match *none {
         NoTarget::AllLimited(retry_after) => ClientError::AllLimited { retry_after },
+        NoTarget::AllFull => shed::targets(&request.services),
         NoTarget::AllUsed | NoTarget::AllBlocked => come_back(),
     }
 }

@@ -64,7 +64,7 @@ pub(super) async fn admit(
     let app = app?;
     ctx.note.app = Some(Arc::clone(&app));
     check_door(&snapshot, ctx.door, &app)?;
-    meter::enter(ctx, &app, live.clock().now())?;
+    meter::enter(ctx, &app, live)?;
     let name = app;
     let app = snapshot.app(&name).ok_or(ClientError::Internal)?;
     check_path(&route, more, app)?;
@@ -86,7 +86,7 @@ pub(super) async fn admit(
     }
     let body = match writing {
         Writing::Nothing => Body::default(),
-        _ => body::read(session.as_downstream_mut(), &snapshot.config, live.memory()).await?,
+        _ => body::read(session.as_downstream_mut(), &snapshot.config, live, &name).await?,
     };
     ctx.note.bytes_in = body.bytes.len();
     let seen = asked::read(writing, content_type.as_ref(), &body.bytes)?;
@@ -113,6 +113,7 @@ pub(super) async fn admit(
         stream: seen.stream,
         answering: Answering::of(route.operation, &seen, &snapshot.config),
         prompt_tokens: seen.prompt_tokens_estimate,
+        affinity: seen.affinity,
         effort: seen.effort,
         stores: seen.store == Some(true),
         placement,

@@ -10,9 +10,12 @@ use crate::azure::peek::Peek;
 use crate::azure::route::Operation;
 use crate::azure::usage::Usage;
 use crate::exchange::Outcome;
+use crate::live::Live;
 use crate::proxy::context::Context;
+use crate::proxy::shed;
 use crate::telemetry::Telemetry;
 use crate::time::Time;
+use std::sync::Arc;
 
 /// What a chat answer is counted with whose request names no length: several times a usual answer, so that a
 /// burst of such requests is held back before the first of them has ended, and far below what a model may
@@ -45,8 +48,11 @@ pub(super) fn estimate(operation: Operation, seen: &Peek<'_>) -> u64 {
     seen.prompt_tokens_estimate.saturating_add(generated)
 }
 
-/// Takes one request and one place: all that is known before the body is there.
-pub(super) fn enter(ctx: &mut Context, app: &str, now: Time) -> Result<(), ClientError> {
+/// Takes a place among all requests, and one request and one place of the app's own: all that is known before the
+/// body is there. A request for which there is no room here costs the app nothing.
+pub(super) fn enter(ctx: &mut Context, app: &Arc<str>, live: &Live) -> Result<(), ClientError> {
+    ctx.place = Some(shed::enter(app, live)?);
+    let now = live.clock().now();
     if let Some(quota) = ctx.snapshot.quota(app) {
         ctx.admission = Some(quota.admit(now).map_err(ClientError::OverLimit)?);
     }
@@ -64,18 +70,22 @@ pub(super) fn reserve(ctx: &mut Context, tokens: u64, now: Time) -> Result<(), C
 /// The request is over: what it used takes the place of its estimate, and its place is free. Once is enough,
 /// more often does no harm.
 pub(super) fn close(ctx: &mut Context, now: Time) {
+    ctx.place = None;
     let Some(mut admission) = ctx.admission.take() else { return };
     if let Some(tokens) = used(&end(ctx)) {
         admission.settle(now, tokens);
     }
 }
 
-/// Counts a refusal, if it is one for a limit.
+/// Counts a refusal, if it is one for a limit or for want of room.
 pub(super) fn count(error: &ClientError, ctx: &Context, telemetry: &Telemetry) {
     if let ClientError::OverLimit(over) = error {
         let app = ctx.note.app.as_deref().unwrap_or("");
         let refused = &telemetry.metrics.quota_refused;
         refused.with_label_values(&[app, over.what.as_str()]).inc();
+    }
+    if let ClientError::Overloaded { shed, .. } = error {
+        telemetry.metrics.shed.with_label_values(&[shed.as_str()]).inc();
     }
 }
 

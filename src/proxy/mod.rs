@@ -35,6 +35,7 @@ mod race;
 mod realtime;
 mod report;
 mod session;
+mod shed;
 mod watch;
 
 pub use connector::LlmConnector;

@@ -11,11 +11,12 @@ use crate::azure::error::ClientError;
 use crate::exchange::{Answer, Begun, Failure, Outcome};
 use crate::proxy::admitted::Request;
 use crate::proxy::body::Body;
+use crate::proxy::context::Chosen;
 use crate::proxy::forward;
 use crate::proxy::leg::{Leg, first_to_speak};
 use crate::proxy::passing::Passing;
 use crate::proxy::watch::{Aftermath, Watch};
-use crate::routing::{Attempts, Denied, Next, Picked, Urgency};
+use crate::routing::{Attempts, Denied, Next, Urgency};
 use crate::time::Time;
 use pingora_core::connectors::http::Connector as HttpConnector;
 use std::sync::Arc;
@@ -138,21 +139,15 @@ impl Race {
                     return;
                 }
             };
-            if forward::is_addressed(&request, picked) {
+            if forward::is_addressed(&request, picked)
+                && let Some(lease) = forward::dispatch(&request, picked)
+            {
                 hedges.with_label_values(&[&*model.name, "sent"]).inc();
-                return self.open(picked);
+                return self.send(Watch::new(Arc::clone(&request), lease, picked.why));
             }
             // Told as `sent` it would have to be told as `lost`, too. The target stays used, which bounds this
             // loop.
             self.attempts.hedge_not_sent(&model.pool);
-        }
-    }
-
-    /// Starts an attempt on a target that was picked.
-    fn open(&mut self, picked: Picked) {
-        match forward::dispatch(&self.request, picked) {
-            Some(lease) => self.send(Watch::new(Arc::clone(&self.request), lease, picked.why)),
-            None => self.attempts.closed(),
         }
     }
 
@@ -211,7 +206,7 @@ impl Race {
 
     /// There is no use in holding this one's header back: nothing else could be tried.
     fn pass_on(&mut self, index: usize, answer: Answer) -> Step {
-        let leg = self.legs.swap_remove(index);
+        let mut leg = self.legs.swap_remove(index);
         let due = leg.due();
         leg.watch.answers();
         let aftermath = Some(leg.watch.aftermath());
@@ -268,8 +263,8 @@ impl Race {
     /// Another attempt follows.
     fn retry(&mut self) -> Option<Step> {
         match forward::reach(&self.request, &mut self.attempts) {
-            Ok((picked, _)) => {
-                self.open(picked);
+            Ok((Chosen { lease, why }, _)) => {
+                self.send(Watch::new(Arc::clone(&self.request), lease, why));
                 None
             }
             Err(none) => Some(Step::Lost(forward::nothing_left(&self.request, &none))),

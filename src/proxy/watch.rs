@@ -6,7 +6,7 @@ use crate::exchange::{AnswerKind, Failure, Marks, Outcome};
 use crate::live::LiveBackend;
 use crate::proxy::admitted::Request;
 use crate::proxy::{ProbeRequest, ProbeWish};
-use crate::routing::{Event, Failed, Lease, Repeat, Size, Urgency, Why};
+use crate::routing::{Event, Failed, Lease, Repeat, Seat, Size, Urgency, Why};
 use crate::time::Time;
 use crate::time::millis;
 use std::sync::Arc;
@@ -17,6 +17,8 @@ pub(super) struct Watch {
     request: Arc<Request>,
     /// Taken by whoever settles it.
     lease: Option<Lease>,
+    /// Held until the answer is at its end, or the attempt is dropped.
+    seat: Option<Seat>,
     target: usize,
     sent: Time,
     /// Where its record is.
@@ -26,12 +28,13 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    pub(super) fn new(request: Arc<Request>, lease: Lease, why: Why) -> Self {
+    pub(super) fn new(request: Arc<Request>, mut lease: Lease, why: Why) -> Self {
         let (target, sent) = (lease.target(), lease.sent());
         let backend = request.model().backends.get(target);
         let place = backend.map_or(usize::MAX, |b| request.progress.begin(&b.name, why.as_str()));
         let marks = Marks::default();
-        Self { request, lease: Some(lease), target, sent, place, why, marks }
+        let seat = lease.take_seat();
+        Self { request, lease: Some(lease), seat, target, sent, place, why, marks }
     }
 
     pub(super) fn target(&self) -> usize {
@@ -116,9 +119,14 @@ impl Watch {
         self.cancel(Outcome::Lost);
     }
 
-    /// Who is told how the answer ends.
-    pub(super) fn aftermath(&self) -> Aftermath {
-        Aftermath { request: Arc::clone(&self.request), target: self.target, place: self.place }
+    /// Who is told how the answer ends. It has the seat from now on.
+    pub(super) fn aftermath(&mut self) -> Aftermath {
+        Aftermath {
+            request: Arc::clone(&self.request),
+            target: self.target,
+            place: self.place,
+            _seat: self.seat.take(),
+        }
     }
 
     /// The client gets this attempt's answer.
@@ -234,6 +242,7 @@ pub(super) struct Aftermath {
     request: Arc<Request>,
     target: usize,
     place: usize,
+    _seat: Option<Seat>,
 }
 
 impl Aftermath {

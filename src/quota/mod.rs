@@ -16,9 +16,13 @@
 //!   such an estimate is `max_tokens`, of which few answers use much; refused for good, a client with a generous
 //!   `max_tokens` could never be served. What was really used is settled afterwards like any other.
 //!
-//! Every app has a [`Quota`] of its own with one short lock; none touches another's.
+//! Every app has a [`Quota`] of its own with one short lock; none touches another's. What they all take from is
+//! in [`Shares`].
 
 mod bucket;
+mod shares;
+
+pub use shares::{Held, Scarce, Seen, Shares, judge};
 
 use crate::quota::bucket::Bucket;
 use crate::time::Time;

@@ -190,7 +190,7 @@ impl Attempts {
             Bound::Rather(target) if self.used.is_empty() && pool.is_usable(target, now) => {
                 Picked { target, why: Why::Home }
             }
-            Bound::Rather(_) | Bound::Free => pool.pick(&self.used, now, rng)?,
+            Bound::Rather(_) | Bound::Free => pool.pick_for(&self.ask, &self.used, now, rng)?,
         };
         self.start(picked.target)?;
         self.started += 1;

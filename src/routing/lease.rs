@@ -10,6 +10,7 @@ use crate::routing::expected::Expected;
 use crate::routing::outcome::Event;
 use crate::routing::pool::Pool;
 use crate::routing::rescue::Urgency;
+use crate::routing::seats::Seat;
 use crate::routing::settings::Mode;
 use crate::routing::target::TargetState;
 use crate::time::Time;
@@ -34,6 +35,8 @@ pub struct Ask {
     pub timing: Timing,
     /// About how long its prompt is.
     pub prompt_tokens: u64,
+    /// Requests with the same number are sent to the same target, if it does: they share a prompt cache.
+    pub affinity: Option<u64>,
 }
 
 /// What follows from a deadline that has passed.
@@ -65,6 +68,8 @@ pub struct Lease {
     pub(super) slot: Slot,
     stage: Stage,
     counted_late: bool,
+    /// Taken by who holds it for longer.
+    seat: Option<Seat>,
 }
 
 /// What an attempt is judged by.
@@ -78,8 +83,8 @@ pub(super) struct Slot {
 
 impl Lease {
     pub(super) fn open(
-        pool: Arc<Pool>,
-        state: Arc<TargetState>,
+        (pool, state): (Arc<Pool>, Arc<TargetState>),
+        seat: Seat,
         (target, ask, expected): (usize, Ask, Expected),
         sent: Time,
     ) -> Self {
@@ -90,7 +95,13 @@ impl Lease {
         let timed = settings.detect.mode == Mode::Relative || settings.hedge.enabled;
         let stage = if timed { Stage::Late } else { Stage::None };
         let slot = Slot { target, ask, expected, sent };
-        Self { pool, state, slot, stage, counted_late: false }
+        Self { pool, state, slot, stage, counted_late: false, seat: Some(seat) }
+    }
+
+    /// Its seat, to be held until the answer is at its end; left here it is free when the lease ends, which is
+    /// with the first token. `None`: it was taken before.
+    pub fn take_seat(&mut self) -> Option<Seat> {
+        self.seat.take()
     }
 
     /// Position of the target in its pool.

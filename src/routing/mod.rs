@@ -25,7 +25,7 @@
 //! average of TTFT, judged when answers come. `round_robin`: each in turn by weight, nothing is ever
 //! degraded: the baseline that the others are compared with.
 //!
-//! From the top: [`attempts`](Attempts) what one request may do, `pick` the choice, `lease` and `probe` the
+//! From the top: [`attempts`](Attempts) what one request may do, `pick` the choice, `affinity` what goes together, `seats` who has room, `lease` and `probe` the
 //! slots, `rescue` who races a late one, `outcome` and `trip` what they teach; `health` and `strikes` the state, `guard` what holds a trip back,
 //! `speed`, `norm`, `fleet` and `expected` what is fast, normal, general and due; `hedge`, `budget` and
 //! `rest` what may be spent and must be waited for; [`learned`](LearnedPool) what outlives the process.
@@ -33,6 +33,7 @@
 //! Pure: no clock, no I/O, no logging. `now` and the random source are arguments; what an operator should
 //! hear comes back as an [`Event`].
 
+mod affinity;
 mod attempts;
 mod budget;
 mod expected;
@@ -49,6 +50,7 @@ mod pool;
 mod probe;
 mod rescue;
 mod rest;
+mod seats;
 mod settings;
 mod size;
 mod speed;
@@ -71,8 +73,9 @@ pub use pick::{NoTarget, Picked, Used, Why};
 pub use pool::{Pool, Switch, TargetSpec};
 pub use probe::{ProbeLease, ProbeOutcome, ProbeOverdue};
 pub use rescue::Urgency;
+pub use seats::Seat;
 pub use settings::{
-    Baseline, Bounds, Detect, Hedge, Limit, Mode, Overflow, Policy, Recover, Settings,
+    Affinity, Baseline, Bounds, Detect, Hedge, Limit, Mode, Overflow, Policy, Recover, Settings,
 };
 pub use size::Size;
 pub use target::{Block, Blocks};

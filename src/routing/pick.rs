@@ -2,8 +2,8 @@
 //!
 //! In this order:
 //! 1. *Overflow*: when the pool is slow, a share of the requests goes to a degraded target that still answers.
-//! 2. *Tier*: the lowest with a usable target (not degraded, open, not used by this request) that is not
-//!    suspect; else the lowest with a usable one.
+//! 2. *Tier*: the lowest with a usable target (not degraded, open, not used by this request, less than
+//!    `spill_share` of its seats taken) that is not suspect; else one that has any seat left; else a suspect one.
 //! 3. In it, where the operator set weights: a draw by weight among the targets that are *in band* (not
 //!    suspect, score at most half over their own base). So 75/25 comes out as 75/25, even if one is slower
 //!    by nature.
@@ -20,6 +20,7 @@ use crate::rng::Rng;
 use crate::routing::fleet::{Fleet, Tier};
 use crate::routing::health::State;
 use crate::routing::pool::{Pool, Target};
+use crate::routing::seats::Room;
 use crate::routing::settings::{Mode, Policy};
 use crate::time::Time;
 use std::time::Duration;
@@ -27,7 +28,7 @@ use std::time::Duration;
 /// Draws before all targets are looked at instead.
 const DRAWS: usize = 9;
 /// In band: a score at most so many times its own base.
-const IN_BAND: f64 = 1.5;
+pub(super) const IN_BAND: f64 = 1.5;
 /// An answer so recent shows that a degraded target still works.
 const STILL_WORKS: Duration = Duration::from_mins(1);
 
@@ -38,6 +39,8 @@ pub enum Why {
     Cost,
     /// Drawn by weight.
     Weight,
+    /// It has the prompt cache of such requests.
+    Affinity,
     /// The pool is slow: a share of the requests tries a degraded target that still answers.
     Overflow,
     /// Nothing is in use, or everything is suspect: the lowest cost of all.
@@ -60,6 +63,7 @@ impl Why {
         match self {
             Self::Cost => "cost",
             Self::Weight => "weight",
+            Self::Affinity => "affinity",
             Self::Overflow => "overflow",
             Self::Panic => "panic",
             Self::RoundRobin => "round_robin",
@@ -85,6 +89,8 @@ pub struct Picked {
 pub enum NoTarget {
     /// Every target that could be tried rests after a 429; the first is free again after this long.
     AllLimited(Duration),
+    /// A target could be tried, but has as many attempts as it may have, and so have all like it.
+    AllFull,
     /// Every target was used by this request already.
     AllUsed,
     /// Every target is drained, misconfigured or has no good credential.
@@ -139,7 +145,7 @@ impl Pool {
         if let Some(target) = self.overflow(&fleet, used, (now, rng)) {
             return found(target, Why::Overflow);
         }
-        let draw = Draw { pool: self, fleet: &fleet, used, now, among: Among::Usable };
+        let draw = Draw::new((self, &fleet), used, now, (Among::Usable, Room::Any));
         if !fleet.all_suspect
             && let Some((target, why)) = draw.in_tiers(rng)
         {
@@ -152,7 +158,7 @@ impl Pool {
     /// The cheapest of all open targets that this request has not used.
     pub(super) fn pick_open(&self, used: &Used, now: Time, rng: &mut Rng) -> Option<usize> {
         let fleet = self.fleet().load();
-        let draw = Draw { pool: self, fleet: &fleet, used, now, among: Among::Open };
+        let draw = Draw::new((self, &fleet), used, now, (Among::Open, Room::Any));
         // An unlucky draw must not refuse a request for which one of a hundred targets is open.
         let drawn = draw.least(self.targets().len(), Some, rng).or_else(|| draw.all(Some, rng));
         drawn.map(|(target, _)| target)
@@ -160,24 +166,33 @@ impl Pool {
 
     /// A target for a hedge: healthy, not suspect and not used by this request, of the lowest tier with one.
     pub(super) fn pick_hedge(&self, used: &Used, now: Time, rng: &mut Rng) -> Option<usize> {
-        self.pick_by_tier(used, Among::Sound, now, rng)
+        // It may come to nothing: the last places are for those who have none.
+        self.pick_by_tier(used, (Among::Sound, Room::Spare), now, rng)
     }
 
     /// The same, also of those that come back.
     pub(super) fn pick_calm(&self, used: &Used, now: Time, rng: &mut Rng) -> Option<usize> {
-        self.pick_by_tier(used, Among::Calm, now, rng)
+        self.pick_by_tier(used, (Among::Calm, Room::Any), now, rng)
     }
 
-    fn pick_by_tier(&self, used: &Used, among: Among, now: Time, rng: &mut Rng) -> Option<usize> {
+    fn pick_by_tier(
+        &self,
+        used: &Used,
+        among: (Among, Room),
+        now: Time,
+        rng: &mut Rng,
+    ) -> Option<usize> {
         let fleet = self.fleet().load();
-        let draw = Draw { pool: self, fleet: &fleet, used, now, among };
+        let draw = Draw::new((self, &fleet), used, now, among);
         fleet.tiers.iter().find_map(|tier| draw.in_tier(tier, rng)).map(|(target, _)| target)
     }
 
     /// Whether [`Pool::pick`] would find anything.
     pub fn can_pick(&self, used: &Used, now: Time) -> bool {
-        let open =
-            |(index, target): (usize, &Target)| !used.contains(index) && target.state.is_open(now);
+        let open = |(index, target): (usize, &Target)| {
+            let may = target.state.is_open(now) && target.has(Room::Any, self.settings());
+            may && !used.contains(index)
+        };
         self.targets().iter().enumerate().any(open)
     }
 
@@ -189,8 +204,10 @@ impl Pool {
     /// Whether `target` is out of use as degraded while a healthy one is left that this request has not used.
     /// To go there adds no load that the degradation has not moved there anyway.
     pub fn leaves_degraded(&self, target: usize, used: &Used, now: Time) -> bool {
-        let left =
-            |(index, other): (usize, &Target)| !used.contains(index) && other.state.is_usable(now);
+        let left = |(index, other): (usize, &Target)| {
+            let may = other.state.is_usable(now) && other.has(Room::Any, self.settings());
+            may && !used.contains(index)
+        };
         self.targets().get(target).is_some_and(|t| t.state.is_degraded(now))
             && self.targets().iter().enumerate().any(left)
     }
@@ -200,12 +217,17 @@ impl Pool {
         if fleet.overflow <= 0.0 || fleet.degraded.is_empty() || rng.unit() >= fleet.overflow {
             return None;
         }
-        let draw = Draw { pool: self, fleet, used, now, among: Among::Overflowing };
+        let draw = Draw::new((self, fleet), used, now, (Among::Overflowing, Room::Spare));
         let of = |position: usize| fleet.degraded.get(position).copied();
         draw.least(fleet.degraded.len(), of, rng).map(|(target, _)| target)
     }
 
-    pub(super) fn why_none(&self, used: &Used, now: Time) -> NoTarget {
+    /// Why there is nothing to choose.
+    pub fn why_none(&self, used: &Used, now: Time) -> NoTarget {
+        let full = |t: &Target| t.state.is_open(now) && !t.has(Room::Any, self.settings());
+        if self.targets().iter().any(full) {
+            return NoTarget::AllFull;
+        }
         let resting = self
             .targets()
             .iter()
@@ -250,23 +272,54 @@ struct Draw<'a> {
     used: &'a Used,
     now: Time,
     among: Among,
+    room: Room,
 }
 
-impl Draw<'_> {
-    /// The choice of the lowest tier that has one without doubt; else of the lowest that has one.
+impl<'a> Draw<'a> {
+    fn new(
+        (pool, fleet): (&'a Pool, &'a Fleet),
+        used: &'a Used,
+        now: Time,
+        (among, room): (Among, Room),
+    ) -> Self {
+        Self { pool, fleet, used, now, among, room }
+    }
+
+    /// The choice among the targets in use: with room to spare, with any room, with doubt.
     fn in_tiers(&self, rng: &mut Rng) -> Option<(usize, Why)> {
+        // A target that is nearly full is passed over while another has room, in whatever tier.
+        let spare = if self.pool.is_bounded() {
+            Self { room: Room::Spare, ..*self }.lowest(rng)
+        } else {
+            None
+        };
+        let found = match spare {
+            Some((_, _, Doubt::None)) => spare,
+            Some((_, _, Doubt::Suspect)) | None => {
+                let any = self.lowest(rng);
+                any.filter(|(_, _, doubt)| *doubt == Doubt::None).or(spare).or(any)
+            }
+        };
+        found.map(|(target, why, _)| (target, why))
+    }
+
+    /// The choice of the lowest tier that has one without doubt; else of the lowest that has one.
+    fn lowest(&self, rng: &mut Rng) -> Option<(usize, Why, Doubt)> {
         let mut doubtful = None;
         for tier in &self.fleet.tiers {
-            if let Some(target) = self.by_weight(tier, rng) {
-                return Some((target, Why::Weight));
-            }
-            match self.in_tier(tier, rng) {
-                Some((target, Doubt::None)) => return Some((target, Why::Cost)),
-                Some((target, Doubt::Suspect)) => doubtful = doubtful.or(Some((target, Why::Cost))),
-                None => {}
+            match self.by_weight_or_cost(tier, rng) {
+                Some(found @ (_, _, Doubt::None)) => return Some(found),
+                found => doubtful = doubtful.or(found),
             }
         }
         doubtful
+    }
+
+    fn by_weight_or_cost(&self, tier: &Tier, rng: &mut Rng) -> Option<(usize, Why, Doubt)> {
+        if let Some(target) = self.by_weight(tier, rng) {
+            return Some((target, Why::Weight, Doubt::None));
+        }
+        self.in_tier(tier, rng).map(|(target, doubt)| (target, Why::Cost, doubt))
     }
 
     /// The cheapest of a tier, and whether no other than suspect ones were there.
@@ -332,9 +385,8 @@ impl Draw<'_> {
         }
         let settings = self.pool.settings();
         let unknown = self.fleet.unknown_ms(settings);
-        let score_ms = target.state.score_ms(settings, unknown, self.now);
         let in_flight = target.state.in_flight();
-        let cost = score_ms * (1.0 + f64::from(in_flight) / settings.inflight_slack);
+        let cost = target.state.cost(settings, unknown, self.now);
         let bid = Bid { cost, in_flight, coin: rng.bits(), index };
         let ramp =
             if self.among == Among::Open { 1.0 } else { target.state.ramp(settings, self.now) };
@@ -358,7 +410,8 @@ impl Draw<'_> {
             Among::Overflowing => state.is_degraded(now) && state.answered_within(STILL_WORKS, now),
             Among::Open => true,
         };
-        right && state.is_open(now) && !self.used.contains(index)
+        let room = target.has(self.room, self.pool.settings());
+        right && room && state.is_open(now) && !self.used.contains(index)
     }
 
     /// A draw by weight among the targets in band; `None` without weights, or if none is in band.

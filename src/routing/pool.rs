@@ -1,5 +1,6 @@
 //! The targets of one model, and what they share.
 
+use crate::rng::stable_hash;
 use crate::routing::budget::RetryBudget;
 use crate::routing::expected::Expected;
 use crate::routing::fleet::{Fleet, Member};
@@ -31,11 +32,15 @@ pub struct TargetSpec {
     pub tier: u32,
     /// Share of the traffic among the healthy targets of its tier, if any there has one other than 1.
     pub weight: u32,
+    /// Attempts that it may have at a time, to the end of their answers; `None`: any number.
+    pub max_in_flight: Option<u32>,
 }
 
 #[derive(Debug)]
 pub(super) struct Target {
     pub(super) spec: TargetSpec,
+    /// Of the backend's name.
+    pub(super) name_hash: u64,
     pub(super) state: Arc<TargetState>,
 }
 
@@ -91,6 +96,8 @@ pub struct Pool {
     retries: RetryBudget,
     shared: Arc<Shared>,
     fleet: ArcSwap<Fleet>,
+    /// Whether any target has a limit of attempts at a time.
+    bounded: bool,
 }
 
 impl Pool {
@@ -108,12 +115,18 @@ impl Pool {
         let turns = Mutex::new(vec![0; specs.len()]);
         let targets: Vec<Target> = specs
             .into_iter()
-            .map(|spec| Target { state: known(&spec.backend).unwrap_or_default(), spec })
+            .map(|spec| Target {
+                state: known(&spec.backend).unwrap_or_default(),
+                name_hash: stable_hash(spec.backend.as_bytes()),
+                spec,
+            })
             .collect();
         let shared =
             previous.map_or_else(|| Arc::new(Shared::new(&settings)), |p| Arc::clone(&p.shared));
+        let bounded = targets.iter().any(|t| t.spec.max_in_flight.is_some());
         let pool = Self {
             settings,
+            bounded,
             targets,
             turns,
             retries,
@@ -162,11 +175,13 @@ impl Pool {
         self.shared.hedges.accrue(&self.settings.hedge, ask.prompt_tokens, now);
     }
 
-    /// Opens a lease on a target that was picked; `None` if there is no such target.
+    /// Opens a lease on a target that was picked; `None` if there is no such target, or if it has as many
+    /// attempts as it may have.
     pub fn dispatch(self: &Arc<Self>, target: usize, ask: Ask, now: Time) -> Option<Lease> {
-        let state = &self.targets.get(target)?.state;
-        let expected = self.expected(state, Size::of(ask.prompt_tokens));
-        Some(Lease::open(Arc::clone(self), Arc::clone(state), (target, ask, expected), now))
+        let found = self.targets.get(target)?;
+        let (state, seat) = (Arc::clone(&found.state), found.sit()?);
+        let expected = self.expected(&state, Size::of(ask.prompt_tokens));
+        Some(Lease::open((Arc::clone(self), state), seat, (target, ask, expected), now))
     }
 
     /// Opens a lease for a probe of ours; `None` if there is no such target.
@@ -232,7 +247,11 @@ impl Pool {
     fn members(&self) -> Vec<Member<'_>> {
         let targets = self.targets.iter();
         targets
-            .map(|Target { spec, state }| Member { state, tier: spec.tier, weight: spec.weight })
+            .map(|Target { spec, state, .. }| Member {
+                state,
+                tier: spec.tier,
+                weight: spec.weight,
+            })
             .collect()
     }
 
@@ -250,6 +269,11 @@ impl Pool {
     /// How many targets are in that state.
     pub fn count(&self, state: State, now: Time) -> usize {
         self.targets.iter().filter(|t| t.state.state(now) == state).count()
+    }
+
+    /// Whether any target may be full.
+    pub(super) fn is_bounded(&self) -> bool {
+        self.bounded
     }
 
     pub(super) fn targets(&self) -> &[Target] {

@@ -78,7 +78,8 @@ impl ProbeLease {
             (Mode::Relative, State::Healthy | State::Recovering) => Stage::Trip,
         };
         // Errors of two probes are errors of two requests.
-        let ask = Ask { request: sent.nanos(), timing: Timing::FirstToken, prompt_tokens: 0 };
+        let (request, timing) = (sent.nanos(), Timing::FirstToken);
+        let ask = Ask { request, timing, prompt_tokens: 0, affinity: None };
         Self { pool, state, slot: Slot { target, ask, expected, sent }, stage }
     }
 

@@ -18,6 +18,7 @@ use crate::routing::fleet::CONGESTED;
 use crate::routing::guard::lower_median;
 use crate::routing::pick::{Picked, Used, Why};
 use crate::routing::pool::{Pool, Target};
+use crate::routing::seats::Room;
 use crate::time::Time;
 
 /// How late an attempt is that may be raced.
@@ -73,7 +74,8 @@ impl Pool {
 
     fn left(&self, used: &Used, now: Time) -> Left {
         let targets = self.targets().iter().enumerate();
-        let open = targets.filter(|(index, t)| !used.contains(*index) && t.state.is_open(now));
+        let may = |t: &Target| t.state.is_open(now) && t.has(Room::Any, self.settings());
+        let open = targets.filter(|(index, t)| !used.contains(*index) && may(t));
         open.fold(Left::None, |left, (_, target)| match left {
             Left::None | Left::Degraded if target.state.is_degraded(now) => Left::Degraded,
             Left::None | Left::Degraded | Left::InUse => Left::InUse,

@@ -30,6 +30,11 @@ pub struct Settings {
     pub score_ttl: Duration,
     /// Score of a target that nothing is known about.
     pub default_score_ms: f64,
+    /// A target that has this share of the attempts that it may have is passed over while another has room;
+    /// above 0, at most 1.
+    pub spill_share: f64,
+    /// What goes together.
+    pub affinity: Affinity,
     /// What is evidence against a target.
     pub detect: Detect,
     /// What is normal.
@@ -42,6 +47,15 @@ pub struct Settings {
     pub hedge: Hedge,
     /// Rate limits.
     pub limit: Limit,
+}
+
+/// Requests that share a prompt cache.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Affinity {
+    /// Whether they are kept together.
+    pub enabled: bool,
+    /// As long as their target costs at most this many times what was picked otherwise; at least 1.
+    pub max_cost_ratio: f64,
 }
 
 /// What a first token is measured against.
@@ -193,6 +207,8 @@ impl Settings {
             ema_alpha: 0.3,
             score_ttl: Duration::from_mins(1),
             default_score_ms: 1000.0,
+            spill_share: 0.9,
+            affinity: Affinity { enabled: true, max_cost_ratio: 1.5 },
             detect: Detect {
                 mode: Mode::Relative,
                 trip_ms: 8000.0,
@@ -278,6 +294,7 @@ impl Settings {
             },
             overflow: Overflow { gain: 0.0, ..base.overflow },
             hedge: Hedge { enabled: false, ..base.hedge },
+            affinity: Affinity { enabled: false, ..base.affinity },
             ..base
         }
     }

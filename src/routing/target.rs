@@ -97,6 +97,8 @@ impl Known {
 #[derive(Debug)]
 pub(super) struct TargetState {
     in_flight: AtomicU32,
+    /// Attempts under way, to the end of their answers.
+    seats: AtomicU32,
     late: AtomicU32,
     blocks: AtomicU8,
     /// Mirrors of [`Known`]: nanoseconds, or the bits of a float. NaN: unknown.
@@ -120,6 +122,7 @@ impl Default for TargetState {
         let unknown = || AtomicU64::new(f64::NAN.to_bits());
         Self {
             in_flight: AtomicU32::default(),
+            seats: AtomicU32::default(),
             late: AtomicU32::default(),
             blocks: AtomicU8::default(),
             score_bits: unknown(),
@@ -142,6 +145,12 @@ impl TargetState {
     /// What its first token costs now, in milliseconds. `unknown_ms` stands for what was never learned.
     pub(super) fn score_ms(&self, settings: &Settings, unknown_ms: f64, now: Time) -> f64 {
         self.reading(settings, now).score_ms(settings, unknown_ms, now)
+    }
+
+    /// What a request costs there: the expected wait, and more the more wait there.
+    pub(super) fn cost(&self, settings: &Settings, unknown_ms: f64, now: Time) -> f64 {
+        let waiting = f64::from(self.in_flight()) / settings.inflight_slack;
+        self.score_ms(settings, unknown_ms, now) * (1.0 + waiting)
     }
 
     fn reading(&self, settings: &Settings, now: Time) -> Reading {
@@ -240,6 +249,10 @@ impl TargetState {
         self.in_flight.load(Relaxed)
     }
 
+    pub(super) fn seats(&self) -> u32 {
+        self.seats.load(Relaxed)
+    }
+
     pub(super) fn late(&self) -> u32 {
         self.late.load(Relaxed)
     }
@@ -263,6 +276,17 @@ impl TargetState {
     pub(super) fn leave(&self) {
         let before = self.in_flight.fetch_sub(1, Relaxed);
         debug_assert!(before > 0, "a lease ended twice");
+    }
+
+    /// Takes one of `most` seats; false: there is none.
+    pub(super) fn sit(&self, most: u32) -> bool {
+        let next = |taken: u32| (taken < most).then_some(taken + 1);
+        self.seats.fetch_update(Relaxed, Relaxed, next).is_ok()
+    }
+
+    pub(super) fn stand_up(&self) {
+        let before = self.seats.fetch_sub(1, Relaxed);
+        debug_assert!(before > 0, "a seat was left twice");
     }
 
     pub(super) fn enter_late(&self) {

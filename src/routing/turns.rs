@@ -3,6 +3,7 @@
 
 use crate::routing::pick::{NoTarget, Picked, Used, Why};
 use crate::routing::pool::Pool;
+use crate::routing::seats::Room;
 use crate::time::Time;
 use std::sync::PoisonError;
 
@@ -12,7 +13,8 @@ impl Pool {
         let mut sum = 0_i64;
         let mut richest: Option<(i64, usize)> = None;
         for (index, (target, purse)) in self.targets().iter().zip(turns.iter_mut()).enumerate() {
-            if used.contains(index) || !target.state.is_open(now) {
+            let room = target.has(Room::Any, self.settings());
+            if used.contains(index) || !target.state.is_open(now) || !room {
                 continue;
             }
             let weight = i64::from(target.spec.weight);

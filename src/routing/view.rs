@@ -24,6 +24,8 @@ pub struct View {
     pub in_flight: u32,
     /// Those of them that are past their D.
     pub late: u32,
+    /// Attempts under way, to the end of their answers, timed or not.
+    pub seats: u32,
     /// How much longer it rests after a 429; zero when it does not.
     pub limited: Duration,
     /// Why it is out of use beside its state, if it is.
@@ -66,6 +68,7 @@ impl Pool {
             strikes: state.with(|known| known.health.strikes.sum(settings, now)),
             in_flight: state.in_flight(),
             late: state.late(),
+            seats: state.seats(),
             limited: state.limited(now),
             blocks: state.blocks(),
         })

@@ -17,6 +17,8 @@ pub enum Fact {
         request: u64,
         /// The size of its prompt.
         prompt_tokens: u64,
+        /// Its conversation, where requests belong to any.
+        conversation: Option<u64>,
     },
     /// A region answered an attempt.
     Heard {

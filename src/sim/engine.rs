@@ -4,7 +4,7 @@
 //! the tick looks at the pool and sends the probes that are due. Targets are the scenario's regions, in its
 //! order.
 
-use crate::rng::Rng;
+use crate::rng::{Rng, stable_hash};
 use crate::routing::{
     Ask, Attempts, Bound, Event, Failed, Lease, Limits, Next, Picked, Pool, Repeat, RetryBudget,
     Settings, TargetSpec, Timing, Urgency,
@@ -100,6 +100,7 @@ impl Engine {
             deployment: "model".to_owned(),
             tier: region.tier,
             weight: region.weight,
+            max_in_flight: None,
         };
         let specs = scenario.regions.iter().map(spec).collect();
         let retries = RetryBudget::new(tuning.retry_share, tuning.retry_min);
@@ -119,8 +120,8 @@ impl Engine {
         &self.pool
     }
 
-    fn arrived(&mut self, request: u64, prompt_tokens: u64, now: Time, orders: &mut Vec<Order>) {
-        let ask = Ask { request, timing: Timing::FirstToken, prompt_tokens };
+    fn arrived(&mut self, ask: Ask, now: Time, orders: &mut Vec<Order>) {
+        let request = ask.request;
         let max_attempts = self.tuning.max_attempts;
         let limits = Limits { max_attempts, repeat: Repeat::Anytime, bound: Bound::Free };
         self.pool.admit(&ask, now);
@@ -255,8 +256,11 @@ pub(super) fn note(event: Option<Event>, orders: &mut Vec<Order>) {
 impl Balancer for Engine {
     fn hear(&mut self, fact: Fact, now: Time, orders: &mut Vec<Order>) {
         match fact {
-            Fact::Arrived { request, prompt_tokens } => {
-                self.arrived(request, prompt_tokens, now, orders);
+            Fact::Arrived { request, prompt_tokens, conversation } => {
+                // As peek does with a name.
+                let affinity = conversation.map(|one| stable_hash(&one.to_le_bytes()));
+                let timing = Timing::FirstToken;
+                self.arrived(Ask { request, timing, prompt_tokens, affinity }, now, orders);
             }
             Fact::Heard { attempt, outcome } => self.heard(attempt, outcome, now, orders),
             Fact::Due { attempt } => self.due(attempt, now, orders),

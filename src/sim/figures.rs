@@ -41,6 +41,8 @@ pub struct Figures {
     pub hedges_won: u32,
     /// Tokens of the extra requests, as a share of the prompt tokens of all requests.
     pub extra_tokens_share: f64,
+    /// Prompts that were cached where they were sent, as a share; `None` without conversations.
+    pub cached_share: Option<f64>,
 }
 
 impl From<&Run> for Figures {
@@ -66,8 +68,13 @@ impl From<&Run> for Figures {
             hedges: tally.hedges,
             hedges_won: tally.hedges_won,
             extra_tokens_share: tally.extra_tokens / tally.prompt_tokens.max(1.0),
+            cached_share: cached_share(tally.cached),
         }
     }
+}
+
+fn cached_share((hits, all): (u32, u32)) -> Option<f64> {
+    (all > 0).then(|| f64::from(hits) / f64::from(all))
 }
 
 /// The value below which this share of the sorted `times` lies; zero when there is none.

@@ -6,7 +6,7 @@ use crate::config::{Fields, Problem, read_fields};
 use crate::sim::duration;
 use crate::sim::fault::{Fault, Kind, Where};
 use crate::sim::scenario::{
-    Arrivals, Burst, Cached, Prompts, Region, Scenario, Tail, Wander, capacity_rps,
+    Arrivals, Burst, Cached, Conversations, Prompts, Region, Scenario, Tail, Wander, capacity_rps,
 };
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ const TOP: &[&str] = &[
     "patience_seconds",
     "headroom",
     "prompts",
+    "conversations",
     "arrivals",
     "regions",
     "faults",
@@ -50,11 +51,22 @@ fn scenario(file: &Fields<'_>) -> Scenario {
             median_tokens: prompts.real("median_tokens", 1.0..=1_000_000.0, median_tokens),
             sigma: prompts.real("sigma", 0.0..=3.0, sigma),
         }),
+        conversations: conversations(file),
         decode: duration(file.real("decode_seconds", 0.0..=600.0, 6.0)),
         patience: duration(file.real("patience_seconds", 1.0..=3600.0, 60.0)),
         regions,
         faults,
     }
+}
+
+fn conversations(file: &Fields<'_>) -> Option<Conversations> {
+    let section = file.inner("conversations", &["count", "remembered_seconds", "factor"])?;
+    let count = duration(section.required("count", 1.0..=1_000_000.0)).as_secs();
+    Some(Conversations {
+        count: u32::try_from(count).unwrap_or(1),
+        remembered: duration(section.real("remembered_seconds", 0.0..=86_400.0, 420.0)),
+        factor: section.real("factor", 0.01..=1.0, 0.5),
+    })
 }
 
 fn minutes(minutes: f64) -> Duration {

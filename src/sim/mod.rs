@@ -42,7 +42,9 @@ pub use file::read;
 pub use policy::{POLICIES, balancer};
 pub use queue::Queue;
 pub use run::{Run, run};
-pub use scenario::{Arrivals, Burst, Cached, Prompts, Region, Scenario, Tail, Wander};
+pub use scenario::{
+    Arrivals, Burst, Cached, Conversations, Prompts, Region, Scenario, Tail, Wander,
+};
 pub use table::{heading, row};
 pub use tally::Tally;
 

@@ -64,6 +64,7 @@ pub fn run(scenario: &Scenario, seed: u64, balancer: &mut dyn Balancer) -> Run {
             orders.drain(..).for_each(|order| driver.obey(order, now));
         }
     }
+    driver.tally.cached = driver.world.hits;
     Run { seed, tally: driver.tally }
 }
 
@@ -114,7 +115,9 @@ impl Driver {
         let patience = self.world.scenario.patience + Duration::from_millis(1);
         self.at(now + patience, What::Impatient(request));
         self.tally.arrived(now, prompt_tokens);
-        Fact::Arrived { request, prompt_tokens: duration(prompt_tokens).as_secs() }
+        let conversation = self.world.conversation(request);
+        let prompt_tokens = duration(prompt_tokens).as_secs();
+        Fact::Arrived { request, prompt_tokens, conversation }
     }
 
     fn happen(&mut self, what: What, now: Time) -> Option<Fact> {

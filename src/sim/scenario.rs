@@ -15,6 +15,8 @@ pub struct Scenario {
     pub arrivals: Arrivals,
     /// How large they are.
     pub prompts: Prompts,
+    /// Which requests belong together; `None`: none do.
+    pub conversations: Option<Conversations>,
     /// How long an answer streams after its first token.
     pub decode: Duration,
     /// How long a client waits for its first token.
@@ -55,6 +57,17 @@ pub struct Prompts {
     pub median_tokens: f64,
     /// Spread of the logarithm.
     pub sigma: f64,
+}
+
+/// Each request belongs to one of so many conversations, and every region caches their prompts for a while.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Conversations {
+    /// How many there are, all equally busy.
+    pub count: u32,
+    /// How long a region remembers one after its last request there.
+    pub remembered: Duration,
+    /// The time to first token of a hit, as a share of the usual one.
+    pub factor: f64,
 }
 
 /// One region.
@@ -168,6 +181,7 @@ impl Scenario {
             length,
             arrivals: Arrivals::even(rps),
             prompts: Prompts::USUAL,
+            conversations: None,
             decode: Duration::from_secs(6),
             patience: Duration::from_mins(1),
             regions: regions.collect(),

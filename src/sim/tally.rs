@@ -62,6 +62,8 @@ pub struct Tally {
     pub extra_tokens: f64,
     /// Prompt tokens of all requests.
     pub prompt_tokens: f64,
+    /// Prompts that were cached where they were sent, and all that were sent, where there are conversations.
+    pub cached: (u32, u32),
 }
 
 impl Tally {
@@ -88,6 +90,7 @@ impl Tally {
             probes: 0,
             extra_tokens: 0.0,
             prompt_tokens: 0.0,
+            cached: (0, 0),
         }
     }
 

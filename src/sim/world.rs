@@ -11,6 +11,7 @@ use crate::sim::duration;
 use crate::sim::fault::{Fate, Fault};
 use crate::sim::queue::Queue;
 use crate::sim::scenario::{Region, Scenario, Wander, shape};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// How long an error takes.
@@ -39,6 +40,8 @@ pub(super) struct World {
     pub(super) scenario: Scenario,
     seed: u64,
     places: Vec<Place>,
+    /// Prompts that were cached where they were sent, and all that could have been.
+    pub(super) hits: (u32, u32),
 }
 
 #[derive(Debug)]
@@ -50,6 +53,8 @@ struct Place {
     wander: Vec<f64>,
     /// The share of the capacity at the last request.
     capacity: f64,
+    /// When each conversation was last here.
+    cache: BTreeMap<u64, f64>,
 }
 
 impl World {
@@ -63,10 +68,11 @@ impl World {
                 queue: Queue::default(),
                 wander: region.wander.map_or_else(Vec::new, |w| walk(w, scenario, seed, number)),
                 capacity: 1.0,
+                cache: BTreeMap::new(),
             }
         };
         let places = scenario.regions.iter().enumerate().map(place).collect();
-        Self { scenario: scenario.clone(), seed, places }
+        Self { scenario: scenario.clone(), seed, places, hits: (0, 0) }
     }
 
     /// The arrivals of this run.
@@ -79,6 +85,28 @@ impl World {
         let prompts = self.scenario.prompts;
         let mut rng = luck(self.seed, request, usize::MAX);
         rng.lognormal(prompts.median_tokens, prompts.sigma).clamp(1.0, 1_000_000.0)
+    }
+
+    /// The conversation that a request belongs to.
+    pub(super) fn conversation(&self, request: u64) -> Option<u64> {
+        let count = u64::from(self.scenario.conversations?.count.max(1));
+        Some(luck(self.seed, request, usize::MAX - 1).bits() % count)
+    }
+
+    /// Notes that a request is here; by which share of the usual time a hit is answered.
+    fn cached(&mut self, request: u64, tokens: f64, (region, now): (usize, f64)) -> f64 {
+        let (Some(all), Some(conversation)) =
+            (self.scenario.conversations, self.conversation(request))
+        else {
+            return 1.0;
+        };
+        let Some(place) = self.places.get_mut(region).filter(|_| tokens >= PROBE_TOKENS) else {
+            return 1.0;
+        };
+        let before = place.cache.insert(conversation, now);
+        let hit = before.is_some_and(|at| now - at <= all.remembered.as_secs_f64());
+        self.hits = (self.hits.0 + u32::from(hit), self.hits.1 + 1);
+        if hit { all.factor } else { 1.0 }
     }
 
     /// Sends a request to a region.
@@ -98,6 +126,7 @@ impl World {
         match place.enter(work, now) {
             Ok(wait) => {
                 let service = place.service(tokens, now, &mut rng) * factor;
+                let service = service * self.cached(request, tokens, (region, now));
                 Reply::After(duration(wait + service), Outcome::FirstToken)
             }
             Err(over) => {

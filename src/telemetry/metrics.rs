@@ -55,6 +55,7 @@ families! {
     auth_failures: IntCounterVec = AUTH_FAILURES;
     quota_refused: IntCounterVec = QUOTA_REFUSED;
     quota_remaining: IntGaugeVec = QUOTA_REMAINING;
+    shed: IntCounterVec = SHED;
     attempts: IntCounterVec = ATTEMPTS;
     picks: IntCounterVec = PICKS;
     ttft: HistogramVec = TTFT;
@@ -79,6 +80,7 @@ families! {
     target_expected: GaugeVec = TARGET_EXPECTED;
     target_strikes: GaugeVec = TARGET_STRIKES;
     target_in_flight: IntGaugeVec = TARGET_IN_FLIGHT;
+    target_seats: IntGaugeVec = TARGET_SEATS;
     target_late: IntGaugeVec = TARGET_LATE;
     target_limited: GaugeVec = TARGET_LIMITED;
     target_changes: IntCounterVec = TARGET_CHANGES;
@@ -131,13 +133,14 @@ impl Metrics {
         for gauges in readings {
             gauges.reset();
         }
-        let readings: [&IntGaugeVec; 11] = [
+        let readings: [&IntGaugeVec; 12] = [
             &self.key_expires,
             &self.quota_remaining,
             &self.target_degraded,
             &self.target_state,
             &self.target_blocked,
             &self.target_in_flight,
+            &self.target_seats,
             &self.target_late,
             &self.suspect_models,
             &self.pool_all_slow,

@@ -82,6 +82,7 @@ impl Metrics {
         set_or_remove(&self.target_expected, &labels, expected);
         self.target_strikes.with_label_values(&labels).set(view.strikes);
         self.target_in_flight.with_label_values(&labels).set(i64::from(view.in_flight));
+        self.target_seats.with_label_values(&labels).set(i64::from(view.seats));
         self.target_late.with_label_values(&labels).set(i64::from(view.late));
         self.target_limited.with_label_values(&labels).set(view.limited.as_secs_f64());
     }

@@ -42,6 +42,8 @@ rows! {
         "Requests refused for a limit of their app: requests, tokens (both by the minute) or concurrent.";
     QUOTA_REMAINING = "firstlight_quota_remaining" ["app", "what"]
         "What is left of each limit that an app has.";
+    SHED = "firstlight_shed_total" ["reason"]
+        "Requests refused with 503 for want of room: concurrent (limits.concurrent), share (its app has its fair share of that), memory (limits.buffered_mib), targets (max_in_flight of all).";
     ATTEMPTS = "firstlight_attempts_total" ["model", "backend", "outcome"]
         "Upstream attempts by how they ended.";
     PICKS = "firstlight_picks_total" ["model", "backend", "why"]
@@ -90,6 +92,8 @@ rows! {
         "Strikes held against a target.";
     TARGET_IN_FLIGHT = "firstlight_target_in_flight" ["model", "backend"]
         "Attempts that wait for their first token.";
+    TARGET_SEATS = "firstlight_target_under_way" ["model", "backend"]
+        "Attempts under way, to the end of their answers: what max_in_flight limits.";
     TARGET_LATE = "firstlight_target_late" ["model", "backend"]
         "Those of them that are late.";
     TARGET_LIMITED = "firstlight_target_limited_seconds" ["model", "backend"]

@@ -5,6 +5,7 @@ mod entra;
 mod in_front;
 mod listeners;
 mod mistakes;
+mod overload;
 mod routing;
 mod wrong_files;
 

@@ -46,7 +46,8 @@ impl Process {
         let snapshot = self.live.snapshot();
         let pool = &snapshot.model("gpt-4o").unwrap().pool;
         for request in 0..answers {
-            let ask = Ask { request, timing: Timing::FirstToken, prompt_tokens: 700 };
+            let timing = Timing::FirstToken;
+            let ask = Ask { request, timing, prompt_tokens: 700, affinity: None };
             let sent = self.live.clock().now();
             let lease = pool.dispatch(target, ask, sent).unwrap();
             lease.first_token(sent + Duration::from_millis(ms));
@@ -58,7 +59,8 @@ impl Process {
         let snapshot = self.live.snapshot();
         let pool = &snapshot.model("gpt-4o").unwrap().pool;
         for request in 0..9 {
-            let ask = Ask { request, timing: Timing::FirstToken, prompt_tokens: 700 };
+            let timing = Timing::FirstToken;
+            let ask = Ask { request, timing, prompt_tokens: 700, affinity: None };
             let now = self.live.clock().now();
             pool.dispatch(target, ask, now).unwrap().failed(now);
         }

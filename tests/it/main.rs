@@ -26,6 +26,7 @@ mod mock;
 mod package;
 mod quota;
 mod routing;
+mod shares;
 mod sim;
 mod start;
 mod support;

@@ -1,5 +1,6 @@
 //! The routing core on a virtual clock: what each outcome teaches, and what holds whatever happens.
 
+mod affinity;
 mod ema;
 mod learned;
 mod lookout;
@@ -7,6 +8,7 @@ mod recovery;
 mod requests;
 mod rescue;
 mod rules;
+mod tiers;
 
 use firstlight::rng::Rng;
 use firstlight::routing::{
@@ -26,7 +28,13 @@ struct Bench {
 }
 
 fn spec(backend: &str, tier: u32, weight: u32) -> TargetSpec {
-    TargetSpec { backend: backend.into(), deployment: "d".into(), tier, weight }
+    TargetSpec {
+        backend: backend.into(),
+        deployment: "d".into(),
+        tier,
+        weight,
+        max_in_flight: None,
+    }
 }
 
 impl Bench {
@@ -47,7 +55,7 @@ impl Bench {
     /// What a new request asks.
     fn ask(&self, timing: Timing, prompt_tokens: u64) -> Ask {
         self.requests.set(self.requests.get() + 1);
-        Ask { request: self.requests.get(), timing, prompt_tokens }
+        Ask { request: self.requests.get(), timing, prompt_tokens, affinity: None }
     }
 
     fn lease(&self, target: usize) -> Lease {

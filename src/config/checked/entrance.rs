@@ -7,6 +7,8 @@ use std::net::IpAddr;
 /// What a request and a connection may cost.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Limits {
+    /// Requests at a time, of all apps; at least 1.
+    pub concurrent: u32,
     /// Largest request body, in bytes.
     pub body_bytes: usize,
     /// All request bodies in memory together, in bytes; at least `body_bytes`.

@@ -15,6 +15,7 @@ pub use self::entra::Entra;
 pub use self::entra::Identity;
 pub use self::entrance::InFront;
 pub use self::entrance::Limits;
+pub use self::routing::Affinity;
 pub use self::routing::Baseline;
 pub use self::routing::Detect;
 pub use self::routing::Hedge;
@@ -132,6 +133,8 @@ pub struct Backend {
     pub tier: u32,
     /// Share of the traffic under `lookout` and `round_robin`; 1 to 1000, default 1.
     pub weight: u32,
+    /// Requests at a time to each deployment there; `None` is no limit.
+    pub max_in_flight: Option<u32>,
     /// PEM file with the authorities that may sign this backend's certificate, instead of the system's.
     pub ca: Option<PathBuf>,
 }

@@ -21,6 +21,10 @@ pub struct Routing {
     pub score_ttl: Duration,
     /// The score of a target that nothing is known about, in milliseconds.
     pub default_score_ms: f64,
+    /// A target with this share of its `max_in_flight` is passed over while another has room; above 0, at most 1.
+    pub spill_share: f64,
+    /// Requests that share a prompt cache.
+    pub affinity: Affinity,
     /// When a target becomes degraded.
     pub detect: Detect,
     /// How what is normal is learned.
@@ -47,6 +51,15 @@ pub enum Policy {
     Ema,
     /// Each in turn, in proportion to weight; nothing is ever degraded. The baseline.
     RoundRobin,
+}
+
+/// Requests that share a prompt cache.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Affinity {
+    /// Whether they are kept together.
+    pub enabled: bool,
+    /// As long as their target costs at most this many times the cheapest that was compared; at least 1.
+    pub max_cost_ratio: f64,
 }
 
 /// What a first token is measured against.

@@ -23,6 +23,7 @@ pub(super) fn timeouts(timeouts: &Timeouts) -> Value {
 
 pub(super) fn limits(limits: &Limits) -> Value {
     map([
+        (keys::name(keys::CONCURRENT.path), limits.concurrent.into()),
         whole(keys::BODY.path, settings::mebibytes(limits.body_bytes)),
         whole(keys::BUFFERED.path, settings::mebibytes(limits.buffered_bytes)),
         whole(keys::KEPT_IDS.path, limits.kept_ids),

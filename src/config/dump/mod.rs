@@ -107,6 +107,7 @@ fn backend(backend: &Backend) -> Value {
         ("auth", entra::auth(&backend.auth)),
         (keys::name(keys::TIER.path), backend.tier.into()),
         (keys::name(keys::WEIGHT.path), backend.weight.into()),
+        (keys::name(keys::MAX_IN_FLIGHT.path), backend.max_in_flight.unwrap_or_default().into()),
     ];
     map(entries.into_iter().chain(backend.ca.as_ref().map(|ca| ("ca", path(ca)))))
 }

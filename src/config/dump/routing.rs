@@ -1,5 +1,6 @@
 //! `routing`, the file's or a model's, as it stands in a file.
 
+use crate::config::checked::Affinity;
 use crate::config::checked::Baseline;
 use crate::config::checked::Detect;
 use crate::config::checked::Hedge;
@@ -32,6 +33,8 @@ pub(in crate::config) fn written(routing: &Routing) -> Value {
         real(keys::EMA_ALPHA.path, routing.ema_alpha),
         seconds(keys::SCORE_TTL.path, routing.score_ttl),
         real(keys::DEFAULT_SCORE.path, routing.default_score_ms),
+        real(keys::SPILL_SHARE.path, routing.spill_share),
+        ("affinity", affinity(&routing.affinity)),
         ("detect", detect(&routing.detect)),
         ("baseline", baseline(&routing.baseline)),
         ("recover", recover(&routing.recover)),
@@ -39,6 +42,13 @@ pub(in crate::config) fn written(routing: &Routing) -> Value {
         ("overflow", overflow(&routing.overflow)),
         ("hedge", hedge(&routing.hedge)),
         ("limit", limit(&routing.limit)),
+    ])
+}
+
+fn affinity(affinity: &Affinity) -> Value {
+    map([
+        flag(keys::AFFINITY.path, affinity.enabled),
+        real(keys::AFFINITY_RATIO.path, affinity.max_cost_ratio),
     ])
 }
 

@@ -25,6 +25,16 @@ pub(in crate::config) const WEIGHT: Whole = Whole {
     about: "Share of the traffic, while the target is no slower than usual; `policy: ema` does not look at it.",
 };
 
+pub(in crate::config) const MAX_IN_FLIGHT: Whole = Whole {
+    path: "backends.*.max_in_flight",
+    default: Usual::of(0),
+    least: 0,
+    most: 1_000_000,
+    unit: "requests at a time",
+    about: "To each deployment there, until the end of their answers; 0 is no limit. For provisioned throughput: what\n\
+            it can carry. Nothing more is sent there, and routing.spill_share of it is what sends traffic elsewhere.",
+};
+
 pub(in crate::config) const IDENTITY_SCOPE: Text = scope("backends.*.auth.managed_identity.scope");
 
 /// What a token is asked for.
@@ -157,6 +167,7 @@ pub(super) const BACKENDS: &[Key] = &[
     Key::Text(&scope("backends.*.auth.client_secret.scope")),
     Key::Whole(&TIER),
     Key::Whole(&WEIGHT),
+    Key::Whole(&MAX_IN_FLIGHT),
     Key::Text(&Text {
         path: "backends.*.ca",
         shown: "/etc/firstlight/private-ca.pem",

@@ -1,5 +1,6 @@
 //! How targets are chosen.
 
+use crate::config::keys::Flag;
 use crate::config::keys::Group;
 use crate::config::keys::Key;
 use crate::config::keys::Real;
@@ -64,6 +65,32 @@ pub(in crate::config) const DEFAULT_SCORE: Real = Real {
     about: "The score of a target that nothing is known about: a usual time, so that new targets get traffic.",
 };
 
+pub(in crate::config) const SPILL_SHARE: Real = Real {
+    path: "routing.spill_share",
+    default: Usual::of(0.9),
+    least: 0.01,
+    most: 1.0,
+    unit: "share",
+    about: "A target with this share of its `max_in_flight` is passed over while another has room, of its tier or of a\n\
+            higher one; then the last places are used, too.",
+};
+
+pub(in crate::config) const AFFINITY: Flag = Flag {
+    path: "routing.affinity.enabled",
+    default: Usual::by_policy(true, false),
+    about: "Requests with the same `prompt_cache_key`, else `user`, else the same first 4 KiB of a prompt, prefer the same\n\
+            target: each region has a cache of its own. Instances agree on which. `ema`: false.",
+};
+
+pub(in crate::config) const AFFINITY_RATIO: Real = Real {
+    path: "routing.affinity.max_cost_ratio",
+    default: Usual::of(1.5),
+    least: 1.0,
+    most: 100.0,
+    unit: "times",
+    about: "As long as it costs at most this many times the cheapest that was compared. A hit saves about so much.",
+};
+
 /// The rows of this part.
 pub(super) const ROUTING: &[Key] = &[
     Key::Group(&Group { path: "routing", sample: "", about: "How targets are chosen." }),
@@ -73,4 +100,12 @@ pub(super) const ROUTING: &[Key] = &[
     Key::Real(&EMA_ALPHA),
     Key::Real(&SCORE_TTL),
     Key::Real(&DEFAULT_SCORE),
+    Key::Real(&SPILL_SHARE),
+    Key::Group(&Group {
+        path: "routing.affinity",
+        sample: "",
+        about: "Requests that share a prompt cache, which answers sooner and costs less.",
+    }),
+    Key::Flag(&AFFINITY),
+    Key::Real(&AFFINITY_RATIO),
 ];

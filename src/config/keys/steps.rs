@@ -124,6 +124,17 @@ pub(in crate::config) const REALTIME_TOTAL: Real = Real {
             ends what outlived that.",
 };
 
+pub(in crate::config) const CONCURRENT: Whole = Whole {
+    path: "limits.concurrent",
+    default: Usual::of(10_000),
+    least: 1,
+    most: 10_000_000,
+    unit: "requests at a time",
+    about: "Of all apps, on this instance. Over it: 503, before the body is read. A fifth of it is reserved for the apps,\n\
+            in equal parts, and what is left of that goes to those with less than their fair share: one app's flood\n\
+            leaves room for the others. buffered_mib is shared in the same way.",
+};
+
 pub(in crate::config) const BODY: Whole = Whole {
     path: "limits.body_mib",
     default: Usual::of(20),
@@ -221,8 +232,9 @@ pub(super) const STEPS: &[Key] = &[
     Key::Group(&Group {
         path: "limits",
         sample: "",
-        about: "What a request and a connection may cost.",
+        about: "How many requests and connections there may be, and what one may cost.",
     }),
+    Key::Whole(&CONCURRENT),
     Key::Whole(&BODY),
     Key::Whole(&BUFFERED),
     Key::Whole(&KEPT_IDS),

@@ -5,6 +5,7 @@ use crate::azure::error::ClientError;
 use crate::azure::realtime::handshake::Offer;
 use crate::exchange::{AnswerKind, Failure};
 use crate::proxy::admitted::Request;
+use crate::proxy::context::Chosen;
 use crate::proxy::forward;
 use crate::proxy::realtime::Asking;
 use crate::proxy::realtime::dial::{Dialled, Told, dial};
@@ -46,16 +47,15 @@ pub(super) async fn open(
     connector: &TransportConnector,
 ) -> Opened {
     loop {
-        let (picked, peer) = match forward::reach(request, attempts) {
+        let (Chosen { lease, why }, peer) = match forward::reach(request, attempts) {
             Ok(reached) => reached,
             Err(none) => return Opened::Lost(forward::nothing_left(request, &none)),
         };
-        let header = header_for(request, picked.target, asking);
-        let (Some(lease), Some(header)) = (forward::dispatch(request, picked), header) else {
+        let Some(header) = header_for(request, lease.target(), asking) else {
             attempts.closed();
             return Opened::Lost(ClientError::Internal);
         };
-        let mut watch = Watch::new(Arc::clone(request), lease, picked.why);
+        let mut watch = Watch::new(Arc::clone(request), lease, why);
         let unix = request.clock().unix();
         let dialled = Box::pin(dial(connector, (&peer, header), &asking.offer, unix)).await;
         watch.marks.header = Some(request.now());

@@ -292,7 +292,7 @@ drain_seconds:"#,
         r"routing: [ema]
 retry: 3",
         r"
-1:10  routing: a list, not a map; write a map with `policy`, `candidates`, `inflight_slack`, `ema_alpha`, `score_ttl_seconds`, `default_score_ms`, `detect`, `baseline`, `recover`, `probe`, `overflow`, `hedge`, `limit`
+1:10  routing: a list, not a map; write a map with `policy`, `candidates`, `inflight_slack`, `ema_alpha`, `score_ttl_seconds`, `default_score_ms`, `spill_share`, `affinity`, `detect`, `baseline`, `recover`, `probe`, `overflow`, `hedge`, `limit`
 2:8  retry: a number, not a map; write a map with `max_attempts`, `budget_share`, `budget_min`, `hold_headers_seconds`
 ",
     );
@@ -344,7 +344,7 @@ routing: { detect: { clear_ms: 2000 }, limit: { max_seconds: 0 } }",
 3:53  models.mini.routing.hedge.enabled: text, not true or false; write `true` or `false`, without quotes
 3:80  models.mini.routing.detect.clear_ms: above `trip_ms`, which is 8000; write at most 8000
 4:64  models.quiet.routing.recover.flag_ttl_seconds: nothing is left that brings a degraded target back; write a `flag_ttl_seconds` above 0, or let it be probed
-6:20  models.list.routing: a list, not a map; write a map with `policy`, `candidates`, `inflight_slack`, `ema_alpha`, `score_ttl_seconds`, `default_score_ms`, `detect`, `baseline`, `recover`, `probe`, `overflow`, `hedge`, `limit`
+6:20  models.list.routing: a list, not a map; write a map with `policy`, `candidates`, `inflight_slack`, `ema_alpha`, `score_ttl_seconds`, `default_score_ms`, `spill_share`, `affinity`, `detect`, `baseline`, `recover`, `probe`, `overflow`, `hedge`, `limit`
 7:62  routing.limit.max_seconds: out of range; write a number from 0.01 to 86400 (seconds)
 ",
     );

@@ -1,9 +1,9 @@
 //! Whatever happens in whatever order, under either policy: leases do not leak, what is counted is what is
 //! open, scores stay finite, picks keep the rules.
 
-use super::Bench;
+use super::{Bench, spec};
 use firstlight::routing::{
-    Lease, NoTarget, Policy, ProbeOutcome, Settings, State, Timing, View, Why,
+    Lease, NoTarget, Policy, ProbeOutcome, Settings, State, TargetSpec, Timing, View, Why,
 };
 use proptest::prelude::*;
 use std::time::Duration;
@@ -66,9 +66,15 @@ proptest! {
     fn whatever_happens_the_rules_hold(
         steps in proptest::collection::vec(step(), 1..300),
         lookout in any::<bool>(),
+        seats in [0..4_u32, 0..4_u32, 0..4_u32],
     ) {
         let settings = if lookout { Settings::lookout() } else { Settings::ema() };
-        let mut bench = Bench::three(settings);
+        let most = seats.map(|most| if most == 0 { None } else { Some(most) });
+        let spec = |(n, max_in_flight): (usize, Option<u32>)| TargetSpec {
+            max_in_flight,
+            ..spec(["a", "b", "c"][n], 1, 1)
+        };
+        let mut bench = Bench::of(settings, most.into_iter().enumerate().map(spec).collect());
         let mut open: Vec<Open> = Vec::new();
         for step in steps {
             apply(&mut bench, &mut open, &step);
@@ -135,6 +141,7 @@ fn check_counts(bench: &Bench, open: &[Open]) {
     for target in 0..3 {
         let here = || open.iter().filter(|o| o.lease.target() == target);
         let view = bench.view(target);
+        assert_eq!(usize::try_from(view.seats).unwrap(), here().count());
         let waiting = here().filter(|o| o.timing == Timing::FirstToken).count();
         assert_eq!(usize::try_from(view.in_flight).unwrap(), waiting);
         assert_eq!(usize::try_from(view.late).unwrap(), here().filter(|o| o.late).count());
@@ -154,25 +161,40 @@ fn check_rules(bench: &mut Bench) {
     let out = views.iter().filter(|v| v.state == State::Degraded).count();
     assert!(!lookout || out <= 1, "at most half, one of three: {views:?}");
     match bench.picked() {
-        Ok(picked) => check_pick(picked, &views, policy),
+        Ok(picked) => {
+            assert!(!is_full(bench, picked.0), "a full target was picked");
+            let open = (0..3).filter(|t| is_free(&views[*t]) && !is_full(bench, *t));
+            let usable = open.filter(|t| views[*t].state != State::Degraded).count();
+            check_pick(picked, (&views, usable), policy);
+        }
         Err(none) => {
-            assert_eq!(views.iter().filter(|v| is_free(v)).count(), 0);
-            assert!(matches!(none, NoTarget::AllLimited(wait) if !wait.is_zero()));
+            let open = (0..3).filter(|t| is_free(&views[*t]));
+            let full = open.clone().filter(|t| is_full(bench, *t)).count();
+            assert_eq!(open.count(), full);
+            match none {
+                NoTarget::AllLimited(wait) => assert!(full == 0 && !wait.is_zero()),
+                NoTarget::AllFull => assert!(full > 0),
+                NoTarget::AllUsed | NoTarget::AllBlocked => panic!("{none:?}"),
+            }
         }
     }
+}
+
+fn is_full(bench: &Bench, target: usize) -> bool {
+    let most = bench.pool.spec(target).unwrap().max_in_flight;
+    most.is_some_and(|most| bench.view(target).seats >= most)
 }
 
 fn is_free(view: &View) -> bool {
     view.limited.is_zero() && !view.blocks.any()
 }
 
-fn check_pick((target, why): (usize, Why), views: &[View], policy: Policy) {
+fn check_pick((target, why): (usize, Why), (views, usable): (&[View], usize), policy: Policy) {
     let lookout = policy == Policy::Lookout;
     let view = &views[target];
     assert!(is_free(view), "a limited target was picked: {view:?}");
-    let usable = views.iter().filter(|v| is_free(v)).any(|v| v.state != State::Degraded);
     if why == Why::Panic {
-        assert!(lookout || !usable, "{views:?}");
+        assert!(lookout || usable == 0, "{views:?}");
     } else if why == Why::Overflow {
         assert!(lookout && view.state == State::Degraded);
     } else {

@@ -7,6 +7,7 @@
 //!
 //! A run that fails says its seed; `FIRSTLIGHT_SIM_SEED=17 cargo test --test it sim::shadow` runs that one alone.
 
+mod affinity;
 mod bars;
 mod command;
 mod promises;

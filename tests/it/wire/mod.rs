@@ -1,6 +1,7 @@
 //! Firstlight over real sockets, between a real client and the mock.
 
 mod admin;
+mod affinity;
 mod bodies;
 mod cancel;
 mod certificates;
@@ -22,6 +23,7 @@ mod jwks;
 mod limits;
 mod log;
 mod lookout;
+mod overload;
 mod owners;
 mod realtime;
 mod refusals;
@@ -29,5 +31,6 @@ mod reload;
 mod reload_keeps;
 mod reload_refused;
 mod streams;
+mod tiers;
 mod upstream_tls;
 mod usage;

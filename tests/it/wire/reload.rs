@@ -90,18 +90,18 @@ async fn the_memory_for_bodies_grows_at_once_and_shrinks_as_it_is_given_back() {
     let more = "limits: { body_mib: 1, buffered_mib: 1 }";
     let world = World::of(Setup { more, ..Setup::default() }).await;
     let with = |mib: u32| world.yaml.replace("buffered_mib: 1", &format!("buffered_mib: {mib}"));
-    let free = || world.proxy.live().memory().available_permits();
+    let free = || world.proxy.live().memory().free();
     let held = |count: u64| world.mock.wait_until("a", move |c| c.in_flight == count);
     world.fault("a", Fault::FreezeBeforeHeaders);
     let mut tasks = JoinSet::new();
     hold(&world, &mut tasks);
     held(1).await.unwrap();
-    world.reload(&with(3)).await.unwrap();
+    world.reload(&with(4)).await.unwrap();
     for count in 2..=4 {
         hold(&world, &mut tasks);
         held(count).await.unwrap();
     }
-    assert!(free() < 3072 - 4 * 700);
+    assert!(free() < 4096 - 4 * 700);
 
     world.reload(&with(1)).await.unwrap();
     assert_eq!(free(), 0, "what was free is gone at once");

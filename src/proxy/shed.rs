@@ -1,0 +1,58 @@
+//! Refusals for want of room: when to come back, and the count of them.
+
+use crate::azure::error::ClientError;
+use crate::azure::overload::Shed;
+use crate::live::Live;
+use crate::proxy::admitted::Services;
+use crate::quota::{Held, Scarce};
+use crate::rng::Rng;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Answers take seconds: sooner nothing will have changed.
+const SOON: Duration = Duration::from_secs(1);
+/// Those who are refused together do not come back together.
+const SPREAD: Duration = Duration::from_secs(3);
+
+/// When it is worth asking again.
+fn retry_after(rng: &mut Rng) -> Duration {
+    SOON + SPREAD.mul_f64(rng.unit())
+}
+
+/// The refusal for that want.
+pub(super) fn refuse(shed: Shed, rng: &mut Rng) -> ClientError {
+    ClientError::Overloaded { shed, retry_after: retry_after(rng) }
+}
+
+/// Takes a place among all requests of this process.
+pub(super) fn enter(app: &Arc<str>, live: &Live) -> Result<Held, ClientError> {
+    live.places().take(app, 1).map_err(|scarce| {
+        let shed = match scarce {
+            Scarce::Everything => Shed::Concurrent,
+            Scarce::Share => Shed::Share,
+        };
+        refuse(shed, &mut live.rng())
+    })
+}
+
+/// Every target is full. Counted here: it is found out in more than one place.
+pub(super) fn targets(services: &Services) -> ClientError {
+    services.telemetry.metrics.shed.with_label_values(&[Shed::Targets.as_str()]).inc();
+    refuse(Shed::Targets, &mut services.live.rng())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_who_are_refused_come_back_at_different_times() {
+        let mut rng = Rng::from_seed(1);
+        let drawn: Vec<Duration> = (0..1_000).map(|_| retry_after(&mut rng)).collect();
+        assert!(drawn.iter().all(|time| (SOON..SOON + SPREAD).contains(time)));
+        for second in 1..4 {
+            let within = drawn.iter().filter(|time| time.as_secs() == second).count();
+            assert!((250..420).contains(&within), "{within} in second {second}");
+        }
+    }
+}
