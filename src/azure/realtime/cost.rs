@@ -201,6 +201,7 @@ mod tests {
             completion,
             cached,
             reasoning,
+            ..Usage::default()
         });
         for chunk in [1, 7, 100, 1 << 20] {
             assert_eq!(cost(frames, chunk), expected, "in chunks of {chunk}");

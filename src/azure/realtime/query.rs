@@ -47,16 +47,16 @@ mod tests {
 
     #[test]
     fn only_a_plain_intent_crosses() {
-        let check = |query: &str, expected: Result<(), QueryError>| {
-            assert_eq!(super::check(query), expected, "{query}");
+        let judged = |query: &str, expected: Result<(), QueryError>| {
+            assert_eq!(check(query), expected, "{query}");
         };
-        check("", Ok(()));
-        check("model=m&api-key=k&x=y", Ok(()));
-        check("model=m&intent=transcription", Ok(()));
-        check("intent=a%26api-key%3dk", Err(QueryError::Intent));
-        check("intent=", Err(QueryError::Intent));
-        check("intent=a&intent=a", Err(QueryError::Intent));
-        check("model=m&call_id=rtc_1", Err(QueryError::Call));
-        check("c%61ll_id=rtc_1", Err(QueryError::Call));
+        judged("", Ok(()));
+        judged("model=m&api-key=k&x=y", Ok(()));
+        judged("model=m&intent=transcription", Ok(()));
+        judged("intent=a%26api-key%3dk", Err(QueryError::Intent));
+        judged("intent=", Err(QueryError::Intent));
+        judged("intent=a&intent=a", Err(QueryError::Intent));
+        judged("model=m&call_id=rtc_1", Err(QueryError::Call));
+        judged("c%61ll_id=rtc_1", Err(QueryError::Call));
     }
 }

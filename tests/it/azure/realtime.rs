@@ -5,26 +5,28 @@ use firstlight::azure::realtime::cost::Cost;
 use firstlight::azure::realtime::frames::Frames;
 use proptest::collection::vec;
 use proptest::prelude::*;
-use tokio_tungstenite::tungstenite::protocol::frame::Frame;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
-/// A frame as the WebSocket library writes it.
+/// A frame, as the RFC draws it.
 fn frame() -> impl Strategy<Value = Vec<u8>> {
     let size = prop_oneof![0..200_usize, 65_530..65_545_usize];
     (0..5_u8, any::<bool>(), any::<bool>(), size).prop_map(|(kind, last, masked, size)| {
-        let opcode = match kind {
-            0 => OpCode::Data(Data::Continue),
-            1 => OpCode::Data(Data::Text),
-            2 => OpCode::Data(Data::Binary),
-            3 => OpCode::Control(Control::Ping),
-            _ => OpCode::Control(Control::Close),
-        };
-        let mut frame = Frame::message(vec![b'x'; size], opcode, last);
-        if masked {
-            frame.header_mut().mask = Some([1, 2, 3, 4]);
+        let (opcode, key) = ([0, 1, 2, 9, 8][usize::from(kind)], if masked { 0x80 } else { 0 });
+        let mut bytes = vec![if last { 0x80 | opcode } else { opcode }];
+        match u16::try_from(size) {
+            Ok(short @ ..126) => bytes.push(key | u8::try_from(short).unwrap()),
+            Ok(size) => {
+                bytes.push(key | 126);
+                bytes.extend(size.to_be_bytes());
+            }
+            Err(_) => {
+                bytes.push(key | 127);
+                bytes.extend(u64::try_from(size).unwrap().to_be_bytes());
+            }
         }
-        let mut bytes = Vec::new();
-        frame.format(&mut bytes).unwrap();
+        if masked {
+            bytes.extend([1, 2, 3, 4]);
+        }
+        bytes.resize(bytes.len() + size, b'x');
         bytes
     })
 }
