@@ -1,4 +1,7 @@
-"""Bodies arrive byte by byte as they were sent, but for the model's name."""
+"""Bodies arrive byte by byte as they were sent, but for the model's name.
+
+All on one connection, each as soon as the answer before it is there: none may be lost to that, either.
+"""
 
 import contextlib
 import http.client
