@@ -2,7 +2,8 @@
 
 use super::{Bench, spec};
 use firstlight::routing::{
-    Attempts, Block, Lease, Limits, NoTarget, Repeat, Settings, Switch, TargetSpec, Timing, Why,
+    Attempts, Block, Bound, Lease, Limits, NoTarget, Repeat, Settings, Switch, TargetSpec, Timing,
+    Why,
 };
 
 /// How many of `draws` requests go to target 0, each answered at once.
@@ -10,7 +11,7 @@ fn share_of_first(bench: &mut Bench, draws: u32) -> u32 {
     let mut first = 0;
     for _ in 0..draws {
         let ask = bench.ask(Timing::FirstToken, 700);
-        let limits = Limits { max_attempts: 3, repeat: Repeat::Anytime, only: None };
+        let limits = Limits { max_attempts: 3, repeat: Repeat::Anytime, bound: Bound::Free };
         let mut attempts = Attempts::new(ask, limits);
         let picked = attempts.next(&bench.pool, bench.now, &mut bench.rng).unwrap();
         assert_eq!(picked.why, Why::Weight);
