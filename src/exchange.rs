@@ -231,8 +231,13 @@ pub(crate) async fn begin(
     let peer = sending.peer.clone();
     let mut answer = Answer { session, peer, held: None, ended: false, took_all, kind };
     if !(200..300).contains(&marks.status) {
-        let judged = judge_error(answer, marks.status, clock).await;
-        return judged.and_then(|answer| not_here(answer, sending, marks.status)).map(Begun::Ready);
+        let answer = judge_error(answer, marks.status, clock).await?;
+        if sending.seek && marks.status == 404 {
+            // It says only that this backend has not got it.
+            let outcome = Outcome::NotHere;
+            return Err(Failure { outcome, answer: Some(answer), is_spare: true, rest: None });
+        }
+        return Ok(Begun::Ready(answer));
     }
     if sending.operation == Operation::Embeddings {
         // Time to headers is what an embedding has for a first token.
@@ -406,19 +411,6 @@ async fn judge_error(
     };
     let is_spare = matches!(outcome, Outcome::DeploymentMissing | Outcome::Conflict);
     Err(Failure { outcome, answer: Some(answer), is_spare, rest })
-}
-
-/// A 404 to a request that is tried on one backend after the other.
-fn not_here(
-    answer: Answer,
-    sending: &Sending,
-    status: u16,
-) -> std::result::Result<Answer, Failure> {
-    if !sending.seek || status != 404 {
-        return Ok(answer);
-    }
-    let outcome = Outcome::NotHere;
-    Err(Failure { outcome, answer: Some(answer), is_spare: true, rest: None })
 }
 
 async fn read_error_body(answer: &mut Answer) -> Result<()> {

@@ -8,6 +8,7 @@ const ECHO_CHARS_MAX: usize = 64;
 
 impl ClientError {
     /// What is wrong, and what to do about it.
+    #[expect(clippy::too_many_lines, reason = "a table: one arm for each refusal")]
     pub(super) fn message(&self) -> String {
         match self {
             Self::Malformed(refused) => refused.message.to_owned(),
@@ -92,6 +93,7 @@ impl ClientError {
             Self::Overloaded { shed, .. } => shed.message().to_owned(),
             Self::Trailers => "Request trailers are not accepted; send none.".to_owned(),
             Self::UnsupportedMediaType => UNSUPPORTED_MEDIA_TYPE.to_owned(),
+            Self::BadChunks => BAD_CHUNKS.to_owned(),
             Self::UnknownPath => UNKNOWN_PATH.to_owned(),
             Self::PathForbidden => PATH_FORBIDDEN.to_owned(),
             Self::OwnerDown { .. } => OWNER_DOWN.to_owned(),
@@ -128,6 +130,8 @@ const NO_MODEL: &str = "The request body names no `model`; add the name of the m
 const BODY_TIMEOUT: &str = "The request body did not arrive in time; send it again.";
 const UNSUPPORTED_MEDIA_TYPE: &str =
     "The request body must be JSON; send `Content-Type: application/json`.";
+const BAD_CHUNKS: &str =
+    "The chunks of the request body are not well formed; send it with Content-Length.";
 const UNKNOWN_PATH: &str = "Resource not found; the operations of Azure OpenAI are served below /openai/v1, /v1, \
      /openai/deployments/{deployment} and /openai.";
 const PATH_FORBIDDEN: &str =

@@ -11,8 +11,10 @@
 //! answer for the same bytes however the network cut them.
 
 mod affinity;
+mod codes;
 mod count;
 pub mod edit;
+mod effort;
 pub mod error;
 mod event;
 pub mod headers;

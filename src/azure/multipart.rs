@@ -81,13 +81,13 @@ pub fn read(content_type: &[u8], body: &[u8]) -> Result<Form, FormError> {
         let start = at + head + 4;
         let behind = body.get(start..).unwrap_or_default();
         let length = finder.find(behind).ok_or(FormError::Parts("its last part does not end"))?;
-        form.take(name(rest.get(..head).unwrap_or_default())?, body, start..start + length)?;
+        form.take(&name(rest.get(..head).unwrap_or_default())?, body, start..start + length)?;
         at = start + length + delimiter.len();
     }
 }
 
 impl Form {
-    fn take(&mut self, part: Part<'_>, body: &[u8], span: Range<usize>) -> Result<(), FormError> {
+    fn take(&mut self, part: &Part<'_>, body: &[u8], span: Range<usize>) -> Result<(), FormError> {
         if !part.file {
             self.text_bytes += span.len();
         }
@@ -95,7 +95,7 @@ impl Form {
         let value = || value.and_then(|value| std::str::from_utf8(value).ok());
         match part.name {
             b"model" => {
-                if self.model_span.replace(span.clone()).is_some() {
+                if self.model_span.replace(span).is_some() {
                     return Err(FormError::Duplicate("model"));
                 }
                 let text = value().ok_or(FormError::Parts("`model` is not a name"))?;

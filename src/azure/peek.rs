@@ -15,6 +15,7 @@
 use crate::azure::affinity::Affinity;
 use crate::azure::count::count;
 use crate::azure::edit::Edit;
+pub use crate::azure::effort::Effort;
 use crate::azure::ids::Named;
 use crate::azure::json::Cursor;
 use crate::azure::json::Fault;
@@ -55,49 +56,6 @@ pub struct Peek<'a> {
     pub prompt_tokens_estimate: u64,
     /// The ids in it of what lives on one resource.
     pub ids: Named<'a>,
-}
-
-/// How much a model is to reason: `reasoning_effort` of a chat completion, `reasoning.effort` of a response.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Effort {
-    /// `none`.
-    None,
-    /// `minimal`.
-    Minimal,
-    /// `low`.
-    Low,
-    /// `medium`.
-    Medium,
-    /// `high`.
-    High,
-    /// `xhigh`.
-    Xhigh,
-    /// A word that is not known here.
-    Other,
-}
-
-impl Effort {
-    /// Every effort, the least first.
-    pub const ALL: [Self; 7] =
-        [Self::None, Self::Minimal, Self::Low, Self::Medium, Self::High, Self::Xhigh, Self::Other];
-
-    /// The word for it in a request, and in a metric label.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Minimal => "minimal",
-            Self::Low => "low",
-            Self::Medium => "medium",
-            Self::High => "high",
-            Self::Xhigh => "xhigh",
-            Self::Other => "other",
-        }
-    }
-
-    fn of_word(word: &[u8]) -> Self {
-        let known = Self::ALL.into_iter().find(|effort| effort.label().as_bytes() == word);
-        known.unwrap_or(Self::Other)
-    }
 }
 
 /// Why a body is not taken.

@@ -30,16 +30,13 @@ impl Query {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
             // A key that does not decode is none of ours.
             let key = percent_decode(key).unwrap_or_default().to_ascii_lowercase();
-            if CREDENTIALS.contains(&key.as_str()) {
-                if operation == Operation::Realtime && OF_REALTIME.contains(&key.as_str()) {
-                    // Taken from there, and left behind: see `realtime::credentials`.
-                    continue;
-                }
-                return Err(RouteError::CredentialInQuery);
-            }
+            let realtime = operation == Operation::Realtime;
             match key.as_str() {
+                // Taken from there, and left behind: see `realtime::credentials`.
+                key if realtime && OF_REALTIME.contains(&key) => {}
+                key if CREDENTIALS.contains(&key) => return Err(RouteError::CredentialInQuery),
                 "api-version" => set(&mut found.api_version, value, "an api-version")?,
-                "model" | "deployment" if operation == Operation::Realtime => {
+                "model" | "deployment" if realtime => {
                     set(&mut found.model, value, "a model")?;
                 }
                 _ if crosses(operation, &key) => found.others.push(pair.to_owned()),

@@ -11,7 +11,7 @@ mod record;
 
 pub use record::{Record, RecordError};
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 /// How long an id is known after it was last used, in seconds.
@@ -52,12 +52,15 @@ struct Entry {
     turn: u64,
 }
 
+/// Ids of one app with their turns, the least recently used first.
+type Queue = VecDeque<(u64, Arc<str>)>;
+
 /// The ids that are known.
 #[derive(Debug)]
 pub struct Owners {
-    entries: HashMap<Arc<str>, Entry>,
+    entries: BTreeMap<Arc<str>, Entry>,
     /// By app, the least recently used first; places whose turn has passed are skipped.
-    queues: BTreeMap<Arc<str>, VecDeque<(u64, Arc<str>)>>,
+    queues: BTreeMap<Arc<str>, Queue>,
     turns: u64,
     capacity: usize,
 }
@@ -65,7 +68,7 @@ pub struct Owners {
 impl Owners {
     /// Nothing is known; there is room for so many ids.
     pub fn new(capacity: usize) -> Self {
-        Self { entries: HashMap::new(), queues: BTreeMap::new(), turns: 0, capacity }
+        Self { entries: BTreeMap::new(), queues: BTreeMap::new(), turns: 0, capacity }
     }
 
     /// Changes the room; what does not fit any more is forgotten.
@@ -114,12 +117,11 @@ impl Owners {
     /// if that is news. An id that belongs to another app, or is known to be elsewhere, stays as it is: whoever
     /// is told an id first has it.
     pub fn note(&mut self, id: &str, owner: &Owner, now: u64) -> Option<Record> {
-        if let Some(entry) = self.entries.get_mut(id)
+        if let Some(entry) = self.entries.get(id)
             && !is_over(entry.used, now)
+            && (entry.owner != *owner || now < entry.used.saturating_add(DAY_SECONDS))
         {
-            if entry.owner != *owner || now < entry.used.saturating_add(DAY_SECONDS) {
-                return None;
-            }
+            return None;
         }
         let record = Record { id: id.into(), owner: owner.clone(), used: now };
         self.take(&record);
@@ -180,7 +182,7 @@ impl Owners {
     }
 }
 
-fn is_turn(entries: &HashMap<Arc<str>, Entry>, turn: u64, id: &str) -> bool {
+fn is_turn(entries: &BTreeMap<Arc<str>, Entry>, turn: u64, id: &str) -> bool {
     entries.get(id).is_some_and(|entry| entry.turn == turn)
 }
 

@@ -28,6 +28,8 @@ use tokio::sync::mpsc;
 pub(super) struct Admitted {
     pub(super) route: Route,
     pub(super) model: Arc<LiveModel>,
+    /// The model that its tool makes pictures with, if a header names one.
+    pub(super) painter: Option<Arc<LiveModel>>,
     /// Where the body names the model, if that is what counts.
     pub(super) named: Option<NamedModel>,
     /// What the body is, if it is not JSON.
@@ -185,7 +187,10 @@ impl Request {
         let all = u32::try_from(self.model().pool.len()).unwrap_or(u32::MAX);
         let max_attempts = match placement {
             Placement::Seek => self.max_attempts.max(all),
-            _ => self.max_attempts,
+            Placement::Anywhere
+            | Placement::Rather(_)
+            | Placement::Asked(_)
+            | Placement::Owner(_) => self.max_attempts,
         };
         let limits = Limits { max_attempts, repeat: *repeat, bound: placement.bound() };
         Attempts::new(self.ask(), limits)

@@ -14,6 +14,8 @@ pub(super) enum Writing {
     Nothing,
     /// JSON, or what says nothing of itself and is tried as JSON.
     Json,
+    /// JSON, or nothing: some operations have a body or not, and the SDKs then say JSON and send nothing.
+    MaybeJson,
     /// `multipart/form-data`.
     Form,
     /// Something else, that is passed on unread.
@@ -26,12 +28,14 @@ impl Writing {
         if route.method != Method::POST {
             return Ok(Self::Nothing);
         }
-        let Some(kind) = headers.get(header::CONTENT_TYPE) else { return Ok(Self::Json) };
+        let resource = route.operation == Operation::Resource;
+        let json = if resource { Self::MaybeJson } else { Self::Json };
+        let Some(kind) = headers.get(header::CONTENT_TYPE) else { return Ok(json) };
         let kind = kind.as_bytes().split(|&b| b == b';').next().unwrap_or_default().trim_ascii();
         if kind.eq_ignore_ascii_case(b"application/json")
             || kind.to_ascii_lowercase().ends_with(b"+json")
         {
-            return Ok(Self::Json);
+            return Ok(json);
         }
         let form = kind.eq_ignore_ascii_case(b"multipart/form-data");
         match route.operation {
@@ -59,8 +63,8 @@ pub(super) fn read<'a>(
     body: &'a [u8],
 ) -> Result<Peek<'a>, ClientError> {
     match writing {
-        // Some operations have a body or not; the SDKs then say JSON and send nothing.
-        Writing::Json if !body.is_empty() => Ok(peek(body)?),
+        Writing::MaybeJson if body.is_empty() => Ok(Peek::default()),
+        Writing::Json | Writing::MaybeJson => Ok(peek(body)?),
         Writing::Form => {
             let content_type = content_type.map(HeaderValue::as_bytes).unwrap_or_default();
             let form = multipart::read(content_type, body)?;
@@ -73,6 +77,6 @@ pub(super) fn read<'a>(
                 ..Peek::default()
             })
         }
-        Writing::Json | Writing::Nothing | Writing::Opaque => Ok(Peek::default()),
+        Writing::Nothing | Writing::Opaque => Ok(Peek::default()),
     }
 }

@@ -8,6 +8,7 @@ use crate::proxy::admitted::Refusal;
 use crate::proxy::shed;
 use crate::quota::Held;
 use bytes::{Bytes, BytesMut};
+use pingora_core::ErrorType;
 use pingora_core::protocols::http::server::Session;
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,7 +62,7 @@ pub(super) async fn read(
         let chunk = timeout_at(soon, session.read_request_body())
             .await
             .map_err(|_| Refusal::Answer(ClientError::BodyTimeout))?
-            .map_err(Refusal::ClientGone)?;
+            .map_err(broken)?;
         let Some(chunk) = chunk else {
             // Over h2 a trailer may follow, which Pingora's connector path would wait for without ever
             // yielding its thread.
@@ -78,6 +79,13 @@ pub(super) async fn read(
         }
         body.push(chunk, declared);
     }
+}
+
+/// A body that cannot be read: its sender left, or does not know how to write one.
+fn broken(error: Box<pingora_core::Error>) -> Refusal {
+    // The names that Pingora has for it; its constants cannot be reached.
+    let framing = matches!(error.etype(), ErrorType::Custom("InvalidChunk" | "InvalidTrailerEnd"));
+    if framing { ClientError::BadChunks.into() } else { Refusal::ClientGone(error) }
 }
 
 /// How long so many bytes may take at this rate, in bytes a second; 0 is any.

@@ -1,9 +1,9 @@
 //! Takes note of the ids in an answer: what the answer tells of is kept on the backend that gave it.
 
 use crate::azure::ids::{Collector, Which};
-use crate::azure::route::{Operation, Route};
+use crate::azure::route::Operation;
 use crate::owners::Owner;
-use crate::proxy::admitted::Request;
+use crate::proxy::admitted::{Admitted, Request};
 use http::{HeaderValue, Method, header};
 use pingora_http::ResponseHeader;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ impl Claim {
         answer: &ResponseHeader,
     ) -> Option<Self> {
         let route = &request.admitted.route;
-        let which = which(route, request.admitted.stores)?;
+        let which = which(&request.admitted)?;
         if !answer.status.is_success() {
             return None;
         }
@@ -69,10 +69,11 @@ impl Claim {
 }
 
 /// Which ids an answer tells of. A list also shows what others made.
-fn which(route: &Route, stores: bool) -> Option<Which> {
+fn which(admitted: &Admitted) -> Option<Which> {
+    let route = &admitted.route;
     match route.operation {
         Operation::Responses => Some(Which::Kept),
-        Operation::ChatCompletions => stores.then_some(Which::Kept),
+        Operation::ChatCompletions => admitted.stores.then_some(Which::Kept),
         Operation::Resource if route.is_list() => None,
         Operation::Resource if route.method == Method::POST => Some(Which::Any),
         Operation::Resource => Some(Which::Kept),

@@ -13,6 +13,7 @@ use crate::proxy::admitted::Request;
 use crate::proxy::body::Body;
 use crate::proxy::context::Chosen;
 use crate::proxy::context::Context;
+use crate::proxy::intake::PAINTER;
 use crate::proxy::placement::Placement;
 use crate::proxy::race::Order;
 use crate::proxy::shed;
@@ -165,7 +166,7 @@ pub(super) fn sending(request: &Request, body: &Body, target: usize) -> Option<S
         match &request.admitted.content_type {
             Some(kind) => request_header.insert_header(header::CONTENT_TYPE, kind.clone()).ok()?,
             None => {
-                request_header.insert_header(header::CONTENT_TYPE, UPSTREAM_CONTENT_TYPE).ok()?
+                request_header.insert_header(header::CONTENT_TYPE, UPSTREAM_CONTENT_TYPE).ok()?;
             }
         }
         request_header.insert_header(header::CONTENT_LENGTH, body.len()).ok()?;
@@ -197,6 +198,13 @@ pub(super) fn header_for(request: &Request, target: usize) -> Option<RequestHead
     let mut header = backend.request((route.method.clone(), &path), unix).ok()?;
     for (name, value) in request.headers() {
         header.append_header(name.clone(), value.clone()).ok()?;
+    }
+    // Where the backend has no such deployment it says so itself.
+    if let Some(painter) = &request.admitted.painter
+        && let Some(place) = painter.pool.position(&backend.name)
+        && let Some(spec) = painter.pool.spec(place)
+    {
+        header.insert_header(PAINTER, &spec.deployment).ok()?;
     }
     Some(header)
 }

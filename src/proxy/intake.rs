@@ -30,12 +30,29 @@ use http::{HeaderValue, Method, header};
 use pingora_proxy::Session;
 use std::sync::Arc;
 
+/// Names the deployment that the image tool of a response uses: mapped as a model is.
+pub(super) const PAINTER: &str = "x-ms-oai-image-generation-deployment";
+
 /// What becomes of a request that may be.
 pub(super) enum Decision {
     /// It goes on to a backend.
     Forward(Box<Admitted>, Body),
     /// It is answered here, with this JSON.
     Reply(Bytes),
+}
+
+/// What is known of a request before its body is read.
+struct Entered {
+    route: Route,
+    app: Arc<str>,
+    writing: Writing,
+    content_type: Option<HeaderValue>,
+    /// The backend that it asks for, and may.
+    wish: Option<HeaderValue>,
+    /// The model that its tool makes pictures with.
+    painter: Option<Arc<LiveModel>>,
+    /// In Unix seconds.
+    now: u64,
 }
 
 /// Judges a request, reading its body. What is learned on the way is noted in `ctx` for the log, whatever
@@ -46,12 +63,36 @@ pub(super) async fn admit(
     live: &Live,
 ) -> Result<Decision, Refusal> {
     let snapshot = Arc::clone(&ctx.snapshot);
+    let entered = enter(session, ctx, live)?;
+    let app = snapshot.app(&entered.app).ok_or(ClientError::Internal)?;
+    if entered.route.operation == Operation::Realtime {
+        forget_credential(session);
+    }
+    let body = match entered.writing {
+        Writing::Nothing if session.as_downstream_mut().is_body_empty() => Body::default(),
+        Writing::Nothing => return Err(ClientError::UnexpectedBody.into()),
+        Writing::Json | Writing::MaybeJson | Writing::Form | Writing::Opaque => {
+            let session = session.as_downstream_mut();
+            body::read(session, &snapshot.config, live, &entered.app).await?
+        }
+    };
+    if entered.route.operation == Operation::Models {
+        return Ok(Decision::Reply(models::answer(entered.route.model_id(), &snapshot, app)?));
+    }
+    ctx.note.bytes_in = body.bytes.len();
+    let admitted = judge(entered, &body, ctx, live)?;
+    Ok(Decision::Forward(Box::new(admitted), body))
+}
+
+/// Who asks, for what kind of thing, and whether they may: all that its head tells.
+fn enter(session: &Session, ctx: &mut Context, live: &Live) -> Result<Entered, ClientError> {
+    let snapshot = Arc::clone(&ctx.snapshot);
     let request = session.req_header();
     ctx.take_request_id(&request.headers);
     let target = request.uri.path_and_query().map_or("", |p| p.as_str());
     let raw = std::str::from_utf8(request.raw_path()).unwrap_or(target);
     let more = &snapshot.config.extra_paths;
-    let route = route(&request.method, raw, more).map_err(ClientError::from)?;
+    let route = route(&request.method, raw, more)?;
     ctx.note.route = Some(route.template.clone());
     let now = live.clock().unix().as_secs();
     let query = raw.split_once('?').map_or("", |(_, query)| query).to_owned();
@@ -61,55 +102,63 @@ pub(super) async fn admit(
         identify(&request.headers, &snapshot, now)
     };
     ctx.note.proof = proof;
-    let app = app?;
-    ctx.note.app = Some(Arc::clone(&app));
-    check_door(&snapshot, ctx.door, &app)?;
-    meter::enter(ctx, &app, live)?;
-    let name = app;
+    let name = app?;
+    ctx.note.app = Some(Arc::clone(&name));
+    check_door(&snapshot, ctx.door, &name)?;
+    meter::enter(ctx, &name, live)?;
     let app = snapshot.app(&name).ok_or(ClientError::Internal)?;
     check_path(&route, more, app)?;
     if route.operation == Operation::Realtime {
         ctx.realtime = Some(Asking::read(request, &query)?);
     }
-    let writing = Writing::of(&route, &request.headers)?;
     let may_probe = app.probe || ctx.note.proof.caller().is_some_and(|caller| caller.may_probe);
-    let wish = may_probe.then(|| request.headers.get("x-probe-target").cloned()).flatten();
-    let content_type = request.headers.get(header::CONTENT_TYPE).cloned();
-    if route.operation == Operation::Realtime {
-        forget_credential(session);
-    }
-    if writing == Writing::Nothing && !session.as_downstream_mut().is_body_empty() {
-        return Err(ClientError::UnexpectedBody.into());
-    }
-    if route.operation == Operation::Models {
-        return Ok(Decision::Reply(models::answer(route.model_id(), &snapshot, app)?));
-    }
-    let body = match writing {
-        Writing::Nothing => Body::default(),
-        _ => body::read(session.as_downstream_mut(), &snapshot.config, live, &name).await?,
-    };
-    ctx.note.bytes_in = body.bytes.len();
+    let header = |name: &str| request.headers.get(name).cloned();
+    let painter = header(PAINTER).map(|named| {
+        let named =
+            named.to_str().map_err(|_| ClientError::UnknownModel { model: String::new() })?;
+        find_model(named, &snapshot, app)
+    });
+    Ok(Entered {
+        writing: Writing::of(&route, &request.headers)?,
+        content_type: request.headers.get(header::CONTENT_TYPE).cloned(),
+        wish: may_probe.then(|| header("x-probe-target")).flatten(),
+        painter: painter.transpose()?,
+        app: name,
+        route,
+        now,
+    })
+}
+
+/// What the body decides.
+fn judge(
+    entered: Entered,
+    body: &Body,
+    ctx: &mut Context,
+    live: &Live,
+) -> Result<Admitted, ClientError> {
+    let Entered { route, app: name, writing, content_type, wish, painter, now } = entered;
+    let snapshot = Arc::clone(&ctx.snapshot);
+    let app = snapshot.app(&name).ok_or(ClientError::Internal)?;
     let seen = asked::read(writing, content_type.as_ref(), &body.bytes)?;
-    let named = named_model(&route, &seen, (&snapshot, app))?;
-    let model = named.as_ref().map_or_else(
+    let asked = asked_model(&route, &seen, (&snapshot, app))?;
+    let model = asked.as_ref().map_or_else(
         || placement::unnamed_pool((&route, &seen.ids), &snapshot, &name),
-        |(model, _)| model,
+        |asked| &asked.model,
     );
-    ctx.note.model = named.is_some().then(|| Arc::clone(&model.name));
+    ctx.note.model = asked.is_some().then(|| Arc::clone(&model.name));
     ctx.note.stream = seen.stream;
     let knowledge = Knowledge { kept: live.kept(), snapshot: &snapshot, app: &name, now };
-    let placement = match placement::place((&route, &seen.ids), &knowledge, model)? {
-        Placement::Anywhere | Placement::Rather(_) if wish.is_some() => {
-            asked_target(wish.as_ref(), model)?
-        }
-        placement => placement,
-    };
+    let mut placement = placement::place((&route, &seen.ids), &knowledge, model)?;
+    if let (Placement::Anywhere | Placement::Rather(_), Some(wish)) = (&placement, &wish) {
+        placement = asked_target(wish, model)?;
+    }
     meter::reserve(ctx, meter::estimate(route.operation, &seen), live.clock().now())?;
-    let admitted = Admitted {
+    Ok(Admitted {
         repeat: repeatable(&route, &seen, model),
         model: Arc::clone(model),
-        named: named.and_then(|(_, named)| named),
-        content_type: content_type.filter(|_| !matches!(writing, Writing::Nothing | Writing::Json)),
+        painter,
+        named: asked.and_then(|asked| asked.named),
+        content_type: content_type.filter(|_| matches!(writing, Writing::Form | Writing::Opaque)),
         stream: seen.stream,
         answering: Answering::of(route.operation, &seen, &snapshot.config),
         prompt_tokens: seen.prompt_tokens_estimate,
@@ -118,8 +167,7 @@ pub(super) async fn admit(
         stores: seen.store == Some(true),
         placement,
         route,
-    };
-    Ok(Decision::Forward(Box::new(admitted), body))
+    })
 }
 
 /// A listener may be for some apps only. A connection whose listener is not known may use it for none of those.
@@ -142,28 +190,39 @@ fn check_path(route: &Route, more: &[String], app: &App) -> Result<(), ClientErr
     if unseen && app.models.is_some() { Err(ClientError::PathForbidden) } else { Ok(()) }
 }
 
-/// The model that a request asks, and where the body names it; `None` if it asks none.
-fn named_model(
+/// The model that a request asks, and where the body names it.
+struct Asked {
+    model: Arc<LiveModel>,
+    named: Option<NamedModel>,
+}
+
+/// Finds it; `None` if the request asks none.
+fn asked_model(
     route: &Route,
     seen: &Peek<'_>,
     (snapshot, app): (&Snapshot, &App),
-) -> Result<Option<(Arc<LiveModel>, Option<NamedModel>)>, ClientError> {
+) -> Result<Option<Asked>, ClientError> {
     let by_url = match &route.form {
         Form::Deployment(name) => Some(name.as_str()),
         Form::V1 | Form::Resource => route.query.model.as_deref(),
     };
     if let Some(name) = by_url {
-        return Ok(Some((find_model(name, snapshot, app)?, None)));
+        return Ok(Some(Asked { model: find_model(name, snapshot, app)?, named: None }));
     }
     let Some(name) = seen.model.as_deref() else {
-        let must = route.operation != Operation::Resource;
+        // What names a model in another way, or none, Azure may know: a stored prompt has one.
+        let may = matches!(
+            route.operation,
+            Operation::Resource | Operation::Responses | Operation::Images
+        );
+        let must = !may || (route.operation != Operation::Resource && app.models.is_some());
         return if must { Err(ClientError::NoModel) } else { Ok(None) };
     };
     if route.operation == Operation::Resource && !names_deployments(route, name, snapshot) {
         return Ok(None);
     }
     let named = seen.model_span.clone().map(|span| NamedModel { span });
-    Ok(Some((find_model(name, snapshot, app)?, named)))
+    Ok(Some(Asked { model: find_model(name, snapshot, app)?, named }))
 }
 
 /// Whether `model` in such a body is a deployment. Fine-tuning names base models, and evaluations name theirs deeper.
@@ -209,8 +268,8 @@ pub(super) fn find_model(
 }
 
 /// The target of `X-Probe-Target`.
-fn asked_target(wish: Option<&HeaderValue>, model: &LiveModel) -> Result<Placement, ClientError> {
-    let name = String::from_utf8_lossy(wish.map(HeaderValue::as_bytes).unwrap_or_default());
+fn asked_target(wish: &HeaderValue, model: &LiveModel) -> Result<Placement, ClientError> {
+    let name = String::from_utf8_lossy(wish.as_bytes());
     let found = model.pool.position(&name).map(Placement::Asked);
     found.ok_or_else(|| ClientError::UnknownProbeTarget { target: name.into_owned() })
 }

@@ -101,8 +101,7 @@ impl FirstlightProxy {
         telemetry: Arc<Telemetry>,
         probes: mpsc::Sender<ProbeRequest>,
         listening: Vec<SocketAddr>,
-        realtime: Arc<Realtime>,
-        draining: Arc<AtomicBool>,
+        (realtime, draining): (Arc<Realtime>, Arc<AtomicBool>),
     ) -> Self {
         let doors = Doors::new(listening);
         let services = Arc::new(Services { live, telemetry, probes });
@@ -138,11 +137,10 @@ impl ProxyHttp for FirstlightProxy {
             }
             Ok(Decision::Forward(admitted, body)) => {
                 let config = &ctx.snapshot.config;
-                let first_content = match admitted.route.operation {
-                    _ if admitted.awaits_content() => admitted.model.first_token,
-                    Operation::Embeddings => admitted.model.first_token,
-                    _ => config.timeouts.answer,
-                };
+                let timed =
+                    admitted.awaits_content() || admitted.route.operation == Operation::Embeddings;
+                let first_content =
+                    if timed { admitted.model.first_token } else { config.timeouts.answer };
                 let patience = Patience { first_content, idle, hold: config.retry.hold_headers };
                 let origin = Origin {
                     headers: &session.req_header().headers,

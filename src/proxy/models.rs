@@ -3,6 +3,7 @@
 use crate::azure::error::ClientError;
 use crate::config::checked::App;
 use crate::live::Snapshot;
+use crate::proxy::intake::find_model;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
@@ -12,16 +13,15 @@ pub(super) fn answer(
     snapshot: &Snapshot,
     app: &App,
 ) -> Result<Bytes, ClientError> {
-    let answer = match id {
-        Some(id) => super::intake::find_model(id, snapshot, app).map(|model| entry(&model.name))?,
-        None => {
-            let may = |name: &str| {
-                app.models.as_ref().is_none_or(|models| models.iter().any(|one| one == name))
-            };
-            let names = snapshot.models().map(|model| &*model.name);
-            let entries: Vec<Value> = names.filter(|name| may(name)).map(entry).collect();
-            json!({ "object": "list", "data": entries })
-        }
+    let answer = if let Some(id) = id {
+        entry(&find_model(id, snapshot, app)?.name)
+    } else {
+        let may = |name: &str| {
+            app.models.as_ref().is_none_or(|models| models.iter().any(|one| one == name))
+        };
+        let names = snapshot.models().map(|model| &*model.name);
+        let entries: Vec<Value> = names.filter(|name| may(name)).map(entry).collect();
+        json!({ "object": "list", "data": entries })
     };
     Ok(Bytes::from(answer.to_string()))
 }

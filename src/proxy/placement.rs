@@ -43,6 +43,12 @@ pub(super) struct Knowledge<'a> {
     pub(super) now: u64,
 }
 
+/// An id, and the backend that keeps it.
+struct Owned {
+    backend: Arc<str>,
+    id: String,
+}
+
 impl Knowledge<'_> {
     /// The backend of one id.
     fn backend(&self, id: &str) -> Result<Option<Arc<str>>, ClientError> {
@@ -54,17 +60,17 @@ impl Knowledge<'_> {
         }
     }
 
-    /// The one backend of all ids that are known, and one of them.
-    fn owner(&self, all: &[&str]) -> Result<Option<(Arc<str>, String)>, ClientError> {
-        let mut found: Option<(Arc<str>, String)> = None;
+    /// The one backend of all ids that are known.
+    fn owner(&self, all: &[&str]) -> Result<Option<Owned>, ClientError> {
+        let mut found: Option<Owned> = None;
         for &id in all {
             let Some(backend) = self.backend(id)? else { continue };
             match &found {
-                Some((other, _)) if *other != backend => {
+                Some(other) if other.backend != backend => {
                     return Err(ClientError::ScatteredIds { id: id.to_owned() });
                 }
                 Some(_) => {}
-                None => found = Some((backend, id.to_owned())),
+                None => found = Some(Owned { backend, id: id.to_owned() }),
             }
         }
         Ok(found)
@@ -79,14 +85,14 @@ pub(super) fn place(
 ) -> Result<Placement, ClientError> {
     let in_path: Vec<&str> = route.ids().chain(cursor(route)).collect();
     let all = [in_path.as_slice(), &named.decisive, &named.mentioned].concat();
-    if let Some((backend, id)) = knowledge.owner(&all)? {
+    if let Some(Owned { backend, id }) = knowledge.owner(&all)? {
         let found = pool.pool.position(&backend);
         return found.map(Placement::Owner).ok_or(ClientError::ModelElsewhere { id });
     }
     if pool.pool.len() == 1 {
         return Ok(Placement::Anywhere);
     }
-    let unknown = in_path.first().filter(|_| !route.is_list()).or(named.decisive.first());
+    let unknown = in_path.first().filter(|_| !route.is_list()).or_else(|| named.decisive.first());
     match unknown {
         None => Ok(at_home(route, knowledge, pool)),
         Some(_) if route.method == Method::GET => Ok(Placement::Seek),

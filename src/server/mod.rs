@@ -163,8 +163,7 @@ impl Firstlight {
             Arc::clone(&telemetry),
             wishes,
             addresses.clone(),
-            Arc::clone(&realtime),
-            Arc::clone(&draining),
+            (Arc::clone(&realtime), Arc::clone(&draining)),
         );
         let secured = |(place, (listener, address)): (usize, (&Listener, &SocketAddr))| {
             let names = || ServerNames::new(Arc::clone(&live), place);

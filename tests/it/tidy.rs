@@ -11,13 +11,14 @@ pub(crate) const MAY_KNOW: &[(&str, &[&str])] = &[
     ("auth", &[]),
     ("routing", &["time", "rng"]),
     ("quota", &["time"]),
+    ("owners", &[]),
     ("azure", &["quota", "rng"]),
     ("config", &[]),
     ("gate", &[]),
     ("sim", &["config", "rng", "routing", "time"]),
     ("clock", &["time"]),
     ("secrets", &["config"]),
-    ("live", &["auth", "clock", "config", "quota", "rng", "routing", "secrets", "time"]),
+    ("live", &["auth", "clock", "config", "owners", "quota", "rng", "routing", "secrets", "time"]),
     ("telemetry", &["live", "quota", "routing", "time"]),
     ("exchange", &["azure", "clock", "time"]),
     (
@@ -30,6 +31,7 @@ pub(crate) const MAY_KNOW: &[(&str, &[&str])] = &[
             "exchange",
             "gate",
             "live",
+            "owners",
             "quota",
             "rng",
             "routing",
@@ -71,6 +73,7 @@ pub(crate) const MAY_KNOW: &[(&str, &[&str])] = &[
     ("jwks", &["auth", "fetching", "live", "state_file", "telemetry", "time"]),
     ("endpoints", &["live", "telemetry"]),
     ("state_file", &["live"]),
+    ("journal", &["live", "owners", "telemetry"]),
     ("keeper", &["live", "state_file", "telemetry"]),
     ("admin", &["live", "telemetry"]),
     ("notify", &[]),
@@ -104,7 +107,7 @@ const ROOTS: &[&str] = &["lib", "main", "server"];
 
 /// Modules that must run in a simulator: no clock, no I/O, no runtime, no log.
 pub(crate) const PURE: &[&str] =
-    &["time", "rng", "auth", "routing", "quota", "azure", "config", "gate", "sim"];
+    &["time", "rng", "auth", "routing", "quota", "owners", "azure", "config", "gate", "sim"];
 const NOT_IN_PURE: &[&str] = &[
     "tokio",
     "pingora",

@@ -235,7 +235,8 @@ mod tests {
         check(&[frame(0x81, seconds.as_bytes())], Some([None; 4]));
         let long = format!("{}{}", DONE, " ".repeat(EVENT_BYTES_MAX));
         assert_eq!(cost(&[frame(0x81, long.as_bytes())], 1 << 20), None);
-        let late = format!("{{\"pad\":\"{}\",{}", "x".repeat(HEAD_BYTES), &DONE[1..]);
+        let late =
+            format!("{{\"pad\":\"{}\",{}", "x".repeat(HEAD_BYTES), DONE.strip_prefix('{').unwrap());
         assert_eq!(cost(&[frame(0x81, late.as_bytes())], 100), None);
     }
 

@@ -138,6 +138,7 @@ impl Entrance {
                 }
             }
             presence.set(State::Request);
+            tap.await_answer();
             let mut session = ServerSession::new_http1(tap);
             let open = !*shutdown.borrow();
             session.set_keepalive(open.then_some(PINGORA_KEEP_ALIVE));
@@ -148,7 +149,7 @@ impl Entrance {
             let (stream, settings) = reused.consume();
             let Ok(same) = stream.into_any().downcast::<Tap>() else { return };
             // What was sent behind a request before its answer is not read as the next one.
-            if same.holds_more() {
+            if same.was_hasty() {
                 return;
             }
             (tap, kept, wait) = (same, settings, Wait::Kept);

@@ -30,6 +30,40 @@ pub(super) struct Tap {
     inner: Stream,
     held: BytesMut,
     watch: Option<Watch>,
+    answer: Answer,
+}
+
+/// How far the answer to an HTTP/1.1 request has come.
+///
+/// A quick client sends its next request while Pingora is still ending the last one: its first byte would then be
+/// taken for a byte behind the body, and the connection be closed under the client's hands. So once an answer has
+/// begun that leaves the connection open, what comes is held for the next request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    /// Whatever is read or written passes: h2, a tunnel, or a connection that is going to be closed.
+    Passing,
+    /// None was written yet.
+    Awaited,
+    /// It has begun.
+    Begun {
+        /// Whether something had come before it: nobody said that it would be read.
+        early: bool,
+    },
+}
+
+impl Answer {
+    /// What the first bytes that are written make of it, when so many had come behind the request.
+    fn begins(written: &[u8], behind: usize) -> Self {
+        const CLOSE: &[u8] = b"connection: close";
+        let closes = || written.windows(CLOSE.len()).any(|word| word.eq_ignore_ascii_case(CLOSE));
+        if written.starts_with(b"HTTP/1.1 100") {
+            Self::Awaited
+        } else if written.starts_with(b"HTTP/1.1 1") || closes() {
+            Self::Passing
+        } else {
+            Self::Begun { early: behind > 0 }
+        }
+    }
 }
 
 /// How long a header block may stay open.
@@ -44,7 +78,7 @@ struct Watch {
 
 impl Tap {
     pub(super) fn new(inner: Stream) -> Self {
-        Self { inner, held: BytesMut::new(), watch: None }
+        Self { inner, held: BytesMut::new(), watch: None, answer: Answer::Passing }
     }
 
     /// What was read and not yet taken.
@@ -52,9 +86,38 @@ impl Tap {
         &self.held
     }
 
-    /// Whether the client sent more than was taken.
-    pub(super) fn holds_more(&self) -> bool {
-        !self.held.is_empty()
+    /// A request begins whose answer is awaited.
+    pub(super) fn await_answer(&mut self) {
+        self.answer = Answer::Awaited;
+    }
+
+    /// Whether the client sent more than was taken before it was answered.
+    pub(super) fn was_hasty(&self) -> bool {
+        match self.answer {
+            Answer::Begun { early } => early,
+            Answer::Passing | Answer::Awaited => !self.held.is_empty(),
+        }
+    }
+
+    /// Holds what comes, at most a piece; ready when the client sends no more.
+    fn poll_hold(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.held.len() < PIECE {
+            let mut piece = [0; PIECE];
+            let mut buffer = ReadBuf::new(&mut piece);
+            ready!(Pin::new(&mut self.inner).poll_read(cx, &mut buffer))?;
+            if buffer.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            self.held.extend_from_slice(buffer.filled());
+        }
+        // Who sends so much is read when its turn comes.
+        Poll::Pending
+    }
+
+    fn see_written(&mut self, bytes: &[u8]) {
+        if self.answer == Answer::Awaited {
+            self.answer = Answer::begins(bytes, self.held.len());
+        }
     }
 
     /// Reads a piece and holds it; 0: the client sends no more. Cancelled, it lost nothing.
@@ -104,6 +167,9 @@ impl AsyncRead for Tap {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if matches!(this.answer, Answer::Begun { .. }) {
+            return this.poll_hold(cx);
+        }
         if !this.held.is_empty() {
             let length = this.held.len().min(buf.remaining());
             buf.put_slice(this.held.get(..length).unwrap_or_default());
@@ -134,7 +200,9 @@ impl AsyncWrite for Tap {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().inner).poll_write(cx, buf)
+        let this = self.get_mut();
+        this.see_written(buf);
+        Pin::new(&mut this.inner).poll_write(cx, buf)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -150,7 +218,9 @@ impl AsyncWrite for Tap {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().inner).poll_write_vectored(cx, bufs)
+        let this = self.get_mut();
+        this.see_written(bufs.first().map(|buf| &**buf).unwrap_or_default());
+        Pin::new(&mut this.inner).poll_write_vectored(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -217,5 +287,20 @@ impl GetProxyDigest for Tap {
 impl GetSocketDigest for Tap {
     fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
         self.inner.get_socket_digest()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_keeps_the_connection_is_told_from_others() {
+        let begins = |written: &str| Answer::begins(written.as_bytes(), 0);
+        assert_eq!(begins("HTTP/1.1 200 OK\r\nDate: x\r\n\r\n"), Answer::Begun { early: false });
+        assert_eq!(begins("HTTP/1.1 100 Continue\r\n\r\n"), Answer::Awaited);
+        assert_eq!(begins("HTTP/1.1 101 Switching Protocols\r\n"), Answer::Passing);
+        assert_eq!(begins("HTTP/1.1 413 X\r\nConnection: close\r\n\r\n"), Answer::Passing);
+        assert_eq!(Answer::begins(b"HTTP/1.1 200 OK", 7), Answer::Begun { early: true });
     }
 }

@@ -36,7 +36,7 @@ pub(super) enum Dialled {
     /// An answer for the client.
     Passed(Told),
     /// Nothing for the client; or only for want of a better answer.
-    Failed { failure: Failure, spare: Option<Told> },
+    Failed { failure: Box<Failure>, spare: Option<Told> },
 }
 
 /// An answer that is no 101, whole.
@@ -114,7 +114,7 @@ async fn refused(mut session: HttpSession, header: Box<ResponseHeader>, unix: Du
     };
     let is_spare = matches!(outcome, Outcome::DeploymentMissing | Outcome::Conflict);
     let failure = Failure { rest, ..Failure::bare(outcome) };
-    Dialled::Failed { failure, spare: is_spare.then_some(told) }
+    Dialled::Failed { failure: Box::new(failure), spare: is_spare.then_some(told) }
 }
 
 async fn body(session: &mut HttpSession) -> Result<Bytes> {
@@ -129,5 +129,5 @@ async fn body(session: &mut HttpSession) -> Result<Bytes> {
 }
 
 fn failed(outcome: Outcome) -> Dialled {
-    Dialled::Failed { failure: Failure::bare(outcome), spare: None }
+    Dialled::Failed { failure: Box::new(Failure::bare(outcome)), spare: None }
 }

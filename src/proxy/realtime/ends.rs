@@ -49,7 +49,7 @@ impl<'a> Client<'a> {
 impl End for Client<'_> {
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes>> {
         let read = ready!(pin!(self.session.read_request_body()).poll(cx));
-        Poll::Ready(read.map(Option::unwrap_or_default).map_err(|error| error.into_down()))
+        Poll::Ready(read.map(Option::unwrap_or_default).map_err(Error::into_down))
     }
 
     fn send(&mut self, bytes: Bytes) {
@@ -61,7 +61,7 @@ impl End for Client<'_> {
             return Poll::Ready(Ok(()));
         }
         let sent = ready!(pin!(self.session.write_downstream_proxy_tasks()).poll(cx));
-        Poll::Ready(sent.map(|_| ()).map_err(|error| error.into_down()))
+        Poll::Ready(sent.map(|_| ()).map_err(Error::into_down))
     }
 }
 
@@ -90,7 +90,7 @@ impl End for Upstream {
         let read = ready!(pin!(self.stream.read_buf(&mut self.read)).poll(cx));
         Poll::Ready(match read {
             Ok(_) => Ok(self.read.split().freeze()),
-            Err(error) => Err(broke(ErrorType::ReadError, error)),
+            Err(error) => broke(ErrorType::ReadError, error),
         })
     }
 
@@ -101,7 +101,7 @@ impl End for Upstream {
     fn poll_sent(&mut self, cx: &mut Context<'_>) -> Poll<Result<()>> {
         while !self.out.is_empty() {
             let written = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.out));
-            let written = written.map_err(|error| broke(ErrorType::WriteError, error))?;
+            let written = written.or_else(|error| broke(ErrorType::WriteError, error))?;
             if written == 0 {
                 let error = Error::explain(ErrorType::WriteError, "it takes no more bytes");
                 return Poll::Ready(Err(error.into_up()));
@@ -111,13 +111,13 @@ impl End for Upstream {
         }
         if self.unflushed {
             let flushed = ready!(Pin::new(&mut self.stream).poll_flush(cx));
-            flushed.map_err(|error| broke(ErrorType::WriteError, error))?;
+            flushed.or_else(|error| broke(ErrorType::WriteError, error))?;
             self.unflushed = false;
         }
         Poll::Ready(Ok(()))
     }
 }
 
-fn broke(kind: ErrorType, error: std::io::Error) -> Box<Error> {
-    Error::because(kind, "a realtime session", error).into_up()
+fn broke<T>(kind: ErrorType, error: std::io::Error) -> Result<T> {
+    Err(Error::because(kind, "a realtime session", error).into_up())
 }

@@ -54,6 +54,17 @@ impl Lane {
         }
     }
 
+    /// Between two frames: a close frame of ours goes out, unless the other side closed already.
+    fn say_farewell(&mut self, frame: Bytes, to: &mut impl End) {
+        self.told = true;
+        if !self.frames.is_closed() {
+            to.send(frame);
+        }
+        // It may hold a close frame.
+        let unsent = std::mem::take(&mut self.unsent);
+        self.frames.see(&unsent, |_| ());
+    }
+
     fn pump(
         &mut self,
         (from, to): (&mut impl End, &mut impl End),
@@ -66,13 +77,7 @@ impl Lane {
             if self.frames.at_boundary()
                 && let Some(frame) = self.farewell.take()
             {
-                self.told = true;
-                if !self.frames.is_closed() {
-                    to.send(frame);
-                }
-                // It may hold a close frame.
-                let unsent = std::mem::take(&mut self.unsent);
-                self.frames.see(&unsent, |_| ());
+                self.say_farewell(frame, to);
                 continue;
             }
             if self.told && self.frames.is_closed() {

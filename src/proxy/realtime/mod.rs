@@ -1,4 +1,4 @@
-//! Realtime conversations: WebSockets that are passed through, frame by frame, unchanged.
+//! Realtime conversations: connections (`WebSocket`, RFC 6455) that are passed through, frame by frame, unchanged.
 //!
 //! Pingora's own upstream path could relay one, but it can neither end one after a time without a byte, nor tell
 //! both ends why, nor know that the process drains; and it retries only what it has not begun to answer. So the

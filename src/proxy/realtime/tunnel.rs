@@ -51,6 +51,14 @@ pub(super) enum Ended {
     BackendBroke,
 }
 
+/// What a look at both ends comes to.
+enum Step {
+    /// A moment has passed: look again.
+    Again,
+    Wait,
+    Ended(Ended),
+}
+
 impl<'a> Tunnel<'a> {
     pub(super) fn new(
         (client, upstream): (Client<'a>, Upstream),
@@ -79,27 +87,30 @@ impl<'a> Tunnel<'a> {
         let mut alarm = pin!(sleep_until(began + self.course.next()));
         let mut going = pin!(told_to_go(going));
         let mut drains = false;
-        poll_fn(|cx| {
-            loop {
-                let now = began.elapsed();
-                if !drains && let Poll::Ready(limit) = going.as_mut().poll(cx) {
-                    drains = true;
-                    self.course.drain(now, limit);
-                }
-                if let Poll::Ready(ended) = self.poll(cx, now, &mut spent) {
-                    return Poll::Ready(ended);
-                }
-                let next = began + self.course.next();
-                let rang = alarm.as_mut().poll(cx).is_ready();
-                // It may ring early: most bytes only put it off.
-                if !rang && next >= alarm.deadline() {
-                    return Poll::Pending;
-                }
-                alarm.as_mut().reset(next);
-                if alarm.as_mut().poll(cx).is_pending() {
-                    return Poll::Pending;
-                }
+        let mut step = |cx: &mut Context<'_>| {
+            let now = began.elapsed();
+            if !drains && let Poll::Ready(limit) = going.as_mut().poll(cx) {
+                drains = true;
+                self.course.drain(now, limit);
             }
+            if let Poll::Ready(ended) = self.poll(cx, now, &mut spent) {
+                return Step::Ended(ended);
+            }
+            let next = began + self.course.next();
+            let rang = alarm.as_mut().poll(cx).is_ready();
+            // It may ring early: most bytes only put it off.
+            if !rang && next >= alarm.deadline() {
+                return Step::Wait;
+            }
+            alarm.as_mut().reset(next);
+            if alarm.as_mut().poll(cx).is_pending() { Step::Wait } else { Step::Again }
+        };
+        poll_fn(|cx| {
+            let mut came_to = step(cx);
+            while matches!(came_to, Step::Again) {
+                came_to = step(cx);
+            }
+            if let Step::Ended(ended) = came_to { Poll::Ready(ended) } else { Poll::Pending }
         })
         .await
     }

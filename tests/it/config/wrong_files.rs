@@ -232,7 +232,7 @@ frobnicate: 1",
 2:12  routing.ema_alpa: unknown key; did you mean `ema_alpha`?
 2:37  routing.detect.trip_seconds: unknown key; did you mean `trip_ms`?
 3:1  timeout: unknown key; did you mean `timeouts`?
-4:1  frobnicate: unknown key; write one of `listen`, `admin`, `threads`, `extra_paths`, `trusted_proxies`, `status_path`, `front_door_id`, `backends`, `models`, `apps`, `entra`, `caller`, `routing`, `retry`, `timeouts`, `limits`, `log`, `inject_usage`, `dns`, `drain_seconds`, `state_directory`
+4:1  frobnicate: unknown key; write one of `listen`, `admin`, `threads`, `extra_paths`, `trusted_proxies`, `status_path`, `front_door_id`, `backends`, `models`, `apps`, `entra`, `caller`, `routing`, `retry`, `timeouts`, `limits`, `log`, `inject_usage`, `dns`, `drain_seconds`, 1 more
 ",
     );
     wrong(

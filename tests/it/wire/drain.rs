@@ -42,7 +42,7 @@ async fn when_all_are_drained_the_client_is_told_and_it_is_not_ready() {
         drain(&world, backend, Switch::On);
     }
     let list = || async {
-        let request = world.client.get(world.url("/openai/v1/models"));
+        let request = world.client.get(world.url("/openai/v1/files"));
         Answer::read(request.header("api-key", crate::support::KEY).send().await.unwrap()).await
     };
     for answer in [world.chat().await, list().await] {

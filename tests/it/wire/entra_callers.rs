@@ -13,7 +13,7 @@ const NAMES: [&str; 5] = [
     "x-caller-client-id",
     "caller-objectid",
 ];
-const MODELS: &str = "/openai/v1/models";
+const FILES: &str = "/openai/v1/files";
 
 async fn world(more: &'static str) -> World {
     let world = World::of_apps(app("users", ""), Setup { more, ..Setup::default() }).await;
@@ -45,9 +45,9 @@ fn told(world: &World) -> [Option<String>; 5] {
 /// What the backend is told of requests with a token and with a key, on a route with a body and on one without.
 async fn check_told(world: &World, by_token: [Option<&str>; 5], by_key: [Option<&str>; 5]) {
     let token = world.entra().issue(json!({ "sub": "pairwise-subject" }));
-    for path in [V1_CHAT, MODELS] {
+    for path in [V1_CHAT, FILES] {
         let ask = || match path {
-            MODELS => world.client.get(world.url(path)),
+            FILES => world.client.get(world.url(path)),
             _ => world.client.post(world.url(path)).json(&streamed_chat()),
         };
         for (request, expected) in

@@ -78,13 +78,13 @@ async fn a_backend_that_speaks_no_http_is_left() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn connect_and_pipelining_are_refused() {
+async fn connect_and_an_upgrade_of_anything_else_are_refused() {
     let world = World::plain().await;
     let seen =
         raw(&world, b"CONNECT evil.example:443 HTTP/1.1\r\nhost: evil.example:443\r\n\r\n").await;
     assert!(seen.starts_with("HTTP/1.1 405"), "{seen}");
     let upgrade = format!(
-        "GET {V1_CHAT} HTTP/1.1\r\nhost: x\r\napi-key: {KEY}\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n"
+        "PUT {V1_CHAT} HTTP/1.1\r\nhost: x\r\napi-key: {KEY}\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n"
     );
     let seen = raw(&world, upgrade.as_bytes()).await;
     assert!(seen.starts_with("HTTP/1.1 405"), "{seen}");

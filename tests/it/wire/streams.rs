@@ -35,7 +35,7 @@ async fn both_url_forms_and_all_operations_are_served() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_model_may_have_another_name_on_a_backend() {
-    let models = "  gpt-4o: { backends: { a: my-deployment } }\n  text-embedding-3-large: {}\n";
+    let files = "  gpt-4o: { backends: { a: my-deployment } }\n  text-embedding-3-large: {}\n";
     let world = World::of(Setup { models, ..Setup::default() }).await;
     world.chat().await.assert_whole_stream();
     let seen = world.mock.last_request("a").unwrap().unwrap();
@@ -125,29 +125,28 @@ async fn a_whole_answer_that_breaks_off_is_an_error_for_the_client() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn requests_of_both_paths_may_follow_each_other() {
-    // An idle connection of the native path must not be used for a request with a body.
+async fn requests_with_and_without_a_body_may_follow_each_other() {
     let world = World::of(Setup { regions: vec!["a"], ..Setup::default() }).await;
     for _ in 0..3 {
-        let models =
-            world.client.get(world.url("/openai/v1/models")).header("api-key", crate::support::KEY);
-        let answer = Answer::read(models.send().await.unwrap()).await;
+        let files =
+            world.client.get(world.url("/openai/v1/files")).header("api-key", crate::support::KEY);
+        let answer = Answer::read(files.send().await.unwrap()).await;
         assert_eq!((answer.status, answer.json()["object"].as_str()), (200, Some("list")));
         world.chat().await.assert_whole_stream();
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_list_of_models_fails_over_too() {
+async fn a_list_fails_over_too() {
     for fault in [Fault::Status5xx { status: 500 }, Fault::WrongKey, Fault::Refuse, Fault::Reset] {
         let world = World::plain().await;
         world.fault("a", fault.clone());
         if fault == Fault::Refuse {
             world.mock.wait_until("a", |c| !c.listening).await.unwrap();
         }
-        let models =
-            world.client.get(world.url("/openai/v1/models")).header("api-key", crate::support::KEY);
-        let answer = Answer::read(models.send().await.unwrap()).await;
+        let files =
+            world.client.get(world.url("/openai/v1/files")).header("api-key", crate::support::KEY);
+        let answer = Answer::read(files.send().await.unwrap()).await;
         assert_eq!(
             (answer.status, answer.attempts()),
             (200, Some(2)),
@@ -182,7 +181,7 @@ async fn tool_calls_and_empty_answers_are_answers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_region_that_could_not_list_its_models_is_asked_again_in_time() {
+async fn a_region_that_could_not_list_its_files_is_asked_again_in_time() {
     let world = World::plain().await;
     let unset = world.proxy.live().snapshot().any_backend.routing.recover.flag_ttl;
     assert!(unset.is_some(), "nobody probes it");
@@ -193,9 +192,9 @@ async fn a_region_that_could_not_list_its_models_is_asked_again_in_time() {
     let state = || any.pool.view(0, clock.now()).unwrap().state;
     world.fault("a", Fault::Status5xx { status: 500 });
     while state() != State::Degraded {
-        let models =
-            world.client.get(world.url("/openai/v1/models")).header("api-key", crate::support::KEY);
-        assert_eq!(models.send().await.unwrap().status(), 200);
+        let files =
+            world.client.get(world.url("/openai/v1/files")).header("api-key", crate::support::KEY);
+        assert_eq!(files.send().await.unwrap().status(), 200);
     }
     world.fault("a", Fault::None);
     crate::support::wait_until("its time is over", || state() != State::Degraded).await;
