@@ -49,6 +49,8 @@ pub(crate) struct Sending {
     pub(crate) operation: Operation,
     /// Whether a stream was asked for: then the first content token counts, else the first byte.
     pub(crate) stream: bool,
+    /// Whether it may be sent again when a kept connection breaks: nobody knows what was done.
+    pub(crate) replay: bool,
     /// Whether it reads what another backend may have: a 404 then says only that this one has not.
     pub(crate) seek: bool,
 }
@@ -268,6 +270,7 @@ async fn send(
             // The other side closed it while it was idle. One that breaks later was worked on: a failure.
             Err(_)
                 if reused
+                    && sending.replay
                     && peer.group_key != FRESH_GROUP
                     && clock.now().since(begun) < STALE_WITHIN =>
             {

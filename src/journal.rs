@@ -2,7 +2,7 @@
 //! process runs, so that a follow-up finds its backend after a restart.
 //!
 //! Two processes may have it open: while an old one finishes its streams the new one serves. So what is written is
-//! added at the end, under a lock, and what another process added is read; each id is known to both within a second.
+//! added at the end, under a lock, and what another process added is read; each id is known to both within half a second.
 //! The file is written anew, without what is over, when a process starts or when it has grown far beyond what is
 //! known. A line that cannot be read is passed over: one that was torn by a full disk costs one id. Nothing here is
 //! waited for by a request.
@@ -27,7 +27,7 @@ const NAME: &str = "kept.jsonl";
 /// The file that is locked: the other one is replaced.
 const LOCK: &str = "kept.lock";
 /// How often what is new is written and read. A crash costs what was made within it.
-const INTERVAL: Duration = Duration::from_secs(1);
+const INTERVAL: Duration = Duration::from_millis(200);
 /// A larger file is not ours, or not worth reading: it holds several million ids.
 const MAX_BYTES: u64 = 1 << 30;
 /// Lines beyond twice what is known before the file is written anew.

@@ -26,6 +26,7 @@ pub fn forward_request(name: &HeaderName) -> bool {
         "accept"
             | "user-agent"
             | "openai-beta"
+            | "aoai-evals"
             | "x-ms-client-request-id"
             | "traceparent"
             | "tracestate"

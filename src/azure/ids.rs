@@ -7,6 +7,8 @@
 //! resource.
 
 use crate::azure::json::Token;
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 /// What ids of things that are kept begin with.
 const PREFIXES: [&[u8]; 22] = [
@@ -34,16 +36,27 @@ const PREFIXES: [&[u8]; 22] = [
     b"vsfb_",
 ];
 
-/// The shortest and the longest id.
+/// The shortest and the longest id of any kind.
 const BYTES: std::ops::RangeInclusive<usize> = 6..=256;
 
-/// Most ids that are taken from one request or one answer.
-const COUNT_MAX: usize = 256;
+/// What follows the prefix is random, and at least so long. Words of the protocol (`file_search`, `thread_id`) are
+/// shorter, or go on with an underscore.
+const RANDOM_BYTES_MIN: usize = 16;
+
+/// Most ids that one request may name, and that are taken from one answer.
+const COUNT_MAX: usize = 4096;
+
+/// A longer string is no id, even if every letter of it is escaped.
+const RAW_BYTES_MAX: usize = 6 * 256;
 
 /// Whether a text is an id of something that is kept on one resource.
 pub fn is_kept(text: &[u8]) -> bool {
-    is_id(text)
-        && PREFIXES.iter().any(|prefix| text.len() > prefix.len() && text.starts_with(prefix))
+    let random = |rest: &[u8]| {
+        rest.len() >= RANDOM_BYTES_MIN
+            && rest.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-')
+    };
+    BYTES.contains(&text.len())
+        && PREFIXES.iter().any(|prefix| text.strip_prefix(*prefix).is_some_and(random))
 }
 
 /// Whether a text could be an id of any kind.
@@ -52,41 +65,48 @@ fn is_id(text: &[u8]) -> bool {
         && text.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
 }
 
-/// Whether it is an id of something that an app sets up and then uses with models: what an app makes next belongs
-/// beside it.
-pub fn is_furniture(id: &str) -> bool {
-    const PASSING: [&str; 5] = ["resp_", "rs_", "run_", "chatcmpl-", "rtc_"];
-    !PASSING.iter().any(|prefix| id.starts_with(prefix))
-}
-
 /// The ids in a request body.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Named<'a> {
     /// Those that decide where the request must go: what it goes on from.
-    pub decisive: Vec<&'a str>,
+    pub decisive: Vec<Cow<'a, str>>,
     /// All others: they decide if they are known.
-    pub mentioned: Vec<&'a str>,
+    pub mentioned: Vec<Cow<'a, str>>,
+    /// Whether there were more than are looked at.
+    pub too_many: bool,
 }
 
 impl<'a> Named<'a> {
-    /// Takes a string of the body.
+    /// Takes a string of the body, escaped or not: behind us it is read without its escapes.
     pub(super) fn mention(&mut self, string: Token<'a>) {
-        if is_kept(string.raw()) {
-            push(&mut self.mentioned, string.raw());
+        let raw = string.raw();
+        if raw.len() > RAW_BYTES_MAX {
+            return;
+        }
+        let escaped = memchr::memchr(b'\\', raw).is_some();
+        if !escaped && !is_kept(raw) {
+            return;
+        }
+        if let Ok(text) = string.text()
+            && is_kept(text.as_bytes())
+        {
+            self.push(text);
         }
     }
 
-    /// Takes the value of a member that names what the request goes on from.
-    pub(super) fn decide(&mut self, string: Token<'a>) {
-        push(&mut self.decisive, string.raw());
+    /// Takes the part of a form.
+    pub(super) fn mention_part(&mut self, value: &'a str) {
+        if is_kept(value.as_bytes()) {
+            self.push(value.into());
+        }
     }
-}
 
-fn push<'a>(ids: &mut Vec<&'a str>, raw: &'a [u8]) {
-    if ids.len() < COUNT_MAX
-        && let Ok(id) = std::str::from_utf8(raw)
-    {
-        ids.push(id);
+    fn push(&mut self, id: Cow<'a, str>) {
+        if self.mentioned.len() < COUNT_MAX {
+            self.mentioned.push(id);
+        } else {
+            self.too_many = true;
+        }
     }
 }
 
@@ -97,9 +117,9 @@ fn push<'a>(ids: &mut Vec<&'a str>, raw: &'a [u8]) {
 /// ```
 /// let mut collector = firstlight::azure::ids::Collector::new(firstlight::azure::ids::Which::Kept);
 /// let mut found = Vec::new();
-/// collector.push(br#"{"id":"resp_12"#, &mut |id| found.push(id.to_owned()));
-/// collector.push(br#"34","object":"response"}"#, &mut |id| found.push(id.to_owned()));
-/// assert_eq!(found, ["resp_1234"]);
+/// collector.push(br#"{"id":"resp_12345678"#, &mut |id| found.push(id.to_owned()));
+/// collector.push(br#"90123456","object":"response"}"#, &mut |id| found.push(id.to_owned()));
+/// assert_eq!(found, ["resp_1234567890123456"]);
 /// ```
 #[derive(Debug)]
 pub struct Collector {
@@ -109,7 +129,9 @@ pub struct Collector {
     string: Vec<u8>,
     /// Whether the last string was `id`, and what has passed since.
     key: Key,
-    count: usize,
+    /// The last string was an id, unless it turns out to be a key.
+    pending: bool,
+    told: BTreeSet<Box<str>>,
 }
 
 /// Which ids are looked for.
@@ -141,16 +163,17 @@ impl Collector {
     /// A collector for one answer.
     pub fn new(which: Which) -> Self {
         let string = Vec::with_capacity(*BYTES.end() + 1);
-        Self { which, place: Place::Outside, string, key: Key::Other, count: 0 }
+        let (key, told) = (Key::Other, BTreeSet::new());
+        Self { which, place: Place::Outside, string, key, pending: false, told }
     }
 
     /// Takes the next bytes; `found` is told of each id.
     pub fn push(&mut self, chunk: &[u8], found: &mut impl FnMut(&str)) {
         let mut rest = chunk;
-        while !rest.is_empty() && self.count < COUNT_MAX {
+        while !rest.is_empty() && self.told.len() < COUNT_MAX {
             rest = match self.place {
-                Place::Outside => self.outside(rest),
-                Place::String => self.inside(rest, found),
+                Place::Outside => self.outside(rest, found),
+                Place::String => self.inside(rest),
                 Place::Escape => {
                     self.place = Place::String;
                     rest.get(1..).unwrap_or_default()
@@ -159,34 +182,38 @@ impl Collector {
         }
     }
 
-    fn outside<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
+    fn outside<'b>(&mut self, bytes: &'b [u8], found: &mut impl FnMut(&str)) -> &'b [u8] {
         let end = memchr::memchr(b'"', bytes).unwrap_or(bytes.len());
         let (between, rest) = bytes.split_at_checked(end).unwrap_or((bytes, &[]));
         for byte in between {
-            if self.key == Key::Other {
+            if self.key == Key::Other && !self.pending {
                 break;
             }
-            self.key = match (self.key, byte) {
-                (key, b' ' | b'\t' | b'\r' | b'\n') => key,
-                (Key::Id, b':') => Key::Colon,
-                _ => Key::Other,
-            };
+            if byte.is_ascii_whitespace() {
+                continue;
+            }
+            let colon = *byte == b':';
+            if std::mem::take(&mut self.pending) && !colon {
+                self.tell(found);
+            }
+            self.key = if self.key == Key::Id && colon { Key::Colon } else { Key::Other };
         }
         if !rest.is_empty() {
             self.place = Place::String;
+            self.pending = false;
             self.string.clear();
         }
         rest.get(1..).unwrap_or_default()
     }
 
-    fn inside<'b>(&mut self, bytes: &'b [u8], found: &mut impl FnMut(&str)) -> &'b [u8] {
+    fn inside<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
         let end = memchr::memchr2(b'"', b'\\', bytes).unwrap_or(bytes.len());
         let (run, rest) = bytes.split_at_checked(end).unwrap_or((bytes, &[]));
         // One byte more than the longest id tells a longer text from it.
         let room = (BYTES.end() + 1).saturating_sub(self.string.len());
         self.string.extend(run.iter().take(room));
         match rest.first() {
-            Some(b'"') => self.close(found),
+            Some(b'"') => self.close(),
             Some(_) => {
                 // No id has an escape: what follows must not look like one.
                 self.string.resize(BYTES.end() + 1, b'\\');
@@ -197,16 +224,20 @@ impl Collector {
         rest.get(1..).unwrap_or_default()
     }
 
-    fn close(&mut self, found: &mut impl FnMut(&str)) {
+    fn close(&mut self) {
         self.place = Place::Outside;
         let any = self.which == Which::Any && self.key == Key::Colon && is_id(&self.string);
-        if (any || is_kept(&self.string))
-            && let Ok(id) = std::str::from_utf8(&self.string)
-        {
-            found(id);
-            self.count += 1;
-        }
+        self.pending = any || is_kept(&self.string);
         self.key = if self.string == b"id" { Key::Id } else { Key::Other };
+    }
+
+    /// Tells of the last string, once.
+    fn tell(&mut self, found: &mut impl FnMut(&str)) {
+        let Ok(id) = std::str::from_utf8(&self.string) else { return };
+        if !self.told.contains(id) {
+            found(id);
+            self.told.insert(id.into());
+        }
     }
 }
 
@@ -223,27 +254,67 @@ mod tests {
         found
     }
 
+    const FILE: &str = "file-0123456789abcdefgh";
+
     #[test]
-    fn ids_are_told_from_texts() {
-        for id in ["resp_1", "file-abc", "assistant-A9", "thread_abc", "vs_1234", "ftjob-1"] {
-            assert!(is_kept(id.as_bytes()), "{id}");
+    fn ids_are_told_from_texts_and_from_words_of_the_protocol() {
+        for prefix in ["resp_", "file-", "assistant-", "thread_", "vs_", "ftjob-", "chatcmpl-"] {
+            assert!(is_kept(format!("{prefix}0123456789abcdefgh").as_bytes()), "{prefix}");
         }
-        for text in ["resp_", "response", "msg_123", "call_123", "file-a b", "a resp_123", "gpt-4o"]
-        {
+        for text in [
+            "resp_",
+            "response",
+            "msg_0123456789abcdefgh",
+            "file_search",
+            "file_search_call",
+            "thread_id",
+            "container_file_citation",
+            "file_citation_annotation_x",
+            "run_id",
+            "batch_id",
+            "conv_short",
+            "file-0123456789abcdef gh",
+            "a resp_0123456789abcdefgh",
+        ] {
             assert!(!is_kept(text.as_bytes()), "{text}");
         }
         assert!(!is_kept(format!("resp_{}", "a".repeat(300)).as_bytes()));
     }
 
-    const ANSWER: &str = r#"{"id" : "made-up-1","output":[{"id":"rs_123","text":"say \"id\":\"resp_9\" resp_8"}],
-        "file":"file-77","x":["id","vs_1"],"id":7,"name":"other-id"}"#;
+    #[test]
+    fn an_escaped_id_is_an_id() {
+        let peeked = |body: &str| {
+            let peek = crate::azure::peek::peek(body.as_bytes()).unwrap().ids;
+            (peek.decisive.concat(), peek.mentioned.concat())
+        };
+        let escaped = FILE.replace('-', "\\u002d");
+        let body =
+            format!(r#"{{"tools":[{{"ids":["{escaped}"]}}],"previous_response_id":"a\u005fb"}}"#);
+        assert_eq!(peeked(&body), ("a_b".to_owned(), FILE.to_owned()));
+        let form =
+            format!("--x\r\nContent-Disposition: form-data; name=file_id\r\n\r\n{FILE}\r\n--x--");
+        let form = crate::azure::multipart::read(b"a; boundary=x", form.as_bytes()).unwrap();
+        assert_eq!(form.ids.mentioned, [FILE]);
+    }
+
+    #[test]
+    fn more_ids_than_are_looked_at_are_refused() {
+        let many = vec![FILE; COUNT_MAX + 1].join("\",\"");
+        let body = format!("{{\"ids\":[\"{many}\"]}}");
+        assert!(crate::azure::peek::peek(body.as_bytes()).is_err());
+        let twice = r#"{"previous_response_id":"a","previous_response_id":"b"}"#;
+        assert!(crate::azure::peek::peek(twice.as_bytes()).is_err());
+    }
+
+    const ANSWER: &str = r#"{"id" : "made-up-1","output":[{"id":"rs_0123456789abcdef","text":"say \"id\":\"resp_9\" x"}],
+        "file":"file-0123456789abcdef","x":["id","vs_1"],"id":7,"name":"other-id",
+        "vs_0123456789abcdef" : "file-0123456789abcdef"}"#;
+    const TOLD: [&str; 3] = ["made-up-1", "rs_0123456789abcdef", "file-0123456789abcdef"];
 
     #[test]
     fn an_answer_tells_its_ids() {
-        assert_eq!(collect(Which::Kept, &[ANSWER.as_bytes()]), ["rs_123", "file-77"]);
-        assert_eq!(collect(Which::Any, &[ANSWER.as_bytes()]), ["made-up-1", "rs_123", "file-77"]);
-        let many = "\"resp_0001\",".repeat(400);
-        assert_eq!(collect(Which::Kept, &[many.as_bytes()]).len(), COUNT_MAX);
+        assert_eq!(collect(Which::Kept, &[ANSWER.as_bytes()]), TOLD[1..]);
+        assert_eq!(collect(Which::Any, &[ANSWER.as_bytes()]), TOLD);
     }
 
     proptest! {
@@ -254,7 +325,7 @@ mod tests {
             cuts.sort_unstable();
             let chunks: Vec<&[u8]> =
                 cuts.windows(2).map(|pair| &ANSWER.as_bytes()[pair[0]..pair[1]]).collect();
-            prop_assert_eq!(collect(Which::Any, &chunks), ["made-up-1", "rs_123", "file-77"]);
+            prop_assert_eq!(collect(Which::Any, &chunks), TOLD);
         }
     }
 }

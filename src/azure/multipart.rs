@@ -4,6 +4,7 @@
 //! body, a form that two readers may read differently is refused: one of these parts given twice, a part with two
 //! dispositions or an encoded name, or anything before the first part.
 
+use crate::azure::ids::Named;
 use memchr::memmem;
 use std::ops::Range;
 
@@ -16,7 +17,7 @@ const VALUE_BYTES_MAX: usize = 256;
 
 /// What a form says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Form {
+pub struct Form<'a> {
     /// The part `model`.
     pub model: Option<String>,
     /// Where its value stands in the body: see [`Edit`](crate::azure::edit::Edit).
@@ -25,6 +26,8 @@ pub struct Form {
     pub stream: bool,
     /// The bytes of the parts that are no files.
     pub text_bytes: usize,
+    /// The ids in them of what lives on one resource.
+    pub ids: Named<'a>,
 }
 
 /// Why a form is not taken.
@@ -51,7 +54,7 @@ pub enum FormError {
 /// assert_eq!(form.model.as_deref(), Some("whisper"));
 /// # Ok::<(), firstlight::azure::multipart::FormError>(())
 /// ```
-pub fn read(content_type: &[u8], body: &[u8]) -> Result<Form, FormError> {
+pub fn read<'a>(content_type: &[u8], body: &'a [u8]) -> Result<Form<'a>, FormError> {
     let boundary = boundary(content_type).ok_or(FormError::Boundary)?;
     let delimiter = [b"\r\n--", boundary].concat();
     let finder = memmem::Finder::new(&delimiter);
@@ -86,13 +89,23 @@ pub fn read(content_type: &[u8], body: &[u8]) -> Result<Form, FormError> {
     }
 }
 
-impl Form {
-    fn take(&mut self, part: &Part<'_>, body: &[u8], span: Range<usize>) -> Result<(), FormError> {
+impl<'a> Form<'a> {
+    fn take(
+        &mut self,
+        part: &Part<'_>,
+        body: &'a [u8],
+        span: Range<usize>,
+    ) -> Result<(), FormError> {
         if !part.file {
             self.text_bytes += span.len();
         }
         let value = body.get(span.clone()).filter(|value| value.len() <= VALUE_BYTES_MAX);
         let value = || value.and_then(|value| std::str::from_utf8(value).ok());
+        if !part.file
+            && let Some(text) = value()
+        {
+            self.ids.mention_part(text);
+        }
         match part.name {
             b"model" => {
                 if self.model_span.replace(span).is_some() {
@@ -149,8 +162,14 @@ fn name(head: &[u8]) -> Result<Part<'_>, FormError> {
         if line.first().is_some_and(|byte| matches!(byte, b' ' | b'\t')) {
             return Err(FormError::Parts("the head of a part is folded"));
         }
-        let Some((key, value)) = line.split_at_checked(WORD.len()) else { continue };
+        let Some(colon) = memchr::memchr(b':', line) else { continue };
+        let (key, value) = line.split_at_checked(colon + 1).unwrap_or_default();
         if !key.eq_ignore_ascii_case(WORD) {
+            // `Content-Disposition :` is one to some readers.
+            let name = key.strip_suffix(b":").unwrap_or_default();
+            if name.trim_ascii().len() != name.len() {
+                return Err(FormError::Parts("the head of a part is unclear"));
+            }
             continue;
         }
         if found.is_some() {
@@ -171,7 +190,17 @@ fn disposition(value: &[u8]) -> Result<Part<'_>, FormError> {
         let equals = memchr::memchr(b'=', rest).ok_or(UNCLEAR)?;
         let (key, after) = rest.split_at_checked(equals).ok_or(UNCLEAR)?;
         let (value, after) = text(after.get(1..).unwrap_or_default()).ok_or(UNCLEAR)?;
+        if !key
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'*' | b'-' | b'_'))
+        {
+            return Err(UNCLEAR);
+        }
         match key.to_ascii_lowercase().as_slice() {
+            // What some readers decode is not compared with what is looked for.
+            b"name" if value.iter().any(|byte| matches!(byte, b'\\' | b'%' | b'\t' | 0x7f..)) => {
+                return Err(UNCLEAR);
+            }
             b"name" if name.is_some() => return Err(UNCLEAR),
             b"name" => name = Some(value),
             b"name*" => return Err(UNCLEAR),
@@ -187,7 +216,8 @@ fn disposition(value: &[u8]) -> Result<Part<'_>, FormError> {
 /// the names that matter have none.
 fn text(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let Some(quoted) = bytes.strip_prefix(b"\"") else {
-        let end = bytes.iter().position(|byte| matches!(byte, b';' | b' ')).unwrap_or(bytes.len());
+        let ends = |byte: &u8| matches!(byte, b';' | b' ');
+        let end = bytes.iter().position(ends).unwrap_or(bytes.len());
         return bytes.split_at_checked(end).filter(|(value, _)| !value.contains(&b'"'));
     };
     let mut escaped = false;
@@ -268,6 +298,13 @@ mod tests {
         check_refused(&form(&[("name*=utf-8''model", "a")]), "the name of a part is unclear");
         check_refused(&form(&[("name=\"model", "a")]), "the name of a part is unclear");
         check_refused(&form(&[("filename=x", "a")]), "the name of a part is unclear");
+        for name in
+            ["name=\"mo\\del\"", "name=model\t", "name=\"x\"; name =\"model\"", "name=\"%6Dodel\""]
+        {
+            check_refused(&form(&[(name, "a")]), "the name of a part is unclear");
+        }
+        let spaced = "name=a\r\nContent-Disposition : form-data; name=model";
+        check_refused(&form(&[(spaced, "a")]), "the head of a part is unclear");
         check_refused(&form(&[("name=a\r\n b", "a")]), "the head of a part is folded");
         let twice = "name=a\r\nContent-Disposition: form-data; name=model";
         check_refused(&form(&[(twice, "a")]), "a part has two dispositions");

@@ -56,6 +56,8 @@ pub struct Peek<'a> {
     pub prompt_tokens_estimate: u64,
     /// The ids in it of what lives on one resource.
     pub ids: Named<'a>,
+    /// Whether it brings data sources, which may name deployments of their own.
+    pub own_data: bool,
 }
 
 /// Why a body is not taken.
@@ -131,6 +133,9 @@ struct Found<'a> {
     affinity: Affinity,
     media: Media,
     ids: Named<'a>,
+    /// What the request goes on from, by its keys.
+    decided: Vec<&'static str>,
+    own_data: bool,
 }
 
 impl<'a> Found<'a> {
@@ -166,11 +171,14 @@ impl<'a> Found<'a> {
             | "response_id"
                 if cursor.next_byte() == Some(b'"') =>
             {
-                self.ids.decide(cursor.string()?);
-                Ok(())
+                self.decide(cursor, &key)
             }
             "conversation" if cursor.next_byte() == Some(b'{') => {
                 cursor.object(|cursor, key| self.conversation_member(cursor, key))
+            }
+            "data_sources" => {
+                self.own_data = true;
+                Ok(cursor.skip_value_seeing(&mut |string| self.ids.mention(string))?)
             }
             "prompt_cache_key" | "user" if cursor.next_byte() == Some(b'"') => {
                 self.affinity.named(&key, cursor.string()?.raw());
@@ -197,10 +205,33 @@ impl<'a> Found<'a> {
         key: Token<'a>,
     ) -> Result<(), PeekError> {
         if key.text()? == "id" && cursor.next_byte() == Some(b'"') {
-            self.ids.decide(cursor.string()?);
-            return Ok(());
+            return self.decide(cursor, "conversation");
         }
         Ok(cursor.skip_value()?)
+    }
+
+    /// Takes the id that a request goes on from. Given twice, two readers may see two.
+    fn decide(&mut self, cursor: &mut Cursor<'a>, key: &str) -> Result<(), PeekError> {
+        const KEYS: [&str; 9] = [
+            "previous_response_id",
+            "conversation",
+            "assistant_id",
+            "thread_id",
+            "input_file_id",
+            "training_file",
+            "validation_file",
+            "file_id",
+            "response_id",
+        ];
+        let Some(key) = KEYS.into_iter().find(|known| *known == key) else {
+            return Ok(cursor.skip_value()?);
+        };
+        if self.decided.contains(&key) {
+            return Err(PeekError::Duplicate(key));
+        }
+        self.decided.push(key);
+        self.ids.decisive.push(cursor.string()?.text()?);
+        Ok(())
     }
 
     fn reasoning_member(
@@ -220,6 +251,9 @@ impl<'a> Found<'a> {
     }
 
     fn into_peek(self, body_bytes: usize) -> Result<Peek<'a>, PeekError> {
+        if self.ids.too_many {
+            return Err(PeekError::WrongType { key: "ids", expected: "at most 4096" });
+        }
         Ok(Peek {
             model: self.model.value.map(|token| token.text()).transpose()?,
             model_span: self.model.value.map(|token| token.span()),
@@ -233,6 +267,7 @@ impl<'a> Found<'a> {
             answers: self.answers,
             affinity: self.affinity.key(),
             prompt_tokens_estimate: self.media.tokens_estimate(body_bytes),
+            own_data: self.own_data,
             ids: self.ids,
         })
     }

@@ -96,6 +96,11 @@ pub fn route(method: &Method, path_and_query: &str, more: &[String]) -> Result<R
         _ => return Err(RouteError::NotFound),
     };
     let place = surface::find(method, prefix, tail, more).ok_or(RouteError::NotFound)?;
+    // A reader behind us that trims or decodes once more must not see another id.
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:=~".contains(&byte);
+    if tail.iter().any(|part| !part.bytes().all(plain) || part.ends_with('.')) {
+        return Err(RouteError::BadPath("a part that is not letters, digits or plain signs"));
+    }
     let query = Query::read(query, place.operation)?;
     place.operation.check(method)?;
     if query.api_version.is_none() && form != Form::V1 {

@@ -27,9 +27,9 @@ impl Kept {
         self.lock().owners.find(id, app, now)
     }
 
-    /// The backend of what an app made or used last, among the ids that `wanted` says.
-    pub fn latest(&self, app: &str, now: u64, wanted: impl Fn(&str) -> bool) -> Option<Arc<str>> {
-        self.lock().owners.latest(app, now, wanted)
+    /// The backend of what an app set up or used last.
+    pub fn home(&self, app: &Arc<str>, now: u64) -> Option<Arc<str>> {
+        self.lock().owners.home(app, now)
     }
 
     /// Takes note that an id was seen in an answer of its owner, or used by it.
@@ -79,9 +79,12 @@ impl Kept {
 
     /// Takes what was written by this or another process.
     pub fn restore(&self, records: &[Record], now: u64) {
-        let state = &mut *self.lock();
-        for record in records {
-            state.owners.restore(record, now);
+        // Requests wait for the lock: not for all of it.
+        for some in records.chunks(1_000) {
+            let state = &mut *self.lock();
+            for record in some {
+                state.owners.restore(record, now);
+            }
         }
     }
 
@@ -89,7 +92,7 @@ impl Kept {
     pub fn records(&self, now: u64) -> Vec<Record> {
         let state = &mut *self.lock();
         state.owners.expire(now);
-        state.owners.records().collect()
+        state.owners.records()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

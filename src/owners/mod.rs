@@ -20,9 +20,6 @@ pub const LIFE_SECONDS: u64 = 30 * DAY_SECONDS;
 /// A use is noted once a day at most.
 const DAY_SECONDS: u64 = 24 * 60 * 60;
 
-/// How far back the latest is looked for.
-const LOOK_BACK: usize = 1_000;
-
 /// Who made something, and where it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owner {
@@ -43,6 +40,24 @@ pub enum Known {
     Foreign,
 }
 
+/// How long-lived something is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    /// What an app sets up and then uses with models: what it makes next belongs beside it, and it must not be
+    /// forgotten for what passes.
+    Furniture,
+    /// Responses and runs.
+    Passing,
+}
+
+impl Kind {
+    fn of(id: &str) -> Self {
+        const PASSING: [&str; 5] = ["resp_", "rs_", "run_", "chatcmpl-", "rtc_"];
+        let passes = PASSING.iter().any(|prefix| id.starts_with(prefix));
+        if passes { Self::Passing } else { Self::Furniture }
+    }
+}
+
 #[derive(Debug)]
 struct Entry {
     owner: Owner,
@@ -59,8 +74,8 @@ type Queue = VecDeque<(u64, Arc<str>)>;
 #[derive(Debug)]
 pub struct Owners {
     entries: BTreeMap<Arc<str>, Entry>,
-    /// By app, the least recently used first; places whose turn has passed are skipped.
-    queues: BTreeMap<Arc<str>, Queue>,
+    /// By app and kind, the least recently used first; places whose turn has passed are skipped.
+    queues: BTreeMap<(Arc<str>, Kind), Queue>,
     turns: u64,
     capacity: usize,
 }
@@ -103,12 +118,12 @@ impl Owners {
         }
     }
 
-    /// The backend of what an app made or used last, among the ids that `wanted` says. Looks at the last thousand.
-    pub fn latest(&self, app: &str, now: u64, wanted: impl Fn(&str) -> bool) -> Option<Arc<str>> {
-        let queue = self.queues.get(app)?;
-        queue.iter().rev().take(LOOK_BACK).find_map(|(turn, id)| {
+    /// The backend of what an app set up or used last, other than what passes.
+    pub fn home(&self, app: &Arc<str>, now: u64) -> Option<Arc<str>> {
+        let queue = self.queues.get(&(Arc::clone(app), Kind::Furniture))?;
+        queue.iter().rev().find_map(|(turn, id)| {
             let entry = self.entries.get(id)?;
-            let found = entry.turn == *turn && !is_over(entry.used, now) && wanted(id);
+            let found = entry.turn == *turn && !is_over(entry.used, now);
             found.then(|| Arc::clone(&entry.owner.backend))
         })
     }
@@ -117,11 +132,17 @@ impl Owners {
     /// if that is news. An id that belongs to another app, or is known to be elsewhere, stays as it is: whoever
     /// is told an id first has it.
     pub fn note(&mut self, id: &str, owner: &Owner, now: u64) -> Option<Record> {
-        if let Some(entry) = self.entries.get(id)
+        if let Some((known, entry)) = self.entries.get_key_value(id)
             && !is_over(entry.used, now)
-            && (entry.owner != *owner || now < entry.used.saturating_add(DAY_SECONDS))
         {
-            return None;
+            if entry.owner != *owner {
+                return None;
+            }
+            if now < entry.used.saturating_add(DAY_SECONDS) {
+                let known = Arc::clone(known);
+                self.touch(&known);
+                return None;
+            }
         }
         let record = Record { id: id.into(), owner: owner.clone(), used: now };
         self.take(&record);
@@ -130,19 +151,22 @@ impl Owners {
 
     /// Takes what was kept in a file.
     pub fn restore(&mut self, record: &Record, now: u64) {
-        let newer = self.entries.get(&*record.id).is_none_or(|entry| entry.used <= record.used);
+        let newer = self.entries.get(&*record.id).is_none_or(|entry| entry.used < record.used);
         if newer && !is_over(record.used, now) {
             self.take(record);
         }
     }
 
-    /// All that is known, for a file.
-    pub fn records(&self) -> impl Iterator<Item = Record> {
-        self.entries.iter().map(|(id, entry)| Record {
+    /// All that is known, for a file, the least recently used first.
+    pub fn records(&self) -> Vec<Record> {
+        let mut entries: Vec<_> = self.entries.iter().collect();
+        entries.sort_unstable_by_key(|(_, entry)| entry.turn);
+        let record = |(id, entry): (&Arc<str>, &Entry)| Record {
             id: Arc::clone(id),
             owner: entry.owner.clone(),
             used: entry.used,
-        })
+        };
+        entries.into_iter().map(record).collect()
     }
 
     /// Forgets what was not used for too long.
@@ -155,22 +179,29 @@ impl Owners {
     }
 
     fn take(&mut self, record: &Record) {
-        self.turns += 1;
-        let (turn, used) = (self.turns, record.used);
-        let entry = Entry { owner: record.owner.clone(), used, turn };
+        let entry = Entry { owner: record.owner.clone(), used: record.used, turn: 0 };
         self.entries.insert(Arc::clone(&record.id), entry);
-        let queue = self.queues.entry(Arc::clone(&record.owner.app)).or_default();
-        queue.push_back((turn, Arc::clone(&record.id)));
-        // Passed turns make up half of a queue at most.
-        if queue.len() > 2 * self.entries.len() {
-            queue.retain(|(turn, id)| is_turn(&self.entries, *turn, id));
-        }
+        self.touch(&record.id);
         while self.entries.len() > self.capacity {
             self.forget_one();
         }
     }
 
-    /// Forgets the oldest of the app that has the most.
+    /// It is the one that was used last.
+    fn touch(&mut self, id: &Arc<str>) {
+        self.turns += 1;
+        let Some(entry) = self.entries.get_mut(id) else { return };
+        entry.turn = self.turns;
+        let queue = (Arc::clone(&entry.owner.app), Kind::of(id));
+        let queue = self.queues.entry(queue).or_default();
+        queue.push_back((self.turns, Arc::clone(id)));
+        // Passed turns make up half of a queue at most.
+        if queue.len() > 2 * self.entries.len() {
+            queue.retain(|(turn, id)| is_turn(&self.entries, *turn, id));
+        }
+    }
+
+    /// Forgets the oldest of the kind and the app that has the most.
     fn forget_one(&mut self) {
         let Some(queue) = self.queues.values_mut().max_by_key(|queue| queue.len()) else { return };
         while let Some((turn, id)) = queue.pop_front() {
@@ -226,7 +257,10 @@ mod tests {
         assert!(owners.note("a", &owner("batch", "west"), DAY_SECONDS + LIFE_SECONDS).is_some());
         owners.note("b", &chat, DAY_SECONDS).unwrap();
         owners.expire(DAY_SECONDS + LIFE_SECONDS);
-        assert_eq!(owners.records().map(|record| record.id).collect::<Vec<_>>(), ["a".into()]);
+        assert_eq!(
+            owners.records().into_iter().map(|record| record.id).collect::<Vec<_>>(),
+            ["a".into()]
+        );
     }
 
     #[test]
@@ -248,19 +282,38 @@ mod tests {
     }
 
     #[test]
-    fn the_latest_of_an_app_is_found() {
-        let mut owners = Owners::new(10);
-        let latest = |owners: &Owners, prefix: &str| {
-            owners.latest("chat", 5, |id| id.starts_with(prefix)).map(|backend| backend.to_string())
-        };
-        assert_eq!(latest(&owners, ""), None);
+    fn the_home_of_an_app_is_where_its_last_furniture_is() {
+        let mut owners = Owners::new(10_000);
+        let home = |owners: &Owners| owners.home(&"chat".into(), 5).map(|name| name.to_string());
+        assert_eq!(home(&owners), None);
         owners.note("file-1", &owner("chat", "east"), 1).unwrap();
         owners.note("file-2", &owner("chat", "west"), 2).unwrap();
-        owners.note("vs_1", &owner("chat", "north"), 3).unwrap();
         owners.note("file-3", &owner("batch", "south"), 4).unwrap();
-        assert_eq!(latest(&owners, "file-").as_deref(), Some("west"));
-        assert_eq!(latest(&owners, "").as_deref(), Some("north"));
-        assert_eq!(latest(&owners, "batch_"), None);
+        for n in 0..5_000 {
+            owners.note(&format!("resp_{n}"), &owner("chat", "north"), 4).unwrap();
+        }
+        assert_eq!(home(&owners).as_deref(), Some("west"));
+        assert_eq!(owners.note("file-1", &owner("chat", "east"), 5), None);
+        assert_eq!(home(&owners).as_deref(), Some("east"), "it was used");
+        let mut again = Owners::new(10_000);
+        for record in owners.records() {
+            again.restore(&record, 5);
+        }
+        assert_eq!(home(&again).as_deref(), Some("east"));
+    }
+
+    #[test]
+    fn what_is_used_is_not_forgotten_for_what_passes() {
+        let mut owners = Owners::new(100);
+        let chat = owner("chat", "east");
+        owners.note("vs_1", &chat, 1).unwrap();
+        owners.note("resp_used", &chat, 1).unwrap();
+        for n in 0..10_000 {
+            owners.note(&format!("resp_{n}"), &chat, 1).unwrap();
+            owners.note("resp_used", &chat, 1);
+        }
+        assert_eq!(owners.find("vs_1", "chat", 2), own("east"));
+        assert_eq!(owners.find("resp_used", "chat", 2), own("east"));
     }
 
     #[test]

@@ -70,7 +70,15 @@ pub(crate) fn prompt(
         .insert_header(header::USER_AGENT, concat!("firstlight-probe/", env!("CARGO_PKG_VERSION")))
         .ok()?;
     let stream = operation != Operation::Embeddings;
-    Some(Sending { peer: backend.peer()?, request, body, operation, stream, seek: false })
+    Some(Sending {
+        peer: backend.peer()?,
+        request,
+        body,
+        operation,
+        stream,
+        replay: true,
+        seek: false,
+    })
 }
 
 /// What came of one exchange.

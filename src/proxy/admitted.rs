@@ -47,6 +47,8 @@ pub(super) struct Admitted {
     pub(super) repeat: Repeat,
     /// Whether the answer is to be stored.
     pub(super) stores: bool,
+    /// Ids that it names and nobody knew.
+    pub(super) strange: Vec<String>,
     /// Where it must go.
     pub(super) placement: Placement,
 }

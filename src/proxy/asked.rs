@@ -1,7 +1,6 @@
 //! What a request asks for beside its path: read from its body, whatever form that has.
 
 use crate::azure::error::ClientError;
-use crate::azure::ids::Named;
 use crate::azure::multipart;
 use crate::azure::peek::{Peek, peek};
 use crate::azure::route::{Operation, Route};
@@ -42,7 +41,13 @@ impl Writing {
             Operation::Images | Operation::Transcriptions | Operation::Resource if form => {
                 Ok(Self::Form)
             }
-            Operation::Resource => Ok(Self::Opaque),
+            // The offer of a call. Anything else could name what is not looked at.
+            Operation::Resource
+                if route.family() == "realtime"
+                    && kind.eq_ignore_ascii_case(b"application/sdp") =>
+            {
+                Ok(Self::Opaque)
+            }
             Operation::ChatCompletions
             | Operation::Completions
             | Operation::Embeddings
@@ -51,7 +56,8 @@ impl Writing {
             | Operation::Transcriptions
             | Operation::Speech
             | Operation::Models
-            | Operation::Realtime => Err(ClientError::UnsupportedMediaType),
+            | Operation::Realtime
+            | Operation::Resource => Err(ClientError::UnsupportedMediaType),
         }
     }
 }
@@ -73,7 +79,7 @@ pub(super) fn read<'a>(
                 model_span: form.model_span,
                 stream: form.stream,
                 prompt_tokens_estimate: u64::try_from(form.text_bytes / 4).unwrap_or(u64::MAX),
-                ids: Named::default(),
+                ids: form.ids,
                 ..Peek::default()
             })
         }

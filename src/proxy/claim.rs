@@ -46,7 +46,12 @@ impl Claim {
         let live = &request.services.live;
         let (Some(owner), Some(collector)) = (&self.owner, &mut self.collector) else { return };
         let now = live.clock().unix().as_secs();
-        collector.push(chunk, &mut |id| live.kept().note(id, owner, now));
+        let strange = &request.admitted.strange;
+        collector.push(chunk, &mut |id| {
+            if !strange.iter().any(|one| one == id) {
+                live.kept().note(id, owner, now);
+            }
+        });
     }
 
     /// Once it is known who answers, the ids that were asked for are his.

@@ -23,7 +23,7 @@ use crate::routing::Block;
 use crate::routing::Lease;
 use crate::routing::NoTarget;
 use crate::routing::Picked;
-use crate::routing::Used;
+use crate::routing::Repeat;
 use bytes::Bytes;
 use http::{Method, header};
 use pingora_core::protocols::tls::{ALPN, CustomALPN};
@@ -62,7 +62,13 @@ pub(super) fn reach(
     attempts: &mut Attempts,
 ) -> std::result::Result<(Chosen, HttpPeer), NoTarget> {
     let (model, live) = (request.model(), &request.services.live);
+    if let Placement::Owner(target) = request.admitted.placement
+        && let Some(rest) = model.pool.rest(target, request.now())
+    {
+        return Err(NoTarget::AllLimited(rest));
+    }
     loop {
+        let mut full = false;
         let picked = attempts.next(&model.pool, request.now(), &mut live.rng())?;
         let backend = model.backends.get(picked.target).ok_or(NoTarget::AllBlocked)?;
         match (obstacle(request, backend), backend.peer()) {
@@ -70,6 +76,7 @@ pub(super) fn reach(
                 if let Some(lease) = dispatch(request, picked) {
                     return Ok((Chosen { lease, why: picked.why }, peer));
                 }
+                full = true;
             }
             (Some(obstacle), _) => {
                 request.progress.not_sent(&backend.name, picked.why.as_str(), obstacle);
@@ -78,8 +85,7 @@ pub(super) fn reach(
         }
         attempts.not_sent();
         if request.admitted.placement.bound().only().is_some() {
-            let none = request.model().pool.why_none(&Used::default(), request.now());
-            return Err(if none == NoTarget::AllFull { none } else { NoTarget::AllUsed });
+            return Err(if full { NoTarget::AllFull } else { NoTarget::AllUsed });
         }
     }
 }
@@ -115,8 +121,10 @@ pub(super) fn dispatch(request: &Request, picked: Picked) -> Option<Lease> {
 
 /// Our answer when no target can be tried.
 pub(super) fn nothing_left(request: &Request, none: &NoTarget) -> ClientError {
-    if let Placement::Owner(target) = request.admitted.placement {
-        let rest = request.model().pool.rest(target, request.now());
+    if let (Placement::Owner(target), NoTarget::AllUsed | NoTarget::AllBlocked) =
+        (&request.admitted.placement, none)
+    {
+        let rest = request.model().pool.rest(*target, request.now());
         return match rest {
             Some(retry_after) => ClientError::AllLimited { retry_after },
             None => ClientError::OwnerDown { retry_after: COME_BACK },
@@ -174,7 +182,8 @@ pub(super) fn sending(request: &Request, body: &Body, target: usize) -> Option<S
     let operation = request.operation();
     let stream = request.admitted.awaits_content();
     let seek = request.admitted.placement == Placement::Seek;
-    Some(Sending { peer, request: request_header, body, operation, stream, seek })
+    let replay = request.admitted.repeat == Repeat::Anytime;
+    Some(Sending { peer, request: request_header, body, operation, stream, replay, seek })
 }
 
 /// The body with the name that the model has on this backend, and the wish for its usage.

@@ -140,6 +140,10 @@ fn judge(
     let snapshot = Arc::clone(&ctx.snapshot);
     let app = snapshot.app(&name).ok_or(ClientError::Internal)?;
     let seen = asked::read(writing, content_type.as_ref(), &body.bytes)?;
+    if seen.own_data && app.models.is_some() {
+        // They may name deployments, which are not looked at.
+        return Err(ClientError::PathForbidden);
+    }
     let asked = asked_model(&route, &seen, (&snapshot, app))?;
     let model = asked.as_ref().map_or_else(
         || placement::unnamed_pool((&route, &seen.ids), &snapshot, &name),
@@ -165,6 +169,7 @@ fn judge(
         affinity: seen.affinity,
         effort: seen.effort,
         stores: seen.store == Some(true),
+        strange: placement::strange(&seen.ids, &knowledge),
         placement,
         route,
     })

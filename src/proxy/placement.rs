@@ -1,7 +1,7 @@
 //! Where a request must go, because of what it names: things that exist on one backend only.
 
 use crate::azure::error::ClientError;
-use crate::azure::ids::{self, Named};
+use crate::azure::ids::Named;
 use crate::azure::route::{Operation, Route};
 use crate::live::{Kept, LiveModel, Snapshot};
 use crate::owners::Known;
@@ -39,7 +39,7 @@ impl Placement {
 pub(super) struct Knowledge<'a> {
     pub(super) kept: &'a Kept,
     pub(super) snapshot: &'a Snapshot,
-    pub(super) app: &'a str,
+    pub(super) app: &'a Arc<str>,
     pub(super) now: u64,
 }
 
@@ -77,6 +77,14 @@ impl Knowledge<'_> {
     }
 }
 
+/// The ids of a body that nobody knew: an answer that repeats them proves nothing.
+pub(super) fn strange(named: &Named<'_>, knowledge: &Knowledge<'_>) -> Vec<String> {
+    let ids = named.decisive.iter().chain(&named.mentioned);
+    let unknown =
+        ids.filter(|id| knowledge.kept.find(id, knowledge.app, knowledge.now) == Known::Unknown);
+    unknown.map(|id| id.clone().into_owned()).collect()
+}
+
 /// Where a request goes that names these ids; `pool` is where it could go.
 pub(super) fn place(
     (route, named): (&Route, &Named<'_>),
@@ -84,7 +92,8 @@ pub(super) fn place(
     pool: &LiveModel,
 ) -> Result<Placement, ClientError> {
     let in_path: Vec<&str> = route.ids().chain(cursor(route)).collect();
-    let all = [in_path.as_slice(), &named.decisive, &named.mentioned].concat();
+    let in_body = named.decisive.iter().chain(&named.mentioned).map(|id| &**id);
+    let all: Vec<&str> = in_path.iter().copied().chain(in_body).collect();
     if let Some(Owned { backend, id }) = knowledge.owner(&all)? {
         let found = pool.pool.position(&backend);
         return found.map(Placement::Owner).ok_or(ClientError::ModelElsewhere { id });
@@ -92,11 +101,12 @@ pub(super) fn place(
     if pool.pool.len() == 1 {
         return Ok(Placement::Anywhere);
     }
-    let unknown = in_path.first().filter(|_| !route.is_list()).or_else(|| named.decisive.first());
+    let unknown = in_path.first().copied().filter(|_| !route.is_list());
+    let unknown = unknown.or_else(|| named.decisive.first().map(|id| &**id));
     match unknown {
         None => Ok(at_home(route, knowledge, pool)),
         Some(_) if route.method == Method::GET => Ok(Placement::Seek),
-        Some(&id) => Err(ClientError::UnknownId { id: id.to_owned() }),
+        Some(id) => Err(ClientError::UnknownId { id: id.to_owned() }),
     }
 }
 
@@ -111,7 +121,7 @@ fn at_home(route: &Route, knowledge: &Knowledge<'_>, pool: &LiveModel) -> Placem
     if route.operation != Operation::Resource {
         return Placement::Anywhere;
     }
-    let home = knowledge.kept.latest(knowledge.app, knowledge.now, ids::is_furniture);
+    let home = knowledge.kept.home(knowledge.app, knowledge.now);
     match home.and_then(|backend| pool.pool.position(&backend)) {
         Some(target) if route.is_list() => Placement::Owner(target),
         Some(target) => Placement::Rather(target),

@@ -231,7 +231,10 @@ impl Race {
         self.unsure |= failure.outcome != Outcome::NotHere;
         let spare = failure.answer.take();
         // What was looked for may be where nobody answered: then nobody knows that it is not there.
-        let is_spare = failure.is_spare && !(self.unsure && failure.outcome == Outcome::NotHere);
+        let asked_all =
+            usize::try_from(self.attempts.started()).is_ok_and(|asked| asked >= model.pool.len());
+        let sure = asked_all && !self.unsure;
+        let is_spare = failure.is_spare && (sure || failure.outcome != Outcome::NotHere);
         match (next, spare) {
             (Next::GiveUp(_), Some(answer)) if is_spare => {
                 // It failed, and is passed on for want of a better one: how it ends is told to nobody.

@@ -191,6 +191,9 @@ impl Held {
     /// Takes so much that it holds `units` in all, or nothing more.
     pub fn grow(&mut self, units: u64) -> Result<(), Scarce> {
         let more = units.saturating_sub(self.units);
+        if more == 0 {
+            return Ok(());
+        }
         self.shares.lock().take(&self.app, more)?;
         self.units += more;
         Ok(())

@@ -35,7 +35,7 @@ async fn both_url_forms_and_all_operations_are_served() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_model_may_have_another_name_on_a_backend() {
-    let files = "  gpt-4o: { backends: { a: my-deployment } }\n  text-embedding-3-large: {}\n";
+    let models = "  gpt-4o: { backends: { a: my-deployment } }\n  text-embedding-3-large: {}\n";
     let world = World::of(Setup { models, ..Setup::default() }).await;
     world.chat().await.assert_whole_stream();
     let seen = world.mock.last_request("a").unwrap().unwrap();
