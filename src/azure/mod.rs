@@ -23,6 +23,7 @@ pub mod in_stream;
 mod json;
 pub mod limit;
 mod lines;
+pub mod listing;
 mod message;
 pub mod multipart;
 mod operation;

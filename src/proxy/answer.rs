@@ -20,6 +20,11 @@ pub(super) fn finish_header(response: &mut ResponseHeader, ctx: &mut Context) ->
         response.remove_header(name);
     }
     ctx.start_relay(response);
+    if ctx.relayed.is_list() {
+        // It may become shorter.
+        response.remove_header(&header::CONTENT_LENGTH);
+        response.insert_header(header::TRANSFER_ENCODING, "chunked")?;
+    }
     let (mut backend, mut ttft_ms, mut attempts) = (None, None, 0);
     if let Some(request) = &ctx.request {
         let state = request.progress.lock();

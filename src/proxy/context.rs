@@ -1,6 +1,7 @@
 //! What Pingora carries from phase to phase of one request.
 
 use crate::azure::error::ClientError;
+use crate::azure::listing::{LIST_BYTES_MAX, without};
 use crate::azure::route::Operation;
 use crate::azure::sse::Scanner;
 use crate::azure::sse::is_event_stream;
@@ -10,6 +11,7 @@ use crate::azure::usage::Collector;
 use crate::azure::usage::Usage;
 use crate::live::Live;
 use crate::live::Snapshot;
+use crate::owners::Known;
 use crate::proxy::admitted::Request;
 use crate::proxy::body::Body;
 use crate::proxy::claim::Claim;
@@ -93,6 +95,8 @@ pub(super) struct Relayed {
     reader: Reader,
     /// Takes out what the client did not ask for.
     unasked: Option<Box<Unasked>>,
+    /// A list as far as it has come: it is passed on at its end, without what is another app's.
+    list: Option<Vec<u8>>,
     pub(super) bytes: usize,
     /// Arrival of the request to the first content chunk sent.
     pub(super) first_content: Option<Time>,
@@ -115,6 +119,13 @@ enum Reader {
 impl Relayed {
     /// What of a chunk goes to the client.
     pub(super) fn pass(&mut self, body: &mut Option<Bytes>) {
+        if let Some(list) = self.list.as_mut() {
+            // One byte more than is looked at tells a larger one.
+            let room = (LIST_BYTES_MAX + 1).saturating_sub(list.len());
+            list.extend(body.take().unwrap_or_default().iter().take(room));
+            *body = Some(Bytes::new());
+            return;
+        }
         if let (Some(unasked), Some(chunk)) = (self.unasked.as_mut(), body.as_mut()) {
             *chunk = unasked.pass(chunk);
         }
@@ -130,6 +141,16 @@ impl Relayed {
             let chunk = body.take().unwrap_or_default();
             *body = Some([chunk, held].concat().into());
         }
+    }
+
+    /// Whether the answer is a list that is looked through before it is passed on.
+    pub(super) fn is_list(&self) -> bool {
+        self.list.is_some()
+    }
+
+    /// The list, whole; `None`: it is none, or larger than any.
+    pub(super) fn take_list(&mut self) -> Option<Vec<u8>> {
+        self.list.take().filter(|list| list.len() <= LIST_BYTES_MAX)
     }
 
     /// What was used is known already.
@@ -214,11 +235,27 @@ impl Context {
         if let (Some(request), Some(app)) = (&self.request, &self.note.app) {
             self.claim = Claim::begin(request, app, answer);
         }
+        let lists = self.request.as_ref().is_some_and(|r| r.admitted.route.is_list());
+        let json = kind.starts_with(b"application/json") && answer.status.is_success();
+        self.relayed.list = (lists && json).then(Vec::new);
         let asks = self.request.as_ref().is_some_and(|r| r.admitted.answering.usage_edit.is_some());
         let has_length = headers.contains_key(http::header::CONTENT_LENGTH);
         self.relayed.unasked = (asks && is_event_stream(headers) && !has_length).then(Box::default);
         let id = headers.get("apim-request-id").and_then(|v| v.to_str().ok());
         self.relayed.upstream_id = id.map(str::to_owned);
+    }
+
+    /// The end of a list: what is another app's is not shown. `None`: there is no list, or it is too large.
+    pub(super) fn own_list(&mut self) -> Option<Bytes> {
+        let list = self.relayed.take_list()?;
+        let (request, app) = (self.request.as_ref()?, self.note.app.as_ref()?);
+        let live = &request.services.live;
+        let now = live.clock().unix().as_secs();
+        let foreign = |id: &str| live.kept().find(id, app, now) == Known::Foreign;
+        let cut = without(&list, foreign);
+        let list = Bytes::from(cut.unwrap_or(list));
+        self.relayed.bytes += list.len();
+        Some(list)
     }
 
     /// A chunk on its way to the client. Tells whether a stream said with it that it is complete.

@@ -219,7 +219,11 @@ impl ProxyHttp for FirstlightProxy {
             // `[DONE]`.
             meter::close(ctx, now);
         }
-        if end {
+        if end && ctx.relayed.is_list() {
+            ctx.relayed.pass(body);
+            let too_large = || Error::explain(ErrorType::InternalError, "a list of over 16 MiB");
+            *body = Some(ctx.own_list().ok_or_else(too_large)?);
+        } else if end {
             ctx.relayed.pass_last(body);
         } else {
             ctx.relayed.pass(body);

@@ -46,6 +46,8 @@ pub struct LlmSession {
     /// Told once how the answer ended.
     aftermath: Option<Aftermath>,
     idle: Option<Duration>,
+    /// A list is passed on at its end.
+    is_list: bool,
     /// The upstream broke off after content was sent: told to the client as an event first, then this.
     cut: Option<Box<Error>>,
 }
@@ -60,6 +62,7 @@ impl LlmSession {
             passing: None,
             aftermath: None,
             idle: None,
+            is_list: false,
             cut: None,
         }
     }
@@ -130,7 +133,7 @@ impl LlmSession {
                 }
                 self.ended();
                 // Nothing but the end: with a last chunk, though empty, whoever holds something back hears of it.
-                Ok(self.is_event_stream().then(Bytes::new))
+                Ok((self.is_list || self.is_event_stream()).then(Bytes::new))
             }
             Err(error) => self.broke_off(error),
         }
@@ -213,6 +216,7 @@ impl Session for LlmSession {
         let order =
             order.ok_or_else(|| Error::explain(ErrorType::InternalError, "no order attached"))?;
         let mut race = Race::start(&self.http, order);
+        self.is_list = race.request().admitted.route.is_list();
         self.idle = Some(race.request().patience.idle);
         match race.run(race.hold_until()).await {
             Step::Won(winner) => self.take(*winner),

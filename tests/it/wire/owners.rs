@@ -204,6 +204,49 @@ async fn files_and_what_is_made_of_them_are_together() {
     assert_eq!((content.status, content.text()), (200, "text 2"));
 }
 
+/// Uploads a file for an app; its id.
+async fn upload(world: &World, key: &str) -> String {
+    let form = "--xx\r\nContent-Disposition: form-data; name=\"purpose\"\r\n\r\nassistants\r\n--xx\r\n\
+                Content-Disposition: form-data; name=\"file\"; filename=\"a.txt\"\r\n\r\ntext\r\n--xx--\r\n";
+    let request = world.client.post(world.url("/v1/files")).header("api-key", key);
+    let request = request.header("content-type", "multipart/form-data; boundary=xx").body(form);
+    let answer = Answer::read(request.send().await.unwrap()).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    answer.json()["id"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_list_shows_nothing_of_another_app() {
+    let world = World::of(Setup { regions: vec!["a"], ..Setup::default() }).await;
+    let (ours, theirs) = (upload(&world, KEY).await, upload(&world, PROBE_KEY).await);
+    let shown = |answer: &Answer| -> Vec<String> {
+        let data = answer.json()["data"].as_array().unwrap().clone();
+        data.iter().map(|file| file["id"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(shown(&get(&world, "/v1/files").await), [ours.clone()]);
+    let other = ask(&world, PROBE_KEY, Method::GET, "/v1/files", None).await;
+    assert_eq!(shown(&other), [theirs.clone()]);
+    // In every writing of the id.
+    let escaped = theirs.replace('-', "\\u002d");
+    let body = format!(r#"{{"name":"s","file_ids":["{escaped}"]}}"#);
+    let request = world.request("/v1/vector_stores").header("content-type", "application/json");
+    let answer = Answer::read(request.body(body).send().await.unwrap()).await;
+    assert_eq!((answer.status, &*answer.error_code()), (403, "id_forbidden"));
+}
+
+#[tokio::test]
+async fn words_of_the_protocol_belong_to_nobody() {
+    let world = world().await;
+    let mut body = response(None);
+    body["tools"] =
+        json!([{"type": "file_search", "vector_store_ids": [], "required": ["thread_id"]}]);
+    body["metadata"] = json!({"kind": "file_search_call", "of": "resp_000000000000000000000000"});
+    for key in [KEY, PROBE_KEY, KEY] {
+        let answer = ask(&world, key, Method::POST, RESPONSES, Some(body.clone())).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+}
+
 #[tokio::test]
 async fn things_on_two_backends_are_not_mixed() {
     let world = world().await;
