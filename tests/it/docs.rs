@@ -82,7 +82,7 @@ async fn the_readme_explains_every_field_of_the_access_log() {
 #[test]
 fn the_architecture_names_every_module_and_stays_short() {
     let text = read("ARCHITECTURE.md");
-    assert!(text.lines().count() <= 120, "three screens");
+    assert!(text.lines().count() <= 150, "four screens");
     let (above, below) = text.split_once("purity line").unwrap();
     let below = below.split("```").next().unwrap();
     for (module, _) in MAY_KNOW {
