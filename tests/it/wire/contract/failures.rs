@@ -3,8 +3,8 @@
 use super::canned::{Canned, answer};
 use super::{
     ALL, FIRST, OTHERS, V1_RESPONSES, all_ill, asked_elsewhere, attempts, check_nothing_learned,
-    check_ours, check_rescued, check_strikes, ill, nothing_left, response, set_ill, settled,
-    view, world,
+    check_ours, check_rescued, check_strikes, ill, nothing_left, response, set_ill, settled, view,
+    world,
 };
 use crate::support::{Setup, V1_CHAT, World, chat};
 use firstlight::mock::{

@@ -4,8 +4,8 @@
 //! cap, and anew after a good answer), `a_burst_of_429s_is_one_refusal`, `a_target_returns_from_its_rest_little_by_little`.
 
 use super::{
-    ALL, FIRST, OTHERS, V1_RESPONSES, asked_elsewhere, attempts, check_nobody_is_named, check_ours,
-    check_rescued, check_strikes, ill, probes, response, settled, view, world,
+    ALL, FIRST, OTHERS, V1_RESPONSES, asked_elsewhere, attempts, check_ours, check_rescued,
+    check_strikes, ill, probes, response, settled, view, world,
 };
 use crate::support::{Answer, PROBE_KEY, V1_CHAT, World, chat, streamed_chat, wait_until};
 use firstlight::azure::error::ClientError;
@@ -106,7 +106,9 @@ async fn a_rest_of_a_second_ends_after_a_second_and_a_repeat_doubles_it() {
     wait_until("its return", || view(&world, FIRST).limited.is_zero()).await;
     assert!(begun.elapsed() >= Duration::from_secs(1));
     let (begun, two) = (Instant::now(), Duration::from_secs(2));
-    assert_eq!(named(&world).await.status, 429);
+    let answer = named(&world).await;
+    check_all_limited(&answer, 2, begun);
+    assert_eq!((answer.attempts(), asked_elsewhere(&world)), (Some(1), 1), "it named the one");
     check_rest(&world, FIRST, [two, two], begun);
     check_not_held_against(&world, FIRST);
     assert_eq!(attempts(&world, FIRST).await, "limited 2");
@@ -144,17 +146,17 @@ async fn when_every_target_is_limited_the_first_to_return_is_told() {
     }
 }
 
-/// Those that failed may answer the next request: the wait of the one that rests says nothing.
+/// What failed beside those that rest is not worth another try of this request: they are waited for.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_limit_beside_failures_is_a_failure() {
+async fn a_limit_beside_failures_is_a_limit() {
     let world = world().await;
     world.fault(FIRST, limited(seconds(30)));
     for region in OTHERS {
         world.fault(region, Fault::Status5xx { status: 500 });
     }
+    let begun = Instant::now();
     let answer = world.chat().await;
-    assert_eq!((answer.status, answer.error_code().as_str()), (503, "no_backend_available"));
-    assert!(answer.header("retry-after").is_some());
-    check_nobody_is_named(&answer);
+    check_all_limited(&answer, 30, begun);
     assert_eq!(answer.attempts(), Some(3));
+    assert_eq!(attempts(&world, OTHERS[0]).await, "server_error 1");
 }

@@ -2,8 +2,8 @@
 
 use super::canned::{Canned, GOOD, answer};
 use super::{
-    FIRST, all_ill, asked_elsewhere, attempts, check_nothing_learned, check_ours, check_rescued,
-    check_strikes, ill, plain, probes, settled, view, world,
+    ALL, FIRST, all_ill, asked_elsewhere, attempts, check_nothing_learned, check_ours,
+    check_rescued, check_strikes, ill, plain, probes, settled, view, world,
 };
 use crate::support::{Answer, V1_CHAT, World, chat, streamed_chat, wait_for, wait_until};
 use firstlight::azure::error::ClientError;
@@ -128,6 +128,15 @@ async fn a_refused_credential_is_never_the_clients() {
         let answer = world.chat().await;
         check_ours(&answer, (502, "upstream_auth"), &ClientError::UpstreamAuth);
         assert_eq!((answer.attempts(), asked_elsewhere(&world) >= 2), (Some(3), true));
+        // The same when probes have found so, and nobody is asked any more.
+        let auth_failed = |region| view(&world, region).blocks.has(Block::AuthFailed);
+        wait_until("what all probes find", || ALL.into_iter().all(auth_failed)).await;
+        let answer = world.chat().await;
+        check_ours(&answer, (502, "upstream_auth"), &ClientError::UpstreamAuth);
+        assert_eq!(
+            (answer.attempts(), attempts(&world, FIRST).await.as_str()),
+            (None, "unauthorised 1")
+        );
     }
     for status in ["401 Unauthorized", "403 Forbidden"] {
         let refusal = answer(status, "", r#"{"error":{"code":"401","message":"Access denied."}}"#);
