@@ -3,8 +3,8 @@
 use super::canned::{Canned, answer};
 use super::{
     ALL, FIRST, OTHERS, V1_RESPONSES, all_ill, asked_elsewhere, attempts, check_nothing_learned,
-    check_ours, check_rescued, check_strikes, ill, nothing_left, response, set_ill, settled, view,
-    world,
+    check_ours, check_rescued, check_strikes, ill, kept_response, nothing_left, response, set_ill,
+    settled, view, world,
 };
 use crate::support::{Setup, V1_CHAT, World, chat};
 use firstlight::mock::{
@@ -107,40 +107,48 @@ async fn a_name_that_nobody_knows_is_passed_over() {
 
 /// Questions that leave something behind.
 fn kept() -> [(&'static str, Value); 3] {
-    let (mut stored, mut background) = (chat(), response(true));
+    let (mut stored, mut background) = (chat(), kept_response());
     stored["store"] = json!(true);
     background["background"] = json!(true);
-    [(V1_CHAT, stored), (V1_RESPONSES, response(true)), (V1_RESPONSES, background)]
+    [(V1_CHAT, stored), (V1_RESPONSES, kept_response()), (V1_RESPONSES, background)]
+}
+
+/// The backend did nothing: another one is asked.
+async fn check_untouched(fault: Fault, (path, question): (&str, &Value)) {
+    let world = ill(fault.clone()).await;
+    let answer = world.post(path, question).await;
+    assert_eq!((answer.status, answer.attempts()), (200, Some(2)), "{fault:?}");
+    assert_eq!(asked_elsewhere(&world), 1);
+}
+
+/// The backend may have done it: a strike as for any other request, and the client must decide.
+async fn check_touched(fault: Fault, outcome: &str, (path, question): (&str, &Value)) {
+    let world = ill(fault.clone()).await;
+    for strikes in [0.0, 1.0] {
+        let answer = world.post(path, question).await;
+        check_ours(&answer, (503, "no_backend_available"), &nothing_left());
+        assert_eq!((answer.attempts(), asked_elsewhere(&world)), (Some(1), 0), "{fault:?}");
+        check_strikes(&world, FIRST, strikes);
+    }
+    assert_eq!(attempts(&world, FIRST).await, format!("{outcome} 2"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_leaves_something_behind_is_sent_twice_only_if_nobody_worked_on_it() {
     let limited = Fault::Status429 { retry_after: RetryAfter::None, limit: Limit::default() };
     for (path, question) in kept() {
+        let asked = (path, &question);
         for fault in [Fault::Refuse, limited.clone(), Fault::WrongKey, Fault::UnknownDeployment] {
-            let world = ill(fault.clone()).await;
-            let answer = world.post(path, &question).await;
-            assert_eq!((answer.status, answer.attempts()), (200, Some(2)), "{fault:?}");
-            assert_eq!(asked_elsewhere(&world), 1);
+            check_untouched(fault, asked).await;
         }
-        for (fault, outcome) in [
-            (Fault::Status5xx { status: 500 }, "server_error"),
-            (Fault::Status5xx { status: 408 }, "server_error"),
-            (Fault::Reset, "reset"),
-        ] {
-            let world = ill(fault.clone()).await;
-            for strikes in [0.0, 1.0] {
-                let answer = world.post(path, &question).await;
-                check_ours(&answer, (503, "no_backend_available"), &nothing_left());
-                assert_eq!((answer.attempts(), asked_elsewhere(&world)), (Some(1), 0), "{fault:?}");
-                check_strikes(&world, FIRST, strikes);
-            }
-            assert_eq!(attempts(&world, FIRST).await, format!("{outcome} 2"));
+        for status in [408, 500, 503] {
+            check_touched(Fault::Status5xx { status }, "server_error", asked).await;
         }
+        check_touched(Fault::Reset, "reset", asked).await;
     }
     // Azure keeps a response unless it is told not to.
     let world = ill(Fault::Status5xx { status: 500 }).await;
-    let answer = world.post(V1_RESPONSES, &response(false)).await;
+    let answer = world.post(V1_RESPONSES, &response()).await;
     assert_eq!((answer.status, answer.attempts()), (200, Some(2)), "{}", answer.text());
 }
 

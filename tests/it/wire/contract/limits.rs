@@ -5,13 +5,14 @@
 
 use super::{
     ALL, FIRST, OTHERS, V1_RESPONSES, asked_elsewhere, attempts, check_ours, check_rescued,
-    check_strikes, ill, probes, response, settled, view, world,
+    check_strikes, ill, kept_response, now, probes, settled, view, world,
 };
 use crate::support::{Answer, PROBE_KEY, V1_CHAT, World, chat, streamed_chat, wait_until};
 use firstlight::azure::error::ClientError;
 use firstlight::mock::{Fault, Limit, RetryAfter};
 use firstlight::routing::State;
-use std::time::{Duration, Instant};
+use firstlight::time::Time;
+use std::time::Duration;
 
 fn limited(retry_after: RetryAfter) -> Fault {
     Fault::Status429 { retry_after, limit: Limit::default() }
@@ -22,10 +23,10 @@ fn seconds(seconds: u64) -> RetryAfter {
 }
 
 /// A rest that began between `begun` and now lasts from `least` to `most`.
-fn check_rest(world: &World, region: &str, [least, most]: [Duration; 2], begun: Instant) {
+fn check_rest(world: &World, region: &str, [least, most]: [Duration; 2], begun: Time) {
     let view = view(world, region);
     assert!(view.limited <= most, "{view:?}, {most:?}");
-    assert!(view.limited + begun.elapsed() >= least, "{view:?}, {least:?}");
+    assert!(view.limited + now(world).since(begun) >= least, "{view:?}, {least:?}");
 }
 
 fn check_not_held_against(world: &World, region: &str) {
@@ -37,7 +38,7 @@ fn check_not_held_against(world: &World, region: &str) {
 /// How long the first region rests after such an answer, which another one makes good at once.
 async fn check_form(form: RetryAfter, rest: [Duration; 2]) {
     let world = ill(limited(form)).await;
-    let begun = Instant::now();
+    let begun = now(&world);
     check_rescued(&world.chat().await);
     check_rest(&world, FIRST, rest, begun);
     check_not_held_against(&world, FIRST);
@@ -79,7 +80,7 @@ async fn whatever_was_exceeded_it_is_a_limit() {
     for limit in [Limit::TokenRate, Limit::CallRate, Limit::PeakLoad, Limit::Provisioned] {
         let world = ill(Fault::Status429 { retry_after: seconds(30), limit }).await;
         for (path, question) in
-            [(V1_CHAT, streamed_chat()), (V1_CHAT, chat()), (V1_RESPONSES, response(true))]
+            [(V1_CHAT, streamed_chat()), (V1_CHAT, chat()), (V1_RESPONSES, kept_response())]
         {
             let answer = world.post(path, &question).await;
             assert_eq!(answer.status, 200, "{limit:?}: {}", answer.text());
@@ -101,22 +102,25 @@ async fn named(world: &World) -> Answer {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rest_of_a_second_ends_after_a_second_and_a_repeat_doubles_it() {
     let world = ill(limited(RetryAfter::Millis(1_000))).await;
-    let begun = Instant::now();
+    let begun = now(&world);
     check_rescued(&world.chat().await);
     wait_until("its return", || view(&world, FIRST).limited.is_zero()).await;
-    assert!(begun.elapsed() >= Duration::from_secs(1));
-    let (begun, two) = (Instant::now(), Duration::from_secs(2));
+    assert!(now(&world).since(begun) >= Duration::from_secs(1));
+    let (begun, two) = (now(&world), Duration::from_secs(2));
     let answer = named(&world).await;
-    check_all_limited(&answer, 2, begun);
+    check_all_limited(&world, &answer, 2, begun);
     assert_eq!((answer.attempts(), asked_elsewhere(&world)), (Some(1), 1), "it named the one");
     check_rest(&world, FIRST, [two, two], begun);
     check_not_held_against(&world, FIRST);
     assert_eq!(attempts(&world, FIRST).await, "limited 2");
 }
 
-fn check_all_limited(answer: &Answer, most: u64, begun: Instant) {
+fn check_all_limited(world: &World, answer: &Answer, most: u64, begun: Time) {
     let told: u64 = answer.header("retry-after").unwrap().parse().unwrap();
-    assert!(told <= most && told + begun.elapsed().as_secs() + 1 >= most, "{told} of {most}");
+    assert!(
+        told <= most && told + now(world).since(begun).as_secs() + 1 >= most,
+        "{told} of {most}"
+    );
     let error = ClientError::AllLimited { retry_after: Duration::from_secs(told) };
     check_ours(answer, (429, "rate_limit_exceeded"), &error);
 }
@@ -127,15 +131,15 @@ async fn when_every_target_is_limited_the_first_to_return_is_told() {
     for (region, wait) in [(FIRST, 90), (OTHERS[0], 300), (OTHERS[1], 40)] {
         world.fault(region, limited(seconds(wait)));
     }
-    let begun = Instant::now();
+    let begun = now(&world);
     let answer = world.chat().await;
-    check_all_limited(&answer, 40, begun);
+    check_all_limited(&world, &answer, 40, begun);
     assert_eq!(answer.attempts(), Some(3));
     let asked = || ALL.map(|region| world.requests(region));
     assert_eq!(asked(), [1, 1, 1]);
     for question in [streamed_chat(), chat()] {
         let answer = world.post(V1_CHAT, &question).await;
-        check_all_limited(&answer, 40, begun);
+        check_all_limited(&world, &answer, 40, begun);
         assert_eq!(answer.attempts(), None);
     }
     assert_eq!(asked(), [1, 1, 1], "nobody is asked who asked to be left alone");
@@ -154,9 +158,9 @@ async fn a_limit_beside_failures_is_a_limit() {
     for region in OTHERS {
         world.fault(region, Fault::Status5xx { status: 500 });
     }
-    let begun = Instant::now();
+    let begun = now(&world);
     let answer = world.chat().await;
-    check_all_limited(&answer, 30, begun);
+    check_all_limited(&world, &answer, 30, begun);
     assert_eq!(answer.attempts(), Some(3));
     assert_eq!(attempts(&world, OTHERS[0]).await, "server_error 1");
 }

@@ -33,6 +33,7 @@ use crate::support::{Answer, Setup, V1_CHAT, World, chat, streamed_chat, wait_un
 use firstlight::azure::error::ClientError;
 use firstlight::mock::Fault;
 use firstlight::routing::{State, View};
+use firstlight::time::Time;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -79,6 +80,10 @@ fn view(world: &World, region: &str) -> View {
     let live = world.proxy.live();
     let model = live.snapshot().model("gpt-4o").cloned().unwrap();
     model.pool.view(model.pool.position(region).unwrap(), live.clock().now()).unwrap()
+}
+
+fn now(world: &World) -> Time {
+    world.proxy.live().clock().now()
 }
 
 fn check_strikes(world: &World, region: &str, strikes: f64) {
@@ -149,12 +154,17 @@ fn nothing_left() -> ClientError {
 
 /// The questions that leave nothing behind, and so may be asked twice.
 fn plain() -> [(&'static str, Value); 3] {
-    [(V1_CHAT, streamed_chat()), (V1_CHAT, chat()), (V1_RESPONSES, response(false))]
+    [(V1_CHAT, streamed_chat()), (V1_CHAT, chat()), (V1_RESPONSES, response())]
 }
 
-/// A question to the Responses API, streamed, whose answer is kept or not.
-fn response(store: bool) -> Value {
-    json!({"model": "gpt-4o", "stream": true, "store": store, "input": "Say hi"})
+/// A question to the Responses API, streamed, whose answer is not kept.
+fn response() -> Value {
+    json!({"model": "gpt-4o", "stream": true, "store": false, "input": "Say hi"})
+}
+
+/// The same, as Azure does it unless it is told not to: its answer is kept.
+fn kept_response() -> Value {
+    json!({"model": "gpt-4o", "stream": true, "input": "Say hi"})
 }
 
 /// Waits until nothing of a request is under way any more.

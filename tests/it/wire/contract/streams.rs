@@ -2,14 +2,15 @@
 
 use super::{
     FIRST, OTHERS, V1_RESPONSES, all_ill, asked_elsewhere, attempts, check_nobody_is_named,
-    check_nothing_learned, check_rescued, check_strikes, ill, response, settled, setup, view,
-    world,
+    check_nothing_learned, check_rescued, check_strikes, ill, kept_response, now, response,
+    settled, setup, view, world,
 };
 use crate::support::{Answer, Setup, Streamed, V1_CHAT, World, chat, content_of, streamed_chat};
 use firstlight::mock::{Behaviour, Fault};
 use firstlight::routing::State;
+use firstlight::time::Time;
 use serde_json::Value;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 async fn timed(world: &World, region: &str) -> String {
     let labels = format!("backend=\"{region}\",model=\"gpt-4o\",size=\"0\"");
@@ -38,7 +39,7 @@ async fn check_no_content(fault: Fault, outcome: &str) {
     let world = ill(fault.clone()).await;
     check_rescued(&world.chat().await);
     check_strikes(&world, FIRST, 0.0);
-    let answer = world.post(V1_RESPONSES, &response(false)).await;
+    let answer = world.post(V1_RESPONSES, &response()).await;
     assert_eq!((answer.status, answer.attempts()), (200, Some(2)), "{fault:?}");
     assert!(answer.complete && answer.text().contains("response.completed"), "{}", answer.text());
     check_strikes(&world, FIRST, 1.0);
@@ -85,9 +86,9 @@ async fn a_stream_without_content_is_an_error_and_goes_elsewhere() {
 /// A rest instead of a strike: what the header of the 200 asked for, else ten seconds.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_limit_told_inside_a_stream_is_a_limit() {
-    for (path, body, rest) in [(V1_CHAT, streamed_chat(), 10), (V1_RESPONSES, response(false), 3)] {
+    for (path, body, rest) in [(V1_CHAT, streamed_chat(), 10), (V1_RESPONSES, response(), 3)] {
         let world = ill(Fault::ErrorAfter200RateLimit).await;
-        let begun = Instant::now();
+        let begun = now(&world);
         let answer = world.post(path, &body).await;
         assert_eq!((answer.status, answer.attempts()), (200, Some(2)), "{}", answer.text());
         assert!(answer.complete && !answer.text().contains("rate_limit"), "{}", answer.text());
@@ -101,8 +102,8 @@ async fn a_limit_told_inside_a_stream_is_a_limit() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_limit_told_inside_a_stream_that_is_kept_is_passed_on() {
     let world = ill(Fault::ErrorAfter200RateLimit).await;
-    let begun = Instant::now();
-    let answer = world.post(V1_RESPONSES, &response(true)).await;
+    let begun = now(&world);
+    let answer = world.post(V1_RESPONSES, &kept_response()).await;
     assert_eq!((answer.status, answer.attempts()), (200, Some(1)));
     assert!(answer.complete && answer.text().contains("event: response.failed"), "as received");
     assert_eq!((answer.header("retry-after"), asked_elsewhere(&world)), (Some("3"), 0));
@@ -111,10 +112,10 @@ async fn a_limit_told_inside_a_stream_that_is_kept_is_passed_on() {
     assert_eq!(attempts(&world, FIRST).await, "limited 1");
 }
 
-fn check_limited(world: &World, rest: Duration, begun: Instant) {
+fn check_limited(world: &World, rest: Duration, begun: Time) {
     let view = view(world, FIRST);
     assert!(view.limited <= rest, "{view:?}");
-    assert!(view.limited + begun.elapsed() >= rest, "{view:?}");
+    assert!(view.limited + now(world).since(begun) >= rest, "{view:?}");
     assert_eq!((view.state, view.base_ms), (State::Healthy, None));
     check_strikes(world, FIRST, 0.0);
 }
@@ -147,7 +148,7 @@ async fn what_breaks_after_content_is_told_and_never_spliced() {
         let counted = format!("broken_off {run}, ok {run}");
         assert_eq!(attempts(&world, FIRST).await, counted, "it had begun well");
     }
-    let answer = world.post(V1_RESPONSES, &response(false)).await;
+    let answer = world.post(V1_RESPONSES, &response()).await;
     check_cut(&answer, "");
     assert!(answer.text().contains("response.output_text.delta"), "{}", answer.text());
     assert_eq!(view(&world, FIRST).state, State::Degraded, "the third one is too many");
