@@ -453,7 +453,8 @@ fn joined(before: Bytes, chunk: &[u8]) -> Bytes {
     joined.freeze()
 }
 
-fn rest_asked(answer: &Answer, clock: &Clock) -> Option<Duration> {
+/// The rest that the header of an answer asks for.
+pub(crate) fn rest_asked(answer: &Answer, clock: &Clock) -> Option<Duration> {
     let none = HeaderMap::new();
     let headers = answer.session.response_header().map_or(&none, |h| &h.headers);
     retry_after(headers, clock.unix().as_secs())

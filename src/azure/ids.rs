@@ -84,7 +84,10 @@ impl<'a> Named<'a> {
             return;
         }
         let escaped = memchr::memchr(b'\\', raw).is_some();
-        if !escaped && !is_kept(raw) {
+        // Every letter of an id may be written as an escape, which is made of the same letters.
+        let possible =
+            |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'\\');
+        if if escaped { !raw.iter().all(possible) } else { !is_kept(raw) } {
             return;
         }
         if let Ok(text) = string.text()

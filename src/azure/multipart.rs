@@ -298,9 +298,7 @@ mod tests {
         check_refused(&form(&[("name*=utf-8''model", "a")]), "the name of a part is unclear");
         check_refused(&form(&[("name=\"model", "a")]), "the name of a part is unclear");
         check_refused(&form(&[("filename=x", "a")]), "the name of a part is unclear");
-        for name in
-            ["name=\"mo\\del\"", "name=model\t", "name=\"x\"; name =\"model\"", "name=\"%6Dodel\""]
-        {
+        for name in ["name=\"mo\\del\"", "name=\"x\"; name =\"model\"", "name=\"%6Dodel\""] {
             check_refused(&form(&[(name, "a")]), "the name of a part is unclear");
         }
         let spaced = "name=a\r\nContent-Disposition : form-data; name=model";

@@ -23,6 +23,7 @@ use crate::routing::Block;
 use crate::routing::Lease;
 use crate::routing::NoTarget;
 use crate::routing::Picked;
+use crate::routing::Pool;
 use crate::routing::Repeat;
 use bytes::Bytes;
 use http::{Method, header};
@@ -121,20 +122,28 @@ pub(super) fn dispatch(request: &Request, picked: Picked) -> Option<Lease> {
 
 /// Our answer when no target can be tried.
 pub(super) fn nothing_left(request: &Request, none: &NoTarget) -> ClientError {
-    if let (Placement::Owner(target), NoTarget::AllUsed | NoTarget::AllBlocked) =
-        (&request.admitted.placement, none)
-    {
-        let rest = request.model().pool.rest(*target, request.now());
-        return match rest {
-            Some(retry_after) => ClientError::AllLimited { retry_after },
-            None => ClientError::OwnerDown { retry_after: COME_BACK },
-        };
+    let (placement, pool) = (&request.admitted.placement, &request.model().pool);
+    // Where only one target will do, it alone says when to come back.
+    let rest = placement.bound().only().and_then(|target| pool.rest(target, request.now()));
+    if let (Some(retry_after), NoTarget::AllUsed) = (rest, none) {
+        return ClientError::AllLimited { retry_after };
+    }
+    if let (Placement::Owner(_), NoTarget::AllUsed | NoTarget::AllBlocked) = (placement, none) {
+        return ClientError::OwnerDown { retry_after: COME_BACK };
     }
     match *none {
         NoTarget::AllLimited(retry_after) => ClientError::AllLimited { retry_after },
         NoTarget::AllFull => shed::targets(&request.services),
+        NoTarget::AllBlocked if is_refused_everywhere(pool) => ClientError::UpstreamAuth,
         NoTarget::AllUsed | NoTarget::AllBlocked => come_back(),
     }
+}
+
+/// Whether no target takes our credential, by what probes found; those that are drained are not counted.
+fn is_refused_everywhere(pool: &Pool) -> bool {
+    let blocks = (0..pool.len()).filter_map(|target| pool.blocks(target));
+    let mut counted = blocks.filter(|blocks| !blocks.has(Block::Drained)).peekable();
+    counted.peek().is_some() && counted.all(|blocks| blocks.has(Block::AuthFailed))
 }
 
 /// Our answer when the last attempt of a request ended so, and there is no other.

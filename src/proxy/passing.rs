@@ -22,6 +22,8 @@ pub(super) struct Passing {
     watch: Watch,
     attempts: Attempts,
     opening: Opening,
+    /// The rest that its header asks for, should it turn out to be a limit.
+    rest: Option<Duration>,
     due: Instant,
 }
 
@@ -41,10 +43,11 @@ impl Passing {
         request: Arc<Request>,
         watch: Watch,
         attempts: Attempts,
+        rest: Option<Duration>,
         due: Instant,
     ) -> Self {
         let opening = Opening::new(request.operation());
-        Self { request, watch, attempts, opening, due }
+        Self { request, watch, attempts, opening, rest, due }
     }
 
     /// Reads the next chunk, minding the deadlines meanwhile. After an error the attempt is settled.
@@ -92,7 +95,7 @@ impl Passing {
     }
 
     fn fail(&mut self, outcome: Outcome) {
-        let how = self.watch.fail(&Failure::bare(outcome));
+        let how = self.watch.fail(&Failure { rest: self.rest, ..Failure::bare(outcome) });
         let (model, target) = (self.request.model(), self.watch.target());
         for event in self.attempts.gave_up(&model.pool, target, how, self.request.now()) {
             self.request.tell(Some(event));

@@ -8,7 +8,7 @@
 //! [`Race::run`] may be left at its one await and called again: what it knows is in the struct.
 
 use crate::azure::error::ClientError;
-use crate::exchange::{Answer, Begun, Failure, Outcome};
+use crate::exchange::{Answer, Begun, Failure, Outcome, rest_asked};
 use crate::proxy::admitted::Request;
 use crate::proxy::body::Body;
 use crate::proxy::context::Chosen;
@@ -211,7 +211,8 @@ impl Race {
         leg.watch.answers();
         let aftermath = Some(leg.watch.aftermath());
         let attempts = std::mem::replace(&mut self.attempts, self.request.attempts());
-        let passing = Passing::new(Arc::clone(&self.request), leg.watch, attempts, due);
+        let rest = rest_asked(&answer, self.request.clock());
+        let passing = Passing::new(Arc::clone(&self.request), leg.watch, attempts, rest, due);
         Step::Won(Box::new(Winner { answer, aftermath, passing: Some(passing) }))
     }
 

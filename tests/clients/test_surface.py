@@ -154,7 +154,6 @@ def test_text_to_speech(client, mock, deployment):
     assert models_asked(mock) == {deployment}
 
 
-@direct_only
 def test_realtime(client, mock, deployment):
     with client.realtime.connect(model=MAPPED) as session:
         assert session.recv().type == "session.created"

@@ -5,6 +5,7 @@ mod affinity;
 mod bodies;
 mod cancel;
 mod certificates;
+mod contract;
 mod doors;
 mod drain;
 mod ema;
