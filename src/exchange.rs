@@ -42,6 +42,7 @@ const EARLY_ANSWER: Duration = Duration::from_secs(1);
 const FRESH_GROUP: u64 = 2;
 
 /// What is sent.
+#[expect(clippy::struct_excessive_bools, reason = "each is a question of its own")]
 pub(crate) struct Sending {
     pub(crate) peer: HttpPeer,
     pub(crate) request: RequestHeader,

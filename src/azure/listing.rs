@@ -54,21 +54,28 @@ fn member(
     cursor.array(|cursor| {
         let object = cursor.next_byte() == Some(b'{');
         let start = cursor.position();
-        let mut stays = true;
-        if object {
-            cursor.object(|cursor, key| {
-                if key.raw() == b"id" && cursor.next_byte() == Some(b'"') {
-                    stays &= !is_foreign(&cursor.string()?.text()?);
-                    return Ok(());
-                }
-                cursor.skip_value()
-            })?;
+        let stays = if object {
+            is_ours(cursor, is_foreign)?
         } else {
             cursor.skip_value()?;
-        }
+            true
+        };
         entries.push(Entry { span: start..cursor.position(), stays });
         Ok(())
     })
+}
+
+/// Passes one entry, and tells whether it may be shown.
+fn is_ours(cursor: &mut Cursor<'_>, is_foreign: &impl Fn(&str) -> bool) -> Result<bool, Fault> {
+    let mut ours = true;
+    cursor.object(|cursor, key| {
+        if key.raw() != b"id" || cursor.next_byte() != Some(b'"') {
+            return cursor.skip_value();
+        }
+        ours &= !is_foreign(&cursor.string()?.text()?);
+        Ok(())
+    })?;
+    Ok(ours)
 }
 
 #[cfg(test)]

@@ -27,6 +27,7 @@ use std::ops::Range;
 
 /// What a request body says. The default is what a request without a body says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "members of a body, each for itself")]
 pub struct Peek<'a> {
     /// The `model` member, escapes resolved.
     pub model: Option<Cow<'a, str>>,

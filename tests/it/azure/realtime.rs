@@ -15,11 +15,11 @@ fn frame() -> impl Strategy<Value = Vec<u8>> {
         match u16::try_from(size) {
             Ok(short @ ..126) => bytes.push(key | u8::try_from(short).unwrap()),
             Ok(size) => {
-                bytes.push(key | 126);
+                bytes.push(key | 0x7e);
                 bytes.extend(size.to_be_bytes());
             }
             Err(_) => {
-                bytes.push(key | 127);
+                bytes.push(key | 0x7f);
                 bytes.extend(u64::try_from(size).unwrap().to_be_bytes());
             }
         }
@@ -66,8 +66,8 @@ proptest! {
         frames.see(&bytes[..at], |_| ());
         let taken = frames.see_to_boundary(&bytes[at..]);
         prop_assert!(frames.at_boundary());
-        let ends: Vec<usize> = all.iter().scan(0, |end, frame| { *end += frame.len(); Some(*end) }).collect();
-        let expected = ends.into_iter().find(|end| *end >= at).unwrap();
+        let mut ends = all.iter().scan(0, |end, frame| { *end += frame.len(); Some(*end) });
+        let expected = ends.find(|end| *end >= at).unwrap();
         let expected = if at == 0 { 0 } else { expected };
         prop_assert_eq!(at + taken, expected);
     }

@@ -18,6 +18,7 @@ const ITEM: &str =
 const LIMITED: &str = r#"{"type":"error","code":"rate_limit_exceeded","message":"Please retry after 10 seconds.","param":null,"sequence_number":2}"#;
 
 /// One event; with a name as the service sends it, or without.
+#[expect(clippy::fn_params_excessive_bools, reason = "with its name or without")]
 fn event(data: &str, named: bool) -> String {
     let kind = data.split('"').nth(3).unwrap_or_default();
     if named { format!("event: {kind}\ndata: {data}\n\n") } else { format!("data: {data}\n\n") }

@@ -12,11 +12,11 @@ fn runs(scenario: &Scenario, tuning: &Tuning) -> Summary {
 
 /// Three thousand conversations, each of which asks every five minutes, and a region that becomes ten times slower.
 fn world(medians: [u64; 3]) -> Scenario {
-    let mut healthy = Scenario::healthy(NAMES, 10.0, 2.0, Duration::from_mins(60));
+    let mut healthy = Scenario::healthy(NAMES, 10.0, 2.0, Duration::from_hours(1));
     for (region, median) in healthy.regions.iter_mut().zip(medians) {
         region.median = Duration::from_millis(median);
     }
-    let remembered = Duration::from_secs(420);
+    let remembered = Duration::from_mins(7);
     healthy.conversations = Some(Conversations { count: 3_000, remembered, factor: 0.5 });
     healthy.with_event("slow10").unwrap()
 }

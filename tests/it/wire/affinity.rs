@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 const CONVERSATIONS: usize = 30;
 const TURNS: usize = 4;
 
+#[expect(clippy::fn_params_excessive_bools, reason = "with a key of its own or without")]
 fn turn(conversation: usize, turn: usize, named: bool) -> Value {
     let prompt = format!("{conversation} {}", "once upon a time ".repeat(400));
     let mut body = json!({"model": "gpt-4o", "messages": [
@@ -19,6 +20,7 @@ fn turn(conversation: usize, turn: usize, named: bool) -> Value {
 }
 
 /// The share of the turns whose prompt was cached where it was sent, and the backends that served any.
+#[expect(clippy::fn_params_excessive_bools, reason = "with a key of its own or without")]
 async fn cached(affinity: &'static str, named: bool) -> (f64, usize) {
     let setup = Setup { first_preferred: false, more: affinity, ..Setup::default() };
     let world = World::of(setup).await;

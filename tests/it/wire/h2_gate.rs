@@ -54,7 +54,7 @@ impl Raw {
             self.0.read_exact(&mut payload).await.ok()?;
             Some((head[3], head[4], payload))
         };
-        tokio::time::timeout(Duration::from_secs(20), read).await.expect("a frame or an end")
+        tokio::time::timeout(Duration::from_secs(20), read).await.unwrap()
     }
 
     async fn until(&mut self, kinds: &[u8]) -> Option<(u8, u8, Vec<u8>)> {

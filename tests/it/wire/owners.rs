@@ -223,9 +223,9 @@ async fn a_list_shows_nothing_of_another_app() {
         let data = answer.json()["data"].as_array().unwrap().clone();
         data.iter().map(|file| file["id"].as_str().unwrap().to_owned()).collect()
     };
-    assert_eq!(shown(&get(&world, "/v1/files").await), [ours.clone()]);
+    assert_eq!(shown(&get(&world, "/v1/files").await), [ours]);
     let other = ask(&world, PROBE_KEY, Method::GET, "/v1/files", None).await;
-    assert_eq!(shown(&other), [theirs.clone()]);
+    assert_eq!(shown(&other), [&*theirs]);
     // In every writing of the id.
     let escaped = theirs.replace('-', "\\u002d");
     let body = format!(r#"{{"name":"s","file_ids":["{escaped}"]}}"#);

@@ -1,4 +1,4 @@
-//! Realtime: WebSockets through Firstlight, between clients and backends that follow a script.
+//! Realtime conversations through Firstlight, between clients and backends that follow a script.
 
 mod ending;
 mod opening;

@@ -61,11 +61,7 @@ impl Backend {
                 let (heads, open, ends) =
                     (Arc::clone(&heads), Arc::clone(&open), Arc::clone(&ends));
                 open.fetch_add(1, SeqCst);
-                tokio::spawn(async move {
-                    let code = play(stream, does, &heads).await;
-                    ends.lock().unwrap().extend(code);
-                    open.fetch_sub(1, SeqCst);
-                });
+                tokio::spawn(perform((stream, does), heads, open, ends));
             }
         });
         backend
@@ -92,7 +88,20 @@ impl Backend {
     }
 }
 
+/// Plays, and notes how it ended.
+async fn perform(
+    (stream, does): (TcpStream, Does),
+    heads: Arc<Mutex<Vec<String>>>,
+    open: Arc<AtomicUsize>,
+    ends: Arc<Mutex<Vec<u16>>>,
+) {
+    let code = play(stream, does, &heads).await;
+    ends.lock().unwrap().extend(code);
+    open.fetch_sub(1, SeqCst);
+}
+
 /// The end of a session, if there was one.
+#[expect(clippy::cognitive_complexity, reason = "one arm for each thing that a backend does")]
 async fn play(mut stream: TcpStream, does: Does, heads: &Mutex<Vec<String>>) -> Option<u16> {
     if matches!(does, Does::Leaves) {
         return None;
@@ -211,7 +220,8 @@ impl Stage {
         }
         let (key, hash) = (hash("other"), hash(KEY));
         let names = ('a'..).take(does.len());
-        let deployments: String = names.map(|name| format!("{name}: rt-prod, ")).collect();
+        let deployments =
+            names.map(|name| format!("{name}: rt-prod")).collect::<Vec<_>>().join(", ");
         write!(
             yaml,
             "models:\n  gpt-realtime: {{ backends: {{ {deployments} }} }}\n  other: {{}}\napps:\n  \
@@ -328,7 +338,7 @@ pub(super) async fn echoed(socket: &mut Socket, text: &str) {
 /// The next message within twenty seconds; `None`: the session has ended.
 pub(super) async fn next(socket: &mut Socket) -> Option<Message> {
     let next = tokio::time::timeout(Duration::from_secs(20), socket.next()).await;
-    next.expect("a message").and_then(Result::ok)
+    next.unwrap().and_then(Result::ok)
 }
 
 /// The code of the close frame that comes next.
