@@ -65,6 +65,7 @@ impl ClientError {
             Self::NothingLeft { .. } => {
                 (StatusCode::SERVICE_UNAVAILABLE, "no_backend_available", SERVER)
             }
+            Self::NoToken { .. } => (StatusCode::SERVICE_UNAVAILABLE, "no_token", SERVER),
             Self::UpstreamAuth => (StatusCode::BAD_GATEWAY, "upstream_auth", SERVER),
             Self::BrokenOff => (StatusCode::BAD_GATEWAY, "upstream_abort", SERVER),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal_error", SERVER),

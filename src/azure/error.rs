@@ -199,6 +199,11 @@ pub enum ClientError {
     },
     /// Every backend refused our own credential.
     UpstreamAuth,
+    /// There is no token of ours to prove us with.
+    NoToken {
+        /// When it is worth trying again.
+        retry_after: Duration,
+    },
     /// A stream that the backend broke off.
     BrokenOff,
     /// A mistake of ours.
@@ -222,6 +227,7 @@ impl ClientError {
         let retry_after = if let Self::AllLimited { retry_after }
         | Self::NothingLeft { retry_after }
         | Self::OwnerDown { retry_after }
+        | Self::NoToken { retry_after }
         | Self::OverLimit(Over { retry_after, .. })
         | Self::Overloaded { retry_after, .. } = self
         {
@@ -378,6 +384,7 @@ mod tests {
             ClientError::AllLimited { retry_after },
             ClientError::NothingLeft { retry_after },
             ClientError::UpstreamAuth,
+            ClientError::NoToken { retry_after },
             ClientError::BrokenOff,
             ClientError::Internal,
         ]

@@ -134,16 +134,19 @@ pub(super) fn nothing_left(request: &Request, none: &NoTarget) -> ClientError {
     match *none {
         NoTarget::AllLimited(retry_after) => ClientError::AllLimited { retry_after },
         NoTarget::AllFull => shed::targets(&request.services),
-        NoTarget::AllBlocked if is_refused_everywhere(pool) => ClientError::UpstreamAuth,
+        NoTarget::AllBlocked if all_are(pool, Block::AuthFailed) => ClientError::UpstreamAuth,
+        NoTarget::AllUsed | NoTarget::AllBlocked if all_are(pool, Block::NoToken) => {
+            ClientError::NoToken { retry_after: COME_BACK }
+        }
         NoTarget::AllUsed | NoTarget::AllBlocked => come_back(),
     }
 }
 
-/// Whether no target takes our credential, by what probes found; those that are drained are not counted.
-fn is_refused_everywhere(pool: &Pool) -> bool {
+/// Whether every target is out of use for this; those that are drained are not counted.
+fn all_are(pool: &Pool, block: Block) -> bool {
     let blocks = (0..pool.len()).filter_map(|target| pool.blocks(target));
     let mut counted = blocks.filter(|blocks| !blocks.has(Block::Drained)).peekable();
-    counted.peek().is_some() && counted.all(|blocks| blocks.has(Block::AuthFailed))
+    counted.peek().is_some() && counted.all(|blocks| blocks.has(block))
 }
 
 /// Our answer when the last attempt of a request ended so, and there is no other.

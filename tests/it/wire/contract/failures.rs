@@ -3,8 +3,8 @@
 use super::canned::{Canned, answer};
 use super::{
     ALL, FIRST, OTHERS, V1_RESPONSES, all_ill, asked_elsewhere, attempts, check_nothing_learned,
-    check_ours, check_rescued, check_strikes, ill, kept_response, nothing_left, response, set_ill,
-    settled, view, world,
+    check_ours, check_rescued, check_strikes, ill, kept_response, no_token, nothing_left, response,
+    set_ill, settled, view, world,
 };
 use crate::support::{Setup, V1_CHAT, World, chat};
 use firstlight::mock::{
@@ -184,7 +184,7 @@ async fn check_no_token() {
     let setup = Setup { regions: vec![FIRST], identities, beside, ..Setup::default() };
     let world = World::of(setup).await;
     let answer = world.chat().await;
-    check_ours(&answer, (503, "no_backend_available"), &nothing_left());
+    check_ours(&answer, (503, "no_token"), &no_token());
     assert_eq!((answer.attempts(), world.requests(FIRST)), (None, 0));
     assert_eq!(attempts(&world, FIRST).await, "");
     check_strikes(&world, FIRST, 0.0);
@@ -192,5 +192,5 @@ async fn check_no_token() {
     assert_eq!(world.metric(&format!("firstlight_target_blocked{{{labels}}}")).await, "1");
     // A configuration that is refused changes nothing for those who ask.
     assert!(world.reload("models: nonsense").await.is_err());
-    check_ours(&world.chat().await, (503, "no_backend_available"), &nothing_left());
+    check_ours(&world.chat().await, (503, "no_token"), &no_token());
 }

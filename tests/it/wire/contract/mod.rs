@@ -152,6 +152,10 @@ fn nothing_left() -> ClientError {
     ClientError::NothingLeft { retry_after: Duration::from_secs(5) }
 }
 
+fn no_token() -> ClientError {
+    ClientError::NoToken { retry_after: Duration::from_secs(5) }
+}
+
 /// The questions that leave nothing behind, and so may be asked twice.
 fn plain() -> [(&'static str, Value); 3] {
     [(V1_CHAT, streamed_chat()), (V1_CHAT, chat()), (V1_RESPONSES, response())]
