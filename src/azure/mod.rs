@@ -35,6 +35,7 @@ mod query;
 pub mod realtime;
 pub mod repeat;
 pub mod route;
+mod route_error;
 mod size;
 pub mod sse;
 pub mod stall;

@@ -1,6 +1,6 @@
 //! What a request asks for, as far as it is treated differently here.
 
-use crate::azure::route::RouteError;
+use crate::azure::route_error::RouteError;
 use http::Method;
 
 /// What a request asks a model, or a resource, to do.

@@ -3,7 +3,7 @@
 //! Two readings of one path are how checks are walked around. Whatever two readers might resolve differently (dot
 //! segments, `//`, an encoded slash, a backslash, a fragment) is refused.
 
-use crate::azure::route::RouteError;
+use crate::azure::route_error::RouteError;
 use std::borrow::Cow;
 
 /// Longest deployment name or API version that is taken; Azure's own limit for deployment names.

@@ -2,7 +2,7 @@
 
 use crate::azure::operation::Operation;
 use crate::azure::path::{name, percent_decode, percent_encode};
-use crate::azure::route::RouteError;
+use crate::azure::route_error::RouteError;
 
 /// Keys by which credentials are given in URLs.
 const CREDENTIALS: [&str; 5] =

@@ -11,6 +11,7 @@
 pub use crate::azure::operation::Operation;
 use crate::azure::path::{check_characters, name, percent_encode, segments};
 pub use crate::azure::query::Query;
+pub use crate::azure::route_error::RouteError;
 use crate::azure::surface::{self, Prefix};
 use http::Method;
 use std::borrow::Cow;
@@ -41,29 +42,6 @@ pub struct Route {
     pub template: Cow<'static, str>,
     /// The path below the form's prefix, decoded.
     tail: Vec<String>,
-}
-
-/// Why a request target is not served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RouteError {
-    /// No such path.
-    #[error("no such path")]
-    NotFound,
-    /// The deployment and resource forms exist only with an `api-version`.
-    #[error("api-version is missing")]
-    MissingApiVersion,
-    /// The path exists, for another method.
-    #[error("method not allowed; use {allow}")]
-    MethodNotAllowed {
-        /// The value of the `Allow` header.
-        allow: &'static str,
-    },
-    /// The target could be read in two ways, or not at all.
-    #[error("bad path: {0}")]
-    BadPath(&'static str),
-    /// A credential in the query: URLs end up in logs and histories.
-    #[error("a credential in the query")]
-    CredentialInQuery,
 }
 
 /// Reads a request target in origin form. `more` are the operator's own families of paths.

@@ -1,7 +1,8 @@
 //! What a real process has learned outlives it: killed, stopped, or started on a damaged file.
 
-use crate::support::{Home, Service};
+use crate::support::{Answer, Home, KEY, Service, wait_until};
 use firstlight::mock::Behaviour;
+use serde_json::{Value, json};
 use std::fs;
 
 async fn home() -> Home {
@@ -71,4 +72,44 @@ async fn a_drain_that_cannot_be_kept_says_so_and_holds() {
     assert_eq!(code, 0, "{printed}");
     assert!(printed.contains("not saved, the next process would not know"), "{printed}");
     assert_eq!(service.target("b").await["state"], "drained");
+}
+
+/// One request for responses: its answer, and the backend that gave it.
+async fn respond(service: &Service, path: &str, body: Option<Value>) -> (Value, String) {
+    let url = format!("http://{}/openai/v1/responses{path}", service.address());
+    let client = crate::support::client(|builder| builder);
+    let request = match &body {
+        Some(body) => client.post(url).json(body),
+        None => client.get(url),
+    };
+    let answer = Answer::read(request.header("api-key", KEY).send().await.unwrap()).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    (answer.json(), answer.backend().unwrap().to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_lives_on_one_backend_is_found_again_after_a_crash() {
+    let home = home().await;
+    let mut service = home.start().await;
+    // On the backend that nobody would choose.
+    assert_eq!(service.told(&["backend", "drain", "a"]).await.0, 0);
+    let question = json!({"model": "gpt-4o", "input": "Say hi"});
+    let (made, backend) = respond(&service, "", Some(question.clone())).await;
+    assert_eq!(backend, "b");
+    let id = made["id"].as_str().unwrap().to_owned();
+    let file = home.path("state/kept.jsonl");
+    wait_until("the id in the file", || {
+        fs::read_to_string(&file).is_ok_and(|text| text.contains(&id))
+    })
+    .await;
+    assert_eq!(service.told(&["backend", "enable", "a"]).await.0, 0);
+    service.signal("KILL");
+    service.ended().await;
+    drop(service);
+
+    let service = home.start().await;
+    let mut next = question;
+    next["previous_response_id"] = json!(id);
+    assert_eq!(respond(&service, "", Some(next)).await.1, "b");
+    assert_eq!(respond(&service, &format!("/{id}"), None).await.1, "b");
 }
