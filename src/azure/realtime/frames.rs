@@ -105,10 +105,12 @@ impl Frames {
     }
 
     /// Takes the next bytes up to the end of the frame that is under way; none at a boundary. Gives how many it took.
-    pub fn see_to_boundary(&mut self, bytes: &[u8]) -> usize {
+    pub fn see_to_boundary(&mut self, bytes: &[u8], mut told: impl FnMut(Piece<'_>)) -> usize {
         let mut rest = bytes;
         while !rest.is_empty() && !self.at_boundary() {
-            (_, rest) = self.step(rest);
+            let piece;
+            (piece, rest) = self.step(rest);
+            piece.into_iter().for_each(&mut told);
         }
         bytes.len().saturating_sub(rest.len())
     }
@@ -278,10 +280,10 @@ mod tests {
     #[test]
     fn a_frame_under_way_is_taken_to_its_end_and_no_further() {
         let mut frames = Frames::default();
-        assert_eq!(frames.see_to_boundary(b"\x81\x05Hello"), 0, "none is under way");
+        assert_eq!(frames.see_to_boundary(b"\x81\x05Hello", |_| ()), 0, "none is under way");
         frames.see(b"\x81\x05He", |_| ());
-        assert_eq!(frames.see_to_boundary(b"l"), 1);
-        assert_eq!(frames.see_to_boundary(b"lo\x81\x05Hello"), 2);
+        assert_eq!(frames.see_to_boundary(b"l", |_| ()), 1);
+        assert_eq!(frames.see_to_boundary(b"lo\x81\x05Hello", |_| ()), 2);
         assert!(frames.at_boundary());
     }
 

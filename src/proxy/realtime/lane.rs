@@ -106,7 +106,7 @@ impl Lane {
             return Some(bytes);
         }
         let mut bytes = bytes;
-        let end = self.frames.see_to_boundary(&bytes);
+        let end = self.frames.see_to_boundary(&bytes, see);
         self.unsent = bytes.split_off(end);
         Some(bytes)
     }
