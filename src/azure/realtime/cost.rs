@@ -30,7 +30,9 @@ const BYTES: u8 = 2;
 /// let mut frame = vec![0x81, u8::try_from(event.len()).unwrap()];
 /// frame.extend(event);
 /// let (mut frames, mut cost) = (Frames::default(), Cost::default());
-/// frames.see(&frame, |piece| cost.see(&piece));
+/// frames.see(&frame, |piece| {
+///     cost.see(&piece);
+/// });
 /// assert_eq!(cost.usage().unwrap().prompt, Some(7));
 /// ```
 #[derive(Debug, Default)]
