@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_anothers_is_cut_out() {
+    fn what_belongs_to_others_is_cut_out() {
         check(
             r#"{ "data" : [ {"id":"theirs1","x":[1]} , {"a":{"id":"theirs"},"id":"ours"},{"id":"theirs2"}, {"id":"o2"} ], "has_more":true}"#,
             Some(
