@@ -62,7 +62,7 @@ def test_a_parameter_that_azure_refuses(client):
 
 def test_an_operation_that_is_not_served(client, mock):
     with pytest.raises(openai.NotFoundError) as error:
-        client.responses.create(model="gpt-4o", input="Say something.")
+        client.moderations.create(model="omni-moderation-latest", input="Say something.")
     # It says what is served instead.
-    assert error.value.code == "unknown_path" and "chat/completions" in error.value.message
+    assert error.value.code == "unknown_path" and "/openai/v1" in error.value.message
     assert mock.count("requests") == 0
