@@ -124,6 +124,23 @@ impl Outcome {
         }
     }
 
+    /// What an answer that is no success comes to, with the rest that it asked for; `None`: it is the client's.
+    pub(crate) const fn of_refusal(verdict: Verdict, rest: Option<Duration>) -> Option<Self> {
+        Some(match verdict {
+            Verdict::Conflict if rest.is_some() => Self::Conflict,
+            Verdict::Serve | Verdict::Success | Verdict::Conflict => return None,
+            Verdict::NotDeployed => Self::DeploymentMissing,
+            Verdict::Unauthorised => Self::Unauthorised,
+            Verdict::Limited => Self::Limited,
+            Verdict::Failed => Self::ServerError,
+        })
+    }
+
+    /// Whether such an answer is passed on when nothing else can be tried.
+    pub(crate) const fn is_spare(self) -> bool {
+        matches!(self, Self::DeploymentMissing | Self::Conflict)
+    }
+
     /// Whether it counts against the target's health as an error.
     pub(crate) const fn is_error(self) -> bool {
         matches!(
@@ -403,17 +420,10 @@ async fn judge_error(
     }
     let rest = rest_asked(&answer, clock);
     let code = answer.held.as_deref().and_then(error_code);
-    let outcome = match judge(status, code.as_deref()) {
-        Verdict::Conflict if rest.is_some() => Outcome::Conflict,
-        Verdict::Serve | Verdict::Success | Verdict::Conflict => {
-            return Ok(Answer { kind: AnswerKind::Passed, ..answer });
-        }
-        Verdict::NotDeployed => Outcome::DeploymentMissing,
-        Verdict::Unauthorised => Outcome::Unauthorised,
-        Verdict::Limited => Outcome::Limited,
-        Verdict::Failed => Outcome::ServerError,
+    let Some(outcome) = Outcome::of_refusal(judge(status, code.as_deref()), rest) else {
+        return Ok(Answer { kind: AnswerKind::Passed, ..answer });
     };
-    let is_spare = matches!(outcome, Outcome::DeploymentMissing | Outcome::Conflict);
+    let is_spare = outcome.is_spare();
     Err(Failure { outcome, answer: Some(answer), is_spare, rest })
 }
 

@@ -9,11 +9,12 @@
 
 use crate::live::Live;
 use crate::owners::Record;
+use crate::state_file::replace;
 use crate::telemetry::Telemetry;
 use async_trait::async_trait;
 use pingora_core::server::ShutdownWatch;
 use pingora_core::services::background::BackgroundService;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -215,25 +216,16 @@ fn renew(directory: &Path, live: &Live) -> Result<Place, JournalError> {
     let _held = lock(directory).map_err(failed)?;
     read_on(&path, live, Place::default()).map_err(failed)?;
     let records = live.kept().records(live.clock().unix().as_secs());
-    let beside = directory.join(format!("{NAME}.new"));
-    let write = || {
-        let mut options = OpenOptions::new();
-        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-        let mut text = String::new();
-        for record in &records {
-            text.push_str(&record.line());
-        }
+    let text: String = records.iter().map(Record::line).collect();
+    let mut inode = 0;
+    let write = |file: &mut File| {
         file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&beside, &path)?;
-        Ok(Place {
-            inode: file.metadata()?.ino(),
-            bytes: u64::try_from(text.len()).unwrap_or(u64::MAX),
-            lines: records.len(),
-            failing: false,
-        })
+        inode = file.metadata()?.ino();
+        file.sync_all()
     };
-    write().map_err(failed)
+    replace(&path, write).map_err(failed)?;
+    let bytes = u64::try_from(text.len()).unwrap_or(u64::MAX);
+    Ok(Place { inode, bytes, lines: records.len(), failing: false })
 }
 
 /// Holds the lock until it is dropped.

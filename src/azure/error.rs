@@ -286,6 +286,11 @@ impl ClientError {
         )
     }
 
+    /// Whether two readers may see different requests: nothing that follows on the connection can be trusted.
+    pub fn is_ambiguous(&self) -> bool {
+        matches!(self, Self::BadPath { .. } | Self::BadChunks | Self::Malformed(_))
+    }
+
     /// The JSON body of the answer.
     pub fn body(&self) -> Bytes {
         let (_, code, kind) = self.facts();

@@ -87,10 +87,9 @@ impl<'a> Named<'a> {
         // Every letter of an id may be written as an escape, which is made of the same letters.
         let possible =
             |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'\\');
-        if if escaped { !raw.iter().all(possible) } else { !is_kept(raw) } {
-            return;
-        }
-        if let Ok(text) = string.text()
+        let may_be = if escaped { raw.iter().all(possible) } else { is_kept(raw) };
+        if may_be
+            && let Ok(text) = string.text()
             && is_kept(text.as_bytes())
         {
             self.push(text);

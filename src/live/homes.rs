@@ -8,10 +8,8 @@ use std::collections::BTreeSet;
 
 /// The backends that suit what an app makes, by name.
 pub(super) fn backends<'a>(config: &'a Config, app: &App) -> BTreeSet<&'a str> {
-    let may =
-        |name: &str| app.models.as_ref().is_none_or(|models| models.iter().any(|m| m == name));
-    let models: Vec<_> =
-        config.models.iter().filter(|(name, _)| may(name)).map(|(_, model)| model).collect();
+    let models = config.models.iter().filter(|(name, _)| app.may_use(name));
+    let models: Vec<_> = models.map(|(_, model)| model).collect();
     let serves = |backend: &&str| {
         models.iter().filter(|model| model.backends.contains_key(*backend)).count()
     };

@@ -88,7 +88,7 @@ pub(super) async fn refuse(
         header.insert_header(header::UPGRADE, "websocket")?;
         header.insert_header(header::SEC_WEBSOCKET_VERSION, "13")?;
     }
-    let ambiguous = matches!(error, ClientError::BadPath { .. } | ClientError::BadChunks);
+    let ambiguous = error.is_ambiguous();
     let attempts = ctx.request.as_ref().map_or(0, |r| r.progress.lock().attempts.len());
     if attempts > 0 {
         header.insert_header("x-firstlight-attempts", attempts.to_string())?;

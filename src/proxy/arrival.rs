@@ -41,7 +41,6 @@ pub(super) async fn receive(
     if let Err(malformed) = judge(session, &snapshot) {
         let counter = &services.telemetry.metrics.requests_malformed;
         counter.with_label_values(&[malformed.reason()]).inc();
-        session.set_keepalive(None);
         answer::refuse(session, ctx, ClientError::Malformed(malformed.into())).await?;
         return Ok(true);
     }

@@ -2,6 +2,7 @@
 
 use crate::azure::ids::{Collector, Which};
 use crate::azure::route::Operation;
+use crate::azure::sse::is_event_stream;
 use crate::owners::Owner;
 use crate::proxy::admitted::{Admitted, Request};
 use http::{HeaderValue, Method, header};
@@ -31,7 +32,7 @@ impl Claim {
         }
         let kind = answer.headers.get(header::CONTENT_TYPE);
         let kind = kind.map(HeaderValue::as_bytes).unwrap_or_default();
-        let told = kind.starts_with(b"application/json") || kind.starts_with(b"text/event-stream");
+        let told = kind.starts_with(b"application/json") || is_event_stream(&answer.headers);
         // A file is passed on as it is.
         let file = route.template.ends_with("/content");
         let collector = (told && !file).then(|| Collector::new(which));

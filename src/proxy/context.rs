@@ -122,7 +122,8 @@ impl Relayed {
         if let Some(list) = self.list.as_mut() {
             // One byte more than is looked at tells a larger one.
             let room = (LIST_BYTES_MAX + 1).saturating_sub(list.len());
-            list.extend(body.take().unwrap_or_default().iter().take(room));
+            let chunk = body.take().unwrap_or_default();
+            list.extend_from_slice(chunk.get(..room).unwrap_or(&chunk));
             *body = Some(Bytes::new());
             return;
         }
@@ -191,11 +192,8 @@ impl Context {
         }
     }
 
-    /// The client's own request id if it is a plain word, else a new one. Taken once.
+    /// The client's own request id if it is a plain word, else a new one.
     pub(super) fn take_request_id(&mut self, headers: &HeaderMap) {
-        if !self.request_id.is_empty() {
-            return;
-        }
         let given =
             headers.get("x-request-id").map(http::HeaderValue::as_bytes).unwrap_or_default();
         let plain = (1..=128).contains(&given.len())

@@ -6,7 +6,7 @@
 use crate::azure::edit::{Edit, apply};
 use crate::azure::error::ClientError;
 use crate::azure::headers::UPSTREAM_CONTENT_TYPE;
-use crate::exchange::{Outcome, Sending};
+use crate::exchange::{Failure, Outcome, Sending};
 use crate::live::LiveBackend;
 use crate::proxy::admitted::Admitted;
 use crate::proxy::admitted::Request;
@@ -20,7 +20,9 @@ use crate::proxy::shed;
 use crate::proxy::watch::Watch;
 use crate::routing::Attempts;
 use crate::routing::Block;
+use crate::routing::Denied;
 use crate::routing::Lease;
+use crate::routing::Next;
 use crate::routing::NoTarget;
 use crate::routing::Picked;
 use crate::routing::Pool;
@@ -147,6 +149,34 @@ fn all_are(pool: &Pool, block: Block) -> bool {
     let blocks = (0..pool.len()).filter_map(|target| pool.blocks(target));
     let mut counted = blocks.filter(|blocks| !blocks.has(Block::Drained)).peekable();
     counted.peek().is_some() && counted.all(|blocks| blocks.has(block))
+}
+
+/// Settles a failed attempt, and tells what follows it.
+pub(super) fn failed(
+    request: &Request,
+    attempts: &mut Attempts,
+    (watch, failure): (&mut Watch, &Failure),
+) -> Next {
+    let how = watch.fail(failure);
+    let (model, now) = (request.model(), request.now());
+    let (next, forgiven) = attempts.failed(&model.pool, watch.target(), how, now);
+    for event in forgiven {
+        request.tell(Some(event));
+    }
+    let metrics = &request.services.telemetry.metrics;
+    match next {
+        Next::Wait => {}
+        Next::Retry => {
+            let reason = failure.outcome.as_str();
+            metrics.retries.with_label_values(&[&*model.name, reason]).inc();
+        }
+        Next::GiveUp(denied) => {
+            if denied == Denied::Budget {
+                metrics.retry_budget_exhausted.with_label_values(&[&*model.name]).inc();
+            }
+        }
+    }
+    next
 }
 
 /// Our answer when the last attempt of a request ended so, and there is no other.

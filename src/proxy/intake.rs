@@ -88,16 +88,15 @@ pub(super) async fn admit(
 fn enter(session: &Session, ctx: &mut Context, live: &Live) -> Result<Entered, ClientError> {
     let snapshot = Arc::clone(&ctx.snapshot);
     let request = session.req_header();
-    ctx.take_request_id(&request.headers);
     let target = request.uri.path_and_query().map_or("", |p| p.as_str());
     let raw = std::str::from_utf8(request.raw_path()).unwrap_or(target);
     let more = &snapshot.config.extra_paths;
     let route = route(&request.method, raw, more)?;
     ctx.note.route = Some(route.template.clone());
     let now = live.clock().unix().as_secs();
-    let query = raw.split_once('?').map_or("", |(_, query)| query).to_owned();
+    let query = raw.split_once('?').map_or("", |(_, query)| query);
     let Identified { app, proof } = if route.operation == Operation::Realtime {
-        identify(&gather(&query, &request.headers), &snapshot, now)
+        identify(&gather(query, &request.headers), &snapshot, now)
     } else {
         identify(&request.headers, &snapshot, now)
     };
@@ -109,7 +108,7 @@ fn enter(session: &Session, ctx: &mut Context, live: &Live) -> Result<Entered, C
     let app = snapshot.app(&name).ok_or(ClientError::Internal)?;
     check_path(&route, more, app)?;
     if route.operation == Operation::Realtime {
-        ctx.realtime = Some(Asking::read(request, &query)?);
+        ctx.realtime = Some(Asking::read(request, query)?);
     }
     let may_probe = app.probe || ctx.note.proof.caller().is_some_and(|caller| caller.may_probe);
     let header = |name: &str| request.headers.get(name).cloned();
@@ -264,9 +263,8 @@ pub(super) fn find_model(
     snapshot: &Snapshot,
     app: &App,
 ) -> Result<Arc<LiveModel>, ClientError> {
-    let allowed = app.models.as_ref().is_none_or(|models| models.iter().any(|m| m == name));
     match snapshot.model(name) {
-        Some(model) if allowed => Ok(Arc::clone(model)),
+        Some(model) if app.may_use(name) => Ok(Arc::clone(model)),
         Some(_) => Err(ClientError::ModelForbidden { model: name.to_owned() }),
         None => Err(ClientError::UnknownModel { model: name.to_owned() }),
     }

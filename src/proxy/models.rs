@@ -16,11 +16,8 @@ pub(super) fn answer(
     let answer = if let Some(id) = id {
         entry(&find_model(id, snapshot, app)?.name)
     } else {
-        let may = |name: &str| {
-            app.models.as_ref().is_none_or(|models| models.iter().any(|one| one == name))
-        };
         let names = snapshot.models().map(|model| &*model.name);
-        let entries: Vec<Value> = names.filter(|name| may(name)).map(entry).collect();
+        let entries: Vec<Value> = names.filter(|name| app.may_use(name)).map(entry).collect();
         json!({ "object": "list", "data": entries })
     };
     Ok(Bytes::from(answer.to_string()))

@@ -16,7 +16,7 @@ use crate::proxy::forward;
 use crate::proxy::leg::{Leg, first_to_speak};
 use crate::proxy::passing::Passing;
 use crate::proxy::watch::{Aftermath, Watch};
-use crate::routing::{Attempts, Denied, Next, Urgency};
+use crate::routing::{Attempts, Next, Urgency};
 use crate::time::Time;
 use pingora_core::connectors::http::Connector as HttpConnector;
 use std::sync::Arc;
@@ -218,17 +218,9 @@ impl Race {
 
     fn fail(&mut self, index: usize, mut failure: Failure) -> Option<Step> {
         let mut watch = self.legs.swap_remove(index).watch;
-        let how = watch.fail(&failure);
         let request = Arc::clone(&self.request);
-        let (model, now) = (request.model(), request.now());
-        let (next, forgiven) = self.attempts.failed(&model.pool, watch.target(), how, now);
-        for event in forgiven {
-            request.tell(Some(event));
-        }
-        let metrics = &request.services.telemetry.metrics;
-        if next == Next::GiveUp(Denied::Budget) {
-            metrics.retry_budget_exhausted.with_label_values(&[&*model.name]).inc();
-        }
+        let model = request.model();
+        let next = forward::failed(&request, &mut self.attempts, (&mut watch, &failure));
         self.unsure |= failure.outcome != Outcome::NotHere;
         let spare = failure.answer.take();
         // What was looked for may be where nobody answered: then nobody knows that it is not there.
@@ -246,11 +238,7 @@ impl Race {
         }
         match next {
             Next::Wait => None,
-            Next::Retry => {
-                let reason = failure.outcome.as_str();
-                metrics.retries.with_label_values(&[&*model.name, reason]).inc();
-                self.retry()
-            }
+            Next::Retry => self.retry(),
             Next::GiveUp(_) => {
                 let refusal = forward::give_up(&request, &mut self.attempts, failure.outcome);
                 Some(Step::Lost(refusal))

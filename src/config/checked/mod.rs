@@ -229,6 +229,13 @@ pub struct App {
     pub anonymous: bool,
 }
 
+impl App {
+    /// Whether it may use the model of that name, if there is one.
+    pub fn may_use(&self, model: &str) -> bool {
+        self.models.as_ref().is_none_or(|models| models.iter().any(|one| one == model))
+    }
+}
+
 /// The hash of one client key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ApiKey {

@@ -101,20 +101,18 @@ async fn refused(mut session: HttpSession, header: Box<ResponseHeader>, unix: Du
     let status = header.status.as_u16();
     let verdict = judge(status, error_code(&body).as_deref());
     let told = Told { header, body };
-    let outcome = match verdict {
+    let outcome = if !whole && !verdict.is_final() {
         // Half of an answer is none.
-        _ if !whole && !verdict.is_final() => Outcome::Reset,
-        Verdict::Serve => return Dialled::Passed(told),
-        Verdict::Conflict if rest.is_none() => return Dialled::Passed(told),
-        Verdict::Conflict => Outcome::Conflict,
-        Verdict::NotDeployed => Outcome::DeploymentMissing,
-        Verdict::Unauthorised => Outcome::Unauthorised,
-        Verdict::Limited => Outcome::Limited,
-        Verdict::Success | Verdict::Failed => Outcome::ServerError,
+        Outcome::Reset
+    } else if verdict == Verdict::Success {
+        Outcome::ServerError
+    } else if let Some(outcome) = Outcome::of_refusal(verdict, rest) {
+        outcome
+    } else {
+        return Dialled::Passed(told);
     };
-    let is_spare = matches!(outcome, Outcome::DeploymentMissing | Outcome::Conflict);
     let failure = Failure { rest, ..Failure::bare(outcome) };
-    Dialled::Failed { failure: Box::new(failure), spare: is_spare.then_some(told) }
+    Dialled::Failed { failure: Box::new(failure), spare: outcome.is_spare().then_some(told) }
 }
 
 async fn body(session: &mut HttpSession) -> Result<Bytes> {

@@ -10,7 +10,7 @@ use crate::proxy::forward;
 use crate::proxy::realtime::Asking;
 use crate::proxy::realtime::dial::{Dialled, Told, dial};
 use crate::proxy::watch::Watch;
-use crate::routing::{Attempts, Denied, Next};
+use crate::routing::{Attempts, Next};
 use bytes::Bytes;
 use http::header;
 use pingora_core::connectors::TransportConnector;
@@ -94,25 +94,9 @@ fn fail(
     attempts: &mut Attempts,
     (watch, failure): (&mut Watch, &Failure),
 ) -> Option<ClientError> {
-    let how = watch.fail(failure);
-    let (model, now) = (request.model(), request.now());
-    let (next, forgiven) = attempts.failed(&model.pool, watch.target(), how, now);
-    for event in forgiven {
-        request.tell(Some(event));
-    }
-    let metrics = &request.services.telemetry.metrics;
-    match next {
-        Next::Retry | Next::Wait => {
-            let reason = failure.outcome.as_str();
-            metrics.retries.with_label_values(&[&*model.name, reason]).inc();
-            None
-        }
-        Next::GiveUp(denied) => {
-            if denied == Denied::Budget {
-                metrics.retry_budget_exhausted.with_label_values(&[&*model.name]).inc();
-            }
-            Some(forward::give_up(request, attempts, failure.outcome))
-        }
+    match forward::failed(request, attempts, (watch, failure)) {
+        Next::Retry | Next::Wait => None,
+        Next::GiveUp(_) => Some(forward::give_up(request, attempts, failure.outcome)),
     }
 }
 
