@@ -46,7 +46,8 @@ const FRESH_GROUP: u64 = 2;
 pub(crate) struct Sending {
     pub(crate) peer: HttpPeer,
     pub(crate) request: RequestHeader,
-    pub(crate) body: Bytes,
+    /// In pieces that follow each other.
+    pub(crate) body: Vec<Bytes>,
     pub(crate) operation: Operation,
     /// Whether a stream was asked for: then the first content token counts, else the first byte.
     pub(crate) stream: bool,
@@ -312,7 +313,12 @@ async fn write_and_wait(session: &mut HttpSession, sending: &Sending) -> Result<
 }
 
 async fn write_body(session: &mut HttpSession, sending: &Sending) -> Result<()> {
-    session.write_request_body(sending.body.clone(), true).await?;
+    if let Some((last, before)) = sending.body.split_last() {
+        for piece in before {
+            session.write_request_body(piece.clone(), false).await?;
+        }
+        session.write_request_body(last.clone(), true).await?;
+    }
     session.finish_request_body().await
 }
 

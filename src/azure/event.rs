@@ -12,8 +12,8 @@
 use crate::azure::json::Cursor;
 use crate::azure::json::Fault;
 use crate::azure::json::Token;
+use crate::azure::kind::Kind;
 use crate::azure::route::Operation;
-use crate::azure::typed::Kind;
 
 /// What an error event blames.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

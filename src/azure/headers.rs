@@ -14,6 +14,9 @@ use http::HeaderName;
 /// The content type of every request body that is sent on.
 pub const UPSTREAM_CONTENT_TYPE: &str = "application/json";
 
+/// Names the deployment that the image tool of a response uses: mapped as a model is.
+pub const PAINTER_HEADER: &str = "x-ms-oai-image-generation-deployment";
+
 /// Whether a client's header goes to the backend.
 ///
 /// Dropped although known: `x-stainless-*` (the SDKs send eight or more, and Azure answers 431 to more than

@@ -21,6 +21,7 @@ pub mod headers;
 pub mod ids;
 pub mod in_stream;
 mod json;
+mod kind;
 pub mod limit;
 mod lines;
 pub mod listing;

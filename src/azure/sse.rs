@@ -18,10 +18,10 @@
 use crate::azure::event;
 use crate::azure::event::Said;
 pub use crate::azure::event::StreamError;
+use crate::azure::kind::Kind;
 use crate::azure::lines::{Data, KEPT_BYTES_MAX, Lines, Size, field};
 use crate::azure::route::Operation;
 use crate::azure::typed;
-use crate::azure::typed::Kind;
 use crate::azure::usage;
 use crate::azure::usage::Usage;
 use memchr::memmem::Finder;

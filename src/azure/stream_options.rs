@@ -90,7 +90,7 @@ mod tests {
     fn check(body: &str, expected: Option<&str>) {
         let bytes = Bytes::from(body.to_owned());
         let edit = peek(&bytes).unwrap().usage_edit;
-        let edited = edit.map(|edit| apply(&bytes, &[edit]));
+        let edited = edit.map(|edit| apply(&bytes, &[edit]).concat());
         assert_eq!(edited.as_deref(), expected.map(str::as_bytes), "{body}");
     }
 

@@ -2,8 +2,9 @@
 //! the runs of assistants (which say it in the `event` field only).
 //!
 //! The first token is the first `…delta` that is not empty, a picture, or the item of a call: that the model
-//! calls something, and what, is the first that it decides. What comes before (`response.created`, `queued`, `in_progress`, the items and
-//! parts that are opened) says how the request stands, not how the model does, and repeats what was asked: none of it is a token, however large.
+//! calls something, and what, is the first that it decides. What comes before (`response.created`, `queued`,
+//! `in_progress`, the items and parts that are opened) says how the request stands, not how the model does, and
+//! repeats what was asked: none of it is a token, however large.
 //!
 //! | event | means |
 //! |---|---|
@@ -25,6 +26,7 @@ use crate::azure::event::is_empty;
 use crate::azure::json::Cursor;
 use crate::azure::json::Fault;
 use crate::azure::json::Token;
+use crate::azure::kind::Kind;
 use crate::azure::lines::Size;
 use crate::azure::route::Operation;
 
@@ -39,52 +41,6 @@ pub(super) fn is_typed(operation: Operation) -> bool {
         | Operation::Models
         | Operation::Realtime
         | Operation::Resource => true,
-    }
-}
-
-/// What the type of an event, or its `event` field, calls it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// `error`: in every stream.
-    Error,
-    /// It carries the error in an object of its own.
-    Failed,
-    /// The end of a good stream.
-    End,
-    /// A piece of what the model writes.
-    Delta,
-    /// All of what it wrote, once more or at once.
-    Transcript,
-    /// A picture, whole or coming.
-    Picture,
-    /// One thing that the model does: a message, a call, a thought.
-    Item,
-    /// Anything else, or nothing.
-    #[default]
-    Other,
-}
-
-impl Kind {
-    pub(super) fn of(word: &[u8]) -> Self {
-        match word {
-            b"error" => Self::Error,
-            b"response.failed" | b"thread.run.failed" => Self::Failed,
-            b"response.completed"
-            | b"response.incomplete"
-            | b"speech.audio.done"
-            | b"thread.run.completed"
-            | b"thread.run.incomplete"
-            | b"thread.run.cancelled"
-            | b"thread.run.expired"
-            | b"thread.run.requires_action" => Self::End,
-            b"image_generation.completed" | b"image_edit.completed" => Self::Picture,
-            b"transcript.text.done" => Self::Transcript,
-            b"transcript.text.segment" => Self::Delta,
-            b"response.output_item.added" | b"response.output_item.done" => Self::Item,
-            _ if word.ends_with(b".delta") => Self::Delta,
-            _ if word.ends_with(b".partial_image") => Self::Picture,
-            _ => Self::Other,
-        }
     }
 }
 

@@ -262,7 +262,7 @@ mod tests {
         assert_eq!(snapshot.models().count(), 2);
         for model in snapshot.models() {
             let sent = prompt(model, 0, TokenLimit::Tokens, Duration::ZERO).unwrap();
-            let body: serde_json::Value = serde_json::from_slice(&sent.body).unwrap();
+            let body: serde_json::Value = serde_json::from_slice(&sent.body.concat()).unwrap();
             assert_eq!(body["max_tokens"], 1);
         }
     }

@@ -73,7 +73,7 @@ pub(crate) fn prompt(
     Some(Sending {
         peer: backend.peer()?,
         request,
-        body,
+        body: vec![body],
         operation,
         stream,
         replay: true,

@@ -3,7 +3,7 @@
 use crate::azure::error::ClientError;
 use crate::azure::headers::forward_response;
 use crate::proxy::context::Context;
-use crate::proxy::forward;
+use crate::proxy::shed;
 use bytes::Bytes;
 use http::{HeaderName, Method, StatusCode, header};
 use pingora_core::{Error, ErrorSource, Result};
@@ -133,7 +133,7 @@ pub(super) async fn fail(session: &mut Session, ctx: &mut Context, error: &Error
         return written.status.as_u16();
     }
     let told = || ctx.request.as_ref()?.progress.lock().refusal.take();
-    let answer = ctx.refused.take().or_else(told).unwrap_or_else(forward::come_back);
+    let answer = ctx.refused.take().or_else(told).unwrap_or_else(shed::come_back);
     let status = answer.status().as_u16();
     // Pingora closes the connection after an error on this path: the client must know, or its next request on
     // it is reset.

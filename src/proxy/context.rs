@@ -2,6 +2,7 @@
 
 use crate::azure::error::ClientError;
 use crate::azure::listing::{LIST_BYTES_MAX, without};
+use crate::azure::realtime::handshake::Offer;
 use crate::azure::route::Operation;
 use crate::azure::sse::Scanner;
 use crate::azure::sse::is_event_stream;
@@ -16,7 +17,6 @@ use crate::proxy::admitted::Request;
 use crate::proxy::body::Body;
 use crate::proxy::claim::Claim;
 use crate::proxy::identify::Proof;
-use crate::proxy::realtime::Asking;
 use crate::quota::Admission;
 use crate::quota::Held;
 use crate::routing::Attempts;
@@ -61,7 +61,7 @@ pub struct Context {
     /// The attempt that was chosen and not yet handed on.
     pub(super) chosen: Option<Chosen>,
     /// What a request for a conversation asks for.
-    pub(super) realtime: Option<Asking>,
+    pub(super) realtime: Option<Offer>,
     /// Our own answer, if there is one.
     pub(super) refused: Option<ClientError>,
     pub(super) relayed: Relayed,

@@ -11,8 +11,8 @@ use crate::azure::sse::is_event_stream;
 use crate::azure::status::error_code;
 use crate::exchange::AnswerKind;
 use crate::proxy::admitted::Request;
-use crate::proxy::forward;
 use crate::proxy::race::{Race, Step, Winner};
+use crate::proxy::shed;
 use crate::time::Time;
 use bytes::Bytes;
 use http::header;
@@ -88,7 +88,7 @@ impl Early {
         if answer.kind == AnswerKind::Good && is_event_stream(&header.headers) {
             return Said::Winner(winner);
         }
-        let otherwise = forward::come_back();
+        let otherwise = shed::come_back();
         let status = header.status;
         let status = if status.is_success() { otherwise.status() } else { status };
         let body = answer.held.clone().unwrap_or_default();

@@ -5,7 +5,7 @@
 
 use crate::azure::edit::{Edit, apply};
 use crate::azure::error::ClientError;
-use crate::azure::headers::UPSTREAM_CONTENT_TYPE;
+use crate::azure::headers::{PAINTER_HEADER, UPSTREAM_CONTENT_TYPE};
 use crate::exchange::{Failure, Outcome, Sending};
 use crate::live::LiveBackend;
 use crate::proxy::admitted::Admitted;
@@ -13,9 +13,7 @@ use crate::proxy::admitted::Request;
 use crate::proxy::body::Body;
 use crate::proxy::context::Chosen;
 use crate::proxy::context::Context;
-use crate::proxy::intake::PAINTER;
 use crate::proxy::placement::Placement;
-use crate::proxy::race::Order;
 use crate::proxy::shed;
 use crate::proxy::watch::Watch;
 use crate::routing::Attempts;
@@ -31,19 +29,13 @@ use bytes::Bytes;
 use http::{Method, header};
 use pingora_core::protocols::tls::{ALPN, CustomALPN};
 use pingora_core::upstreams::peer::HttpPeer;
-use pingora_core::{Error, ErrorType, Result};
 use pingora_http::RequestHeader;
-use std::sync::Arc;
-use std::time::Duration;
-
-/// Retry-After of a 503: long enough to let a region recover a little, short enough to be kept to.
-const COME_BACK: Duration = Duration::from_secs(5);
 
 /// Keeps the peers of the connector apart from those of Pingora's own path, which is not used.
 const CONNECTOR_GROUP: u64 = 1;
 
 /// Chooses the target of the first attempt and opens its lease.
-pub(super) fn choose(ctx: &mut Context) -> std::result::Result<HttpPeer, ClientError> {
+pub(super) fn choose(ctx: &mut Context) -> Result<HttpPeer, ClientError> {
     let (Some(request), Some(attempts)) = (&ctx.request, &mut ctx.attempts) else {
         return Err(ClientError::Internal);
     };
@@ -63,7 +55,7 @@ pub(super) fn choose(ctx: &mut Context) -> std::result::Result<HttpPeer, ClientE
 pub(super) fn reach(
     request: &Request,
     attempts: &mut Attempts,
-) -> std::result::Result<(Chosen, HttpPeer), NoTarget> {
+) -> Result<(Chosen, HttpPeer), NoTarget> {
     let (model, live) = (request.model(), &request.services.live);
     if let Placement::Owner(target) = request.admitted.placement
         && let Some(rest) = model.pool.rest(target, request.now())
@@ -131,16 +123,16 @@ pub(super) fn nothing_left(request: &Request, none: &NoTarget) -> ClientError {
         return ClientError::AllLimited { retry_after };
     }
     if let (Placement::Owner(_), NoTarget::AllUsed | NoTarget::AllBlocked) = (placement, none) {
-        return ClientError::OwnerDown { retry_after: COME_BACK };
+        return ClientError::OwnerDown { retry_after: shed::COME_BACK };
     }
     match *none {
         NoTarget::AllLimited(retry_after) => ClientError::AllLimited { retry_after },
         NoTarget::AllFull => shed::targets(&request.services),
         NoTarget::AllBlocked if all_are(pool, Block::AuthFailed) => ClientError::UpstreamAuth,
         NoTarget::AllUsed | NoTarget::AllBlocked if all_are(pool, Block::NoToken) => {
-            ClientError::NoToken { retry_after: COME_BACK }
+            ClientError::NoToken { retry_after: shed::COME_BACK }
         }
-        NoTarget::AllUsed | NoTarget::AllBlocked => come_back(),
+        NoTarget::AllUsed | NoTarget::AllBlocked => shed::come_back(),
     }
 }
 
@@ -187,23 +179,7 @@ pub(super) fn give_up(request: &Request, attempts: &mut Attempts, last: Outcome)
     let rng = &mut request.services.live.rng();
     // Asked only to learn what is left.
     let left = attempts.next(&request.model().pool, request.now(), rng);
-    left.map_or_else(|none| nothing_left(request, &none), |_| come_back())
-}
-
-/// Our answer when no attempt came to anything.
-pub(super) const fn come_back() -> ClientError {
-    ClientError::NothingLeft { retry_after: COME_BACK }
-}
-
-/// Hands the attempt that was chosen on: the order for the connector, which sends requests of its own.
-pub(super) fn prepare(ctx: &mut Context) -> Result<Order> {
-    let internal = || Error::explain(ErrorType::InternalError, "an attempt without a choice");
-    let chosen = ctx.chosen.take().ok_or_else(internal)?;
-    let request = Arc::clone(ctx.request.as_ref().ok_or_else(internal)?);
-    let attempts = ctx.attempts.take().ok_or_else(internal)?;
-    let body = std::mem::take(&mut ctx.body);
-    let first = Watch::new(Arc::clone(&request), chosen.lease, chosen.why);
-    Ok(Order { request, body, attempts, first })
+    left.map_or_else(|none| nothing_left(request, &none), |_| shed::come_back())
 }
 
 /// What is sent to one target; `None` if it cannot be addressed.
@@ -211,6 +187,7 @@ pub(super) fn sending(request: &Request, body: &Body, target: usize) -> Option<S
     let peer = request.model().backends.get(target)?.peer()?;
     let deployment = &request.model().pool.spec(target)?.deployment;
     let body = body_for(&request.admitted, &body.bytes, deployment);
+    let length: usize = body.iter().map(Bytes::len).sum();
     let mut request_header = header_for(request, target)?;
     if request.admitted.route.method == Method::POST {
         match &request.admitted.content_type {
@@ -219,7 +196,7 @@ pub(super) fn sending(request: &Request, body: &Body, target: usize) -> Option<S
                 request_header.insert_header(header::CONTENT_TYPE, UPSTREAM_CONTENT_TYPE).ok()?;
             }
         }
-        request_header.insert_header(header::CONTENT_LENGTH, body.len()).ok()?;
+        request_header.insert_header(header::CONTENT_LENGTH, length).ok()?;
     }
     let operation = request.operation();
     let stream = request.admitted.awaits_content();
@@ -229,7 +206,7 @@ pub(super) fn sending(request: &Request, body: &Body, target: usize) -> Option<S
 }
 
 /// The body with the name that the model has on this backend, and the wish for its usage.
-fn body_for(admitted: &Admitted, body: &Bytes, deployment: &str) -> Bytes {
+fn body_for(admitted: &Admitted, body: &Bytes, deployment: &str) -> Vec<Bytes> {
     let named = admitted.named.as_ref().map(|named| match &admitted.content_type {
         None => Edit::of_model(named.span.clone(), deployment),
         // In a form it stands as it is, in JSON as a string.
@@ -255,7 +232,7 @@ pub(super) fn header_for(request: &Request, target: usize) -> Option<RequestHead
         && let Some(place) = painter.pool.position(&backend.name)
         && let Some(spec) = painter.pool.spec(place)
     {
-        header.insert_header(PAINTER, &spec.deployment).ok()?;
+        header.insert_header(PAINTER_HEADER, &spec.deployment).ok()?;
     }
     Some(header)
 }

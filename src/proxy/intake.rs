@@ -2,6 +2,7 @@
 //! same one that is routed, so that nobody is authorised for one model and served another.
 
 use crate::azure::error::ClientError;
+use crate::azure::headers::PAINTER_HEADER;
 use crate::azure::peek::Peek;
 use crate::azure::realtime::credentials::gather;
 use crate::azure::repeat;
@@ -23,15 +24,12 @@ use crate::proxy::identify::{Identified, identify};
 use crate::proxy::meter;
 use crate::proxy::models;
 use crate::proxy::placement::{self, Knowledge, Placement};
-use crate::proxy::realtime::{Asking, forget_credential};
+use crate::proxy::realtime;
 use crate::routing::Repeat;
 use bytes::Bytes;
 use http::{HeaderValue, Method, header};
 use pingora_proxy::Session;
 use std::sync::Arc;
-
-/// Names the deployment that the image tool of a response uses: mapped as a model is.
-pub(super) const PAINTER: &str = "x-ms-oai-image-generation-deployment";
 
 /// What becomes of a request that may be.
 pub(super) enum Decision {
@@ -66,7 +64,7 @@ pub(super) async fn admit(
     let entered = enter(session, ctx, live)?;
     let app = snapshot.app(&entered.app).ok_or(ClientError::Internal)?;
     if entered.route.operation == Operation::Realtime {
-        forget_credential(session);
+        realtime::forget_credential(session);
     }
     let body = match entered.writing {
         Writing::Nothing if session.as_downstream_mut().is_body_empty() => Body::default(),
@@ -108,14 +106,14 @@ fn enter(session: &Session, ctx: &mut Context, live: &Live) -> Result<Entered, C
     let app = snapshot.app(&name).ok_or(ClientError::Internal)?;
     check_path(&route, more, app)?;
     if route.operation == Operation::Realtime {
-        ctx.realtime = Some(Asking::read(request, query)?);
+        ctx.realtime = Some(realtime::asked(request, query)?);
     }
     let may_probe = app.probe || ctx.note.proof.caller().is_some_and(|caller| caller.may_probe);
     let header = |name: &str| request.headers.get(name).cloned();
-    let painter = header(PAINTER).map(|named| {
+    let painter = header(PAINTER_HEADER).map(|named| {
         let named =
             named.to_str().map_err(|_| ClientError::UnknownModel { model: String::new() })?;
-        find_model(named, &snapshot, app)
+        models::find(named, &snapshot, app)
     });
     Ok(Entered {
         writing: Writing::of(&route, &request.headers)?,
@@ -211,7 +209,7 @@ fn asked_model(
         Form::V1 | Form::Resource => route.query.model.as_deref(),
     };
     if let Some(name) = by_url {
-        return Ok(Some(Asked { model: find_model(name, snapshot, app)?, named: None }));
+        return Ok(Some(Asked { model: models::find(name, snapshot, app)?, named: None }));
     }
     let Some(name) = seen.model.as_deref() else {
         // What names a model in another way, or none, Azure may know: a stored prompt has one.
@@ -226,7 +224,7 @@ fn asked_model(
         return Ok(None);
     }
     let named = seen.model_span.clone().map(|span| NamedModel { span });
-    Ok(Some(Asked { model: find_model(name, snapshot, app)?, named }))
+    Ok(Some(Asked { model: models::find(name, snapshot, app)?, named }))
 }
 
 /// Whether `model` in such a body is a deployment. Fine-tuning names base models, and evaluations name theirs deeper.
@@ -254,19 +252,6 @@ fn repeatable(route: &Route, seen: &Peek<'_>, model: &LiveModel) -> Repeat {
     match repeat::Repeat::of(repeat::Keeping::of(route.operation), seen, stored) {
         repeat::Repeat::Anytime => Repeat::Anytime,
         repeat::Repeat::OnlyUntouched => Repeat::OnlyUntouched,
-    }
-}
-
-/// The model, if it exists and the app may use it.
-pub(super) fn find_model(
-    name: &str,
-    snapshot: &Snapshot,
-    app: &App,
-) -> Result<Arc<LiveModel>, ClientError> {
-    match snapshot.model(name) {
-        Some(model) if app.may_use(name) => Ok(Arc::clone(model)),
-        Some(_) => Err(ClientError::ModelForbidden { model: name.to_owned() }),
-        None => Err(ClientError::UnknownModel { model: name.to_owned() }),
     }
 }
 

@@ -48,6 +48,7 @@ use crate::live::Live;
 use crate::proxy::admitted::{Origin, Patience, Refusal, Request, Services};
 use crate::proxy::doors::Doors;
 use crate::proxy::intake::Decision;
+use crate::proxy::race::Order;
 use crate::telemetry::Telemetry;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -192,7 +193,7 @@ impl ProxyHttp for FirstlightProxy {
         request: &mut RequestHeader,
         ctx: &mut Context,
     ) -> Result<()> {
-        connector::attach(request, forward::prepare(ctx)?);
+        connector::attach(request, Order::take(ctx)?);
         Ok(())
     }
 

@@ -1,11 +1,24 @@
-//! The list of models: what the app may use, answered here. A backend would list what it could deploy.
+//! The models that an app may use: found by name, and listed here. A backend would list what it could deploy.
 
 use crate::azure::error::ClientError;
 use crate::config::checked::App;
-use crate::live::Snapshot;
-use crate::proxy::intake::find_model;
+use crate::live::{LiveModel, Snapshot};
 use bytes::Bytes;
 use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// The model, if it exists and the app may use it.
+pub(super) fn find(
+    name: &str,
+    snapshot: &Snapshot,
+    app: &App,
+) -> Result<Arc<LiveModel>, ClientError> {
+    match snapshot.model(name) {
+        Some(model) if app.may_use(name) => Ok(Arc::clone(model)),
+        Some(_) => Err(ClientError::ModelForbidden { model: name.to_owned() }),
+        None => Err(ClientError::UnknownModel { model: name.to_owned() }),
+    }
+}
 
 /// The answer to `/models`, or to `/models/{id}`.
 pub(super) fn answer(
@@ -14,7 +27,7 @@ pub(super) fn answer(
     app: &App,
 ) -> Result<Bytes, ClientError> {
     let answer = if let Some(id) = id {
-        entry(&find_model(id, snapshot, app)?.name)
+        entry(&find(id, snapshot, app)?.name)
     } else {
         let names = snapshot.models().map(|model| &*model.name);
         let entries: Vec<Value> = names.filter(|name| app.may_use(name)).map(entry).collect();

@@ -11,7 +11,7 @@ use crate::azure::error::ClientError;
 use crate::exchange::{Answer, Begun, Failure, Outcome, rest_asked};
 use crate::proxy::admitted::Request;
 use crate::proxy::body::Body;
-use crate::proxy::context::Chosen;
+use crate::proxy::context::{Chosen, Context};
 use crate::proxy::forward;
 use crate::proxy::leg::{Leg, first_to_speak};
 use crate::proxy::passing::Passing;
@@ -19,6 +19,7 @@ use crate::proxy::watch::{Aftermath, Watch};
 use crate::routing::{Attempts, Next, Urgency};
 use crate::time::Time;
 use pingora_core::connectors::http::Connector as HttpConnector;
+use pingora_core::{Error, ErrorType};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::sleep;
@@ -29,6 +30,19 @@ pub(super) struct Order {
     pub(super) body: Body,
     pub(super) attempts: Attempts,
     pub(super) first: Watch,
+}
+
+impl Order {
+    /// Of the attempt that was chosen; nothing of it stays behind.
+    pub(super) fn take(ctx: &mut Context) -> pingora_core::Result<Self> {
+        let internal = || Error::explain(ErrorType::InternalError, "an attempt without a choice");
+        let chosen = ctx.chosen.take().ok_or_else(internal)?;
+        let request = Arc::clone(ctx.request.as_ref().ok_or_else(internal)?);
+        let attempts = ctx.attempts.take().ok_or_else(internal)?;
+        let body = std::mem::take(&mut ctx.body);
+        let first = Watch::new(Arc::clone(&request), chosen.lease, chosen.why);
+        Ok(Self { request, body, attempts, first })
+    }
 }
 
 /// The attempts of one request.

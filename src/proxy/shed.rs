@@ -1,4 +1,4 @@
-//! Refusals for want of room: when to come back, and the count of them.
+//! Refusals for want of room, or of anybody who could serve: when to come back, and the count of them.
 
 use crate::azure::error::ClientError;
 use crate::azure::overload::Shed;
@@ -13,6 +13,14 @@ use std::time::Duration;
 const SOON: Duration = Duration::from_secs(1);
 /// Those who are refused together do not come back together.
 const SPREAD: Duration = Duration::from_secs(3);
+
+/// Retry-After of other 503s: long enough to let a region recover a little, short enough to be kept to.
+pub(super) const COME_BACK: Duration = Duration::from_secs(5);
+
+/// Our answer when no attempt came to anything.
+pub(super) const fn come_back() -> ClientError {
+    ClientError::NothingLeft { retry_after: COME_BACK }
+}
 
 /// When it is worth asking again.
 fn retry_after(rng: &mut Rng) -> Duration {

@@ -176,7 +176,8 @@ proptest! {
         for key in DECIDING { object[key] = Value::Null; }
         object["model"] = Value::from(old);
         let body = bytes::Bytes::from(object.to_string());
-        let changed = apply(&body, &[Edit::of_model(peek(&body).unwrap().model_span.unwrap(), &new)]);
+        let edit = Edit::of_model(peek(&body).unwrap().model_span.unwrap(), &new);
+        let changed = apply(&body, &[edit]).concat();
         object["model"] = Value::from(new);
         prop_assert_eq!(serde_json::from_slice::<Value>(&changed).unwrap(), object);
     }

@@ -10,7 +10,7 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// The beginning of the subprotocol that holds a key: OpenAI's SDK for browsers makes it.
-pub(super) const KEY_PROTOCOL: &str = "openai-insecure-api-key.";
+const KEY_PROTOCOL: &str = "openai-insecure-api-key.";
 
 const API_KEY: HeaderName = HeaderName::from_static("api-key");
 

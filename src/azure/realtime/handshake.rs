@@ -4,7 +4,6 @@
 //! smuggled. So only a request without any doubt is upgraded, and only an answer that proves that the backend
 //! meant this very request.
 
-use crate::azure::realtime::credentials::KEY_PROTOCOL;
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -111,7 +110,7 @@ pub(super) fn protocols(headers: &HeaderMap) -> impl Iterator<Item = &str> {
 /// Whether a subprotocol goes to the backend: the one of Realtime, and those that switch a beta on. Those that
 /// name an organisation or a project of OpenAI's say nothing to Azure.
 fn crosses(name: &str) -> bool {
-    name == "realtime" || (name.starts_with("openai-beta.") && !name.starts_with(KEY_PROTOCOL))
+    name == "realtime" || name.starts_with("openai-beta.")
 }
 
 fn is_websocket(headers: &HeaderMap) -> bool {

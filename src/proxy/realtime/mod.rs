@@ -62,34 +62,27 @@ impl Realtime {
     }
 }
 
-/// What a client asks for beside the model.
-pub(super) struct Asking {
-    pub(super) offer: Offer,
-}
-
-impl Asking {
-    /// Reads a request that may be upgraded, or tells why it may not.
-    pub(super) fn read(
-        request: &RequestHeader,
-        query: &str,
-    ) -> std::result::Result<Self, ClientError> {
-        let offer = offer(request.version, &request.headers).map_err(|error| match error {
-            OfferError::NotAsked | OfferError::WrongVersion => ClientError::UpgradeRequired,
-            OfferError::NotHttp11 => {
-                ClientError::BadHandshake { what: "it is served over HTTP/1.1 only" }
+/// What a client asks for beside the model, or why its request may not be upgraded.
+pub(super) fn asked(
+    request: &RequestHeader,
+    query: &str,
+) -> std::result::Result<Offer, ClientError> {
+    let offer = offer(request.version, &request.headers).map_err(|error| match error {
+        OfferError::NotAsked | OfferError::WrongVersion => ClientError::UpgradeRequired,
+        OfferError::NotHttp11 => {
+            ClientError::BadHandshake { what: "it is served over HTTP/1.1 only" }
+        }
+        OfferError::Malformed(what) => ClientError::BadHandshake { what },
+    })?;
+    query::check(query).map_err(|error| ClientError::BadHandshake {
+        what: match error {
+            QueryError::Call => {
+                "`call_id` names a call that lives on one resource, which is not served"
             }
-            OfferError::Malformed(what) => ClientError::BadHandshake { what },
-        })?;
-        query::check(query).map_err(|error| ClientError::BadHandshake {
-            what: match error {
-                QueryError::Call => {
-                    "`call_id` names a call that lives on one resource, which is not served"
-                }
-                QueryError::Intent => "`intent` in the query must be one plain word",
-            },
-        })?;
-        Ok(Self { offer })
-    }
+            QueryError::Intent => "`intent` in the query must be one plain word",
+        },
+    })?;
+    Ok(offer)
 }
 
 /// Counts a conversation while it is open.
@@ -118,19 +111,19 @@ pub(super) async fn serve(
     (realtime, services): (&Realtime, &Services),
 ) -> Result<()> {
     let parts = (ctx.request.clone(), ctx.attempts.take(), ctx.realtime.take());
-    let (Some(request), Some(mut attempts), Some(asking)) = parts else {
+    let (Some(request), Some(mut attempts), Some(offer)) = parts else {
         return answer::refuse(session, ctx, ClientError::Internal).await;
     };
     // Whatever the answer: what a client sent behind its request is no request.
     session.set_keepalive(None);
     let opened = tokio::select! {
-        opened = open(&request, &mut attempts, &asking, &realtime.connector) => opened,
+        opened = open(&request, &mut attempts, &offer, &realtime.connector) => opened,
         gone = left(session) => return Err(gone),
     };
     match opened {
         Opened::Open(open) => {
             let counted = Counted::new(&request, &open);
-            let ended = talk(session, ctx, (*open, &asking), (realtime, services)).await;
+            let ended = talk(session, ctx, (*open, &offer), (realtime, services)).await;
             drop(counted);
             ended
         }
@@ -165,11 +158,11 @@ async fn pass_on(session: &mut Session, ctx: &mut Context, told: Told) -> Result
 async fn talk(
     session: &mut Session,
     ctx: &mut Context,
-    (open, asking): (Open, &Asking),
+    (open, offer): (Open, &Offer),
     (realtime, services): (&Realtime, &Services),
 ) -> Result<()> {
     let Open { mut watch, header, stream, early } = open;
-    let header = switching(&header, &asking.offer, ctx)?;
+    let header = switching(&header, offer, ctx)?;
     let downstream = session.as_downstream_mut();
     if let Err(error) = downstream.write_response_header(Box::new(header)).await {
         return Err(error.into_down());

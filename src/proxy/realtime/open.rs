@@ -7,7 +7,6 @@ use crate::exchange::{AnswerKind, Failure};
 use crate::proxy::admitted::Request;
 use crate::proxy::context::Chosen;
 use crate::proxy::forward;
-use crate::proxy::realtime::Asking;
 use crate::proxy::realtime::dial::{Dialled, Told, dial};
 use crate::proxy::watch::Watch;
 use crate::routing::{Attempts, Next};
@@ -43,7 +42,7 @@ pub(super) struct Open {
 pub(super) async fn open(
     request: &Arc<Request>,
     attempts: &mut Attempts,
-    asking: &Asking,
+    offer: &Offer,
     connector: &TransportConnector,
 ) -> Opened {
     loop {
@@ -51,13 +50,13 @@ pub(super) async fn open(
             Ok(reached) => reached,
             Err(none) => return Opened::Lost(forward::nothing_left(request, &none)),
         };
-        let Some(header) = header_for(request, lease.target(), asking) else {
+        let Some(header) = header_for(request, lease.target(), offer) else {
             attempts.closed();
             return Opened::Lost(ClientError::Internal);
         };
         let mut watch = Watch::new(Arc::clone(request), lease, why);
         let unix = request.clock().unix();
-        let dialled = Box::pin(dial(connector, (&peer, header), &asking.offer, unix)).await;
+        let dialled = Box::pin(dial(connector, (&peer, header), offer, unix)).await;
         watch.marks.header = Some(request.now());
         match dialled {
             Dialled::Open { header, stream, early } => {
@@ -101,9 +100,9 @@ fn fail(
 }
 
 /// The request for one target, built from nothing; `None` if it cannot be addressed.
-fn header_for(request: &Request, target: usize, asking: &Asking) -> Option<RequestHeader> {
+fn header_for(request: &Request, target: usize, offer: &Offer) -> Option<RequestHeader> {
     let mut header = forward::header_for(request, target)?;
-    upgrade(&mut header, &asking.offer).ok()?;
+    upgrade(&mut header, offer).ok()?;
     Some(header)
 }
 

@@ -88,6 +88,31 @@ async fn check_all(
     }
 }
 
+/// Under a name of its own on each backend, and nothing else is different.
+#[tokio::test(flavor = "multi_thread")]
+async fn under_other_names() {
+    let models =
+        "  gpt-4o: { backends: { a: deployed, b: also, c: also } }\n  text-embedding-3-large: {}\n";
+    let world = World::of(Setup { models, ..Setup::default() }).await;
+    let base = format!("http://{}", world.address());
+    for size in SIZES {
+        let body = body_of(size);
+        let named = |deployment: &str| {
+            let text = String::from_utf8(body.clone()).unwrap();
+            text.replacen("gpt-4o", deployment, 1).into_bytes()
+        };
+        world.fault("a", Fault::None);
+        let answer = send(&world.client, &base, &body, Framing::Length).await;
+        assert_eq!((answer.status, answer.backend()), (200, Some("a")), "{}", answer.text());
+        check_arrived(&world, "a", &named("deployed"), &format!("{size}"));
+        world.fault("a", Fault::Status5xx { status: 503 });
+        let answer = send(&world.client, &base, &body, Framing::Length).await;
+        assert_eq!((answer.status, answer.attempts()), (200, Some(2)), "{}", answer.text());
+        check_arrived(&world, answer.backend().unwrap(), &named("also"), &format!("{size}"));
+        assert_eq!(send_good(&world, &world.client, &base).await, 200);
+    }
+}
+
 /// A streamed answer under `clear_ms`, from a healed first region.
 async fn send_good(world: &World, client: &Client, base: &str) -> u16 {
     world.fault("a", Fault::None);
