@@ -49,6 +49,24 @@ const COUNT_MAX: usize = 4096;
 /// A longer string is no id, even if every letter of it is escaped.
 const RAW_BYTES_MAX: usize = 6 * 256;
 
+/// Members of a request that name what it goes on from.
+const DECISIVE: [&str; 9] = [
+    "previous_response_id",
+    "conversation",
+    "assistant_id",
+    "thread_id",
+    "input_file_id",
+    "training_file",
+    "validation_file",
+    "file_id",
+    "response_id",
+];
+
+/// The member of this name, if it decides where a request must go.
+pub(super) fn decisive(member: &str) -> Option<&'static str> {
+    DECISIVE.into_iter().find(|known| *known == member)
+}
+
 /// Whether a text is an id of something that is kept on one resource.
 pub fn is_kept(text: &[u8]) -> bool {
     let random = |rest: &[u8]| {

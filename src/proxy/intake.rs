@@ -211,7 +211,14 @@ fn asked_model(
     if let Some(name) = by_url {
         return Ok(Some(Asked { model: models::find(name, snapshot, app)?, named: None }));
     }
-    let Some(name) = seen.model.as_deref() else {
+    // A realtime session that is prepared for later has its model inside.
+    let prepared = route.operation == Operation::Resource && route.family() == "realtime";
+    let (name, span) = if prepared && seen.model.is_none() {
+        (&seen.session_model, &seen.session_model_span)
+    } else {
+        (&seen.model, &seen.model_span)
+    };
+    let Some(name) = name.as_deref() else {
         // What names a model in another way, or none, Azure may know: a stored prompt has one.
         let may = matches!(
             route.operation,
@@ -223,7 +230,7 @@ fn asked_model(
     if route.operation == Operation::Resource && !names_deployments(route, name, snapshot) {
         return Ok(None);
     }
-    let named = seen.model_span.clone().map(|span| NamedModel { span });
+    let named = span.clone().map(|span| NamedModel { span });
     Ok(Some(Asked { model: models::find(name, snapshot, app)?, named }))
 }
 
@@ -232,8 +239,9 @@ fn names_deployments(route: &Route, name: &str, snapshot: &Snapshot) -> bool {
     match route.family() {
         "assistants" | "chat" | "responses" | "threads" | "video" | "videos" => true,
         "batches" | "containers" | "conversations" | "evals" | "files" | "fine_tuning"
-        | "models" | "realtime" | "uploads" | "vector_stores" => false,
-        // The operator's own: what is not configured is taken as it is.
+        | "models" | "uploads" | "vector_stores" => false,
+        // `realtime`, which only apps that may use every model may, and the operator's own: what is not configured
+        // is taken as it is.
         _ => snapshot.model(name).is_some(),
     }
 }

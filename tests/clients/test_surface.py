@@ -19,10 +19,6 @@ def way(request):
     return request.param
 
 
-# Through Firstlight: as soon as it speaks WebSockets, and maps the model of a session that is not there yet.
-direct_only = pytest.mark.parametrize("way", [way for way in ways() if way.direct], ids=lambda way: way.name)
-
-
 @pytest.fixture
 def client(way):
     with way.client() as client:
@@ -170,7 +166,6 @@ def test_realtime(client, mock, deployment):
     assert models_asked(mock) == {deployment}
 
 
-@direct_only
 def test_a_secret_for_realtime(client, mock, deployment):
     made = client.realtime.client_secrets.create(session={"type": "realtime", "model": MAPPED})
     assert made.value.startswith("ek_")

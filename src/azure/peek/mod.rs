@@ -2,26 +2,24 @@
 //!
 //! Routing needs four things from a body before it may be sent on: which `model`, whether `stream`, whether
 //! the request leaves something behind (`store`, `background`), and about how long the prompt is; the limits
-//! of an app need to know how long the answer may become. Everything else passes unread but not unchecked: a body that is not strictly valid JSON is refused here, and so is one
-//! that says `model`, `stream`, `store` or `background` twice. Two readers disagree about such bodies (first
-//! wins, last wins), and then permission would be checked for one model and another would answer. What is
-//! only measured (the usage option, the reasoning effort, the length of the answer) decides nothing: whatever
-//! is wrong with it is left for Azure to say.
+//! of an app need to know how long the answer may become. Everything else passes unread but not unchecked: a
+//! body that is not strictly valid JSON is refused here, and so is one that says `model`, `stream`, `store` or
+//! `background` twice. Two readers disagree about such bodies (first wins, last wins), and then permission would
+//! be checked for one model and another would answer. What is only measured (the usage option, the reasoning
+//! effort, the length of the answer) decides nothing: whatever is wrong with it is left for Azure to say.
 //!
 //! The length is an estimate: see `size`.
 //!
 //! What is deliberately not judged: whether the request makes sense to the model. That is Azure's answer.
 
-use crate::azure::affinity::Affinity;
-use crate::azure::count::count;
+mod found;
+
 use crate::azure::edit::Edit;
 pub use crate::azure::effort::Effort;
 use crate::azure::ids::Named;
 use crate::azure::json::Cursor;
 use crate::azure::json::Fault;
-use crate::azure::json::Token;
-use crate::azure::size::Media;
-use crate::azure::stream_options::StreamOptions;
+use found::Found;
 use std::borrow::Cow;
 use std::ops::Range;
 
@@ -59,6 +57,10 @@ pub struct Peek<'a> {
     pub ids: Named<'a>,
     /// Whether it brings data sources, which may name deployments of their own.
     pub own_data: bool,
+    /// The `model` member of `session`: of a realtime session that is begun later.
+    pub session_model: Option<Cow<'a, str>>,
+    /// Where its value stands, quotes included.
+    pub session_model_span: Option<Range<usize>>,
 }
 
 /// Why a body is not taken.
@@ -112,226 +114,10 @@ pub fn peek(body: &[u8]) -> Result<Peek<'_>, PeekError> {
     if cursor.next_byte() != Some(b'{') {
         return Err(cursor.fault("the body must be a JSON object").into());
     }
-    let mut found = Found { open: cursor.place() + 1, ..Found::default() };
+    let mut found = Found::new(cursor.place() + 1);
     cursor.object(|cursor, key| found.member(cursor, key))?;
     cursor.end()?;
     found.into_peek(body.len())
-}
-
-/// What has been read so far.
-#[derive(Default)]
-struct Found<'a> {
-    /// The place behind the bracket that opens the body.
-    open: usize,
-    model: Once<Token<'a>>,
-    stream: Once<bool>,
-    store: Once<bool>,
-    background: Once<bool>,
-    options: StreamOptions,
-    effort: Option<Effort>,
-    max_tokens: Option<u64>,
-    answers: Option<u64>,
-    affinity: Affinity,
-    media: Media,
-    ids: Named<'a>,
-    /// What the request goes on from, by its keys.
-    decided: Vec<&'static str>,
-    own_data: bool,
-}
-
-impl<'a> Found<'a> {
-    fn member(&mut self, cursor: &mut Cursor<'a>, key: Token<'a>) -> Result<(), PeekError> {
-        let key = key.text()?;
-        match key.as_ref() {
-            "model" => self.model.set("model", model(cursor)?),
-            "stream" => self.stream.set("stream", boolean(cursor, "stream")?),
-            "store" => self.store.set("store", boolean(cursor, "store")?),
-            // What is behind a picture: a word.
-            "background" if cursor.next_byte() == Some(b'"') => {
-                cursor.string()?;
-                self.background.set("background", None)
-            }
-            "background" => self.background.set("background", boolean(cursor, "background")?),
-            "max_tokens" | "max_completion_tokens" | "max_output_tokens" if at_digit(cursor) => {
-                larger(&mut self.max_tokens, cursor)
-            }
-            "n" | "best_of" if at_digit(cursor) => larger(&mut self.answers, cursor),
-            "reasoning_effort" if cursor.next_byte() == Some(b'"') => self.word_of_effort(cursor),
-            "reasoning" if cursor.next_byte() == Some(b'{') => {
-                cursor.object(|cursor, key| self.reasoning_member(cursor, key))
-            }
-            "stream_options" => Ok(self.options.read(cursor)?),
-            "previous_response_id"
-            | "conversation"
-            | "assistant_id"
-            | "thread_id"
-            | "input_file_id"
-            | "training_file"
-            | "validation_file"
-            | "file_id"
-            | "response_id"
-                if cursor.next_byte() == Some(b'"') =>
-            {
-                self.decide(cursor, &key)
-            }
-            "conversation" if cursor.next_byte() == Some(b'{') => {
-                cursor.object(|cursor, key| self.conversation_member(cursor, key))
-            }
-            "data_sources" => {
-                self.own_data = true;
-                Ok(cursor.skip_value_seeing(&mut |string| self.ids.mention(string))?)
-            }
-            "prompt_cache_key" | "user" if cursor.next_byte() == Some(b'"') => {
-                self.affinity.named(&key, cursor.string()?.raw());
-                Ok(())
-            }
-            "messages" | "input" | "instructions" => {
-                let written = cursor.raw_value_seeing(&mut |string| {
-                    self.media.see(string);
-                    self.ids.mention(string);
-                })?;
-                self.affinity.prompt(written);
-                Ok(())
-            }
-            _ => Ok(cursor.skip_value_seeing(&mut |string| {
-                self.media.see(string);
-                self.ids.mention(string);
-            })?),
-        }
-    }
-
-    fn conversation_member(
-        &mut self,
-        cursor: &mut Cursor<'a>,
-        key: Token<'a>,
-    ) -> Result<(), PeekError> {
-        if key.text()? == "id" && cursor.next_byte() == Some(b'"') {
-            return self.decide(cursor, "conversation");
-        }
-        Ok(cursor.skip_value()?)
-    }
-
-    /// Takes the id that a request goes on from. Given twice, two readers may see two.
-    fn decide(&mut self, cursor: &mut Cursor<'a>, key: &str) -> Result<(), PeekError> {
-        const KEYS: [&str; 9] = [
-            "previous_response_id",
-            "conversation",
-            "assistant_id",
-            "thread_id",
-            "input_file_id",
-            "training_file",
-            "validation_file",
-            "file_id",
-            "response_id",
-        ];
-        let Some(key) = KEYS.into_iter().find(|known| *known == key) else {
-            return Ok(cursor.skip_value()?);
-        };
-        if self.decided.contains(&key) {
-            return Err(PeekError::Duplicate(key));
-        }
-        self.decided.push(key);
-        self.ids.decisive.push(cursor.string()?.text()?);
-        Ok(())
-    }
-
-    fn reasoning_member(
-        &mut self,
-        cursor: &mut Cursor<'a>,
-        key: Token<'a>,
-    ) -> Result<(), PeekError> {
-        if key.text()? == "effort" && cursor.next_byte() == Some(b'"') {
-            return self.word_of_effort(cursor);
-        }
-        Ok(cursor.skip_value()?)
-    }
-
-    fn word_of_effort(&mut self, cursor: &mut Cursor<'a>) -> Result<(), PeekError> {
-        self.effort = Some(Effort::of_word(cursor.string()?.raw()));
-        Ok(())
-    }
-
-    fn into_peek(self, body_bytes: usize) -> Result<Peek<'a>, PeekError> {
-        if self.ids.too_many {
-            return Err(PeekError::WrongType { key: "ids", expected: "at most 4096" });
-        }
-        Ok(Peek {
-            model: self.model.value.map(|token| token.text()).transpose()?,
-            model_span: self.model.value.map(|token| token.span()),
-            stream: self.stream.value.unwrap_or(false),
-            include_usage: self.options.include_usage,
-            usage_edit: self.options.edit(self.open).filter(|_| self.stream.value == Some(true)),
-            store: self.store.value,
-            background: self.background.value,
-            effort: self.effort,
-            max_tokens: self.max_tokens,
-            answers: self.answers,
-            affinity: self.affinity.key(),
-            prompt_tokens_estimate: self.media.tokens_estimate(body_bytes),
-            own_data: self.own_data,
-            ids: self.ids,
-        })
-    }
-}
-
-/// A member that may stand in the body once; `null` counts as standing there without a value.
-struct Once<T> {
-    seen: bool,
-    value: Option<T>,
-}
-
-impl<T> Default for Once<T> {
-    fn default() -> Self {
-        Self { seen: false, value: None }
-    }
-}
-
-impl<T> Once<T> {
-    fn set(&mut self, key: &'static str, value: Option<T>) -> Result<(), PeekError> {
-        if self.seen {
-            return Err(PeekError::Duplicate(key));
-        }
-        *self = Self { seen: true, value };
-        Ok(())
-    }
-}
-
-fn at_digit(cursor: &mut Cursor<'_>) -> bool {
-    cursor.next_byte().is_some_and(|byte| byte.is_ascii_digit())
-}
-
-/// Takes a number that is larger than what was found. One that is no count is Azure's to judge.
-fn larger(found: &mut Option<u64>, cursor: &mut Cursor<'_>) -> Result<(), PeekError> {
-    let written = cursor.raw_value()?;
-    *found = std::str::from_utf8(written).ok().and_then(count).max(*found);
-    Ok(())
-}
-
-fn model<'a>(cursor: &mut Cursor<'a>) -> Result<Option<Token<'a>>, PeekError> {
-    match cursor.next_byte() {
-        Some(b'"') => Ok(Some(cursor.string()?)),
-        Some(b'n') => Ok(cursor.literal(b"null").map(|()| None)?),
-        _ => wrong_type(cursor, "model", "a string"),
-    }
-}
-
-fn boolean(cursor: &mut Cursor<'_>, key: &'static str) -> Result<Option<bool>, PeekError> {
-    match cursor.next_byte() {
-        Some(b't') => Ok(cursor.literal(b"true").map(|()| Some(true))?),
-        Some(b'f') => Ok(cursor.literal(b"false").map(|()| Some(false))?),
-        Some(b'n') => Ok(cursor.literal(b"null").map(|()| None)?),
-        _ => wrong_type(cursor, key, "true or false"),
-    }
-}
-
-/// What is there is not of the right type; broken JSON is told as such.
-fn wrong_type<T>(
-    cursor: &mut Cursor<'_>,
-    key: &'static str,
-    expected: &'static str,
-) -> Result<T, PeekError> {
-    cursor.skip_value()?;
-    Err(PeekError::WrongType { key, expected })
 }
 
 #[cfg(test)]
@@ -376,6 +162,15 @@ mod tests {
             model_of(r#"{"a":"\"model\":\"x\"","mod\u0065l":"\u0067pt"}"#).as_deref(),
             Some("gpt")
         );
+    }
+
+    #[test]
+    fn a_session_names_its_model() {
+        let body = r#"{"session":{"type":"realtime","model":"gpt-realtime","x":{"model":"y"}}}"#;
+        let peek = peek(body.as_bytes()).unwrap();
+        assert_eq!(peek.model, None);
+        assert_eq!(peek.session_model.as_deref(), Some("gpt-realtime"));
+        assert_eq!(body.get(peek.session_model_span.unwrap()), Some(r#""gpt-realtime""#));
     }
 
     #[test]
