@@ -101,7 +101,7 @@ pub(in crate::config) const BODY_TOTAL: Real = Real {
     least: 0.01,
     most: 3600.0,
     unit: "seconds",
-    about: "A client's whole body: 20 MiB at 3 Mbit/s.",
+    about: "A client's whole body: 32 MiB at 4.5 Mbit/s.",
 };
 
 pub(in crate::config) const REALTIME_IDLE: Real = Real {
@@ -137,11 +137,12 @@ pub(in crate::config) const CONCURRENT: Whole = Whole {
 
 pub(in crate::config) const BODY: Whole = Whole {
     path: "limits.body_mib",
-    default: Usual::of(20),
+    default: Usual::of(32),
     least: 1,
     most: 1024,
     unit: "MiB",
-    about: "Largest request body; it is kept in memory for a retry. Twenty hold a prompt with images.",
+    about: "Largest request body; it is kept in memory for a retry. So much holds a prompt with images, and the longest\n\
+            recording that Azure transcribes (25 MB).",
 };
 
 pub(in crate::config) const BUFFERED: Whole = Whole {

@@ -48,7 +48,7 @@ fn one_line_for_each_key() {
             "+ backends.new.max_in_flight: 0",
             "+ backends.new.ca: /ca",
             "- models.gpt.backends.old: gpt",
-            "~ limits.body_mib: 20 -> 30",
+            "~ limits.body_mib: 32 -> 30",
         ]
     );
 }
