@@ -10,7 +10,6 @@
 use crate::live::Live;
 use crate::owners::Record;
 use crate::state_file::replace;
-use crate::telemetry::Telemetry;
 use async_trait::async_trait;
 use pingora_core::server::ShutdownWatch;
 use pingora_core::services::background::BackgroundService;
@@ -37,7 +36,6 @@ const SLACK_LINES: usize = 10_000;
 /// The background service.
 pub struct Journal {
     live: Arc<Live>,
-    telemetry: Arc<Telemetry>,
     directory: PathBuf,
     place: Mutex<Place>,
 }
@@ -63,9 +61,9 @@ pub struct JournalError {
 
 impl Journal {
     /// A journal of what is live, in a directory that must exist and be ours.
-    pub fn new(live: Arc<Live>, telemetry: Arc<Telemetry>, directory: PathBuf) -> Self {
+    pub fn new(live: Arc<Live>, directory: PathBuf) -> Self {
         live.kept().hold_news();
-        Self { live, telemetry, directory, place: Mutex::default() }
+        Self { live, directory, place: Mutex::default() }
     }
 
     /// Reads what a former process wrote and writes it anew. Call it once, before requests come.
@@ -73,7 +71,8 @@ impl Journal {
         self.round().await;
         let (live, directory) = (Arc::clone(&self.live), self.directory.clone());
         let mut place = self.place.lock().await;
-        let renewing = spawn_blocking(move || renew(&directory, &live));
+        let before = *place;
+        let renewing = spawn_blocking(move || renew(&directory, &live, before));
         match renewing.await {
             Ok(Ok(renewed)) => *place = renewed,
             Ok(Err(error)) => tracing::warn!(%error, "the file of kept ids is not written anew"),
@@ -100,8 +99,6 @@ impl Journal {
             }
             Err(error) => Some(error.to_string()),
         };
-        let known = i64::try_from(self.live.kept().len()).unwrap_or(i64::MAX);
-        self.telemetry.metrics.kept_ids.set(known);
         match (&failing, before.failing) {
             (Some(error), false) => {
                 tracing::warn!(%error, ids = count, "new ids are not written: after a restart their backends are not known");
@@ -139,29 +136,29 @@ fn exchange(
     before: Place,
 ) -> Result<Place, Failed> {
     let path = directory.join(NAME);
-    let place = match read_on(&path, live, before) {
+    let read = || read_on(&path, live, before);
+    let done = if news.is_empty() {
+        read()
+    } else {
+        lock(directory).and_then(|_held| add(&path, &news, read()?))
+    };
+    let place = match done {
         Ok(place) => place,
         Err(source) => return Err((JournalError { path, source }, news)),
     };
-    if news.is_empty() {
-        return Ok(place);
-    }
-    match lock(directory).and_then(|_held| add(&path, &news)) {
-        // What was added is read in the next round as what others added is: it changes nothing.
-        Ok(()) => {}
-        Err(source) => return Err((JournalError { path, source }, news)),
-    }
     if place.lines > 2 * live.kept().len() + SLACK_LINES {
-        return renew(directory, live).map_err(|error| (error, Vec::new()));
+        return renew(directory, live, place).map_err(|error| (error, Vec::new()));
     }
     Ok(place)
 }
 
-/// Adds lines at the end. A line that was torn before is ended first.
-fn add(path: &Path, news: &[Record]) -> io::Result<()> {
+/// Adds lines at the end, to which the file was read; they are not read again, for by then some may be forgotten. A
+/// line that was torn before is ended first.
+fn add(path: &Path, news: &[Record], read: Place) -> io::Result<Place> {
     let mut file =
         OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
-    let length = file.metadata()?.len();
+    let about = file.metadata()?;
+    let length = about.len();
     let mut text = String::new();
     if length > 0 {
         let mut last = [0_u8];
@@ -172,12 +169,13 @@ fn add(path: &Path, news: &[Record]) -> io::Result<()> {
         }
     }
     text.extend(news.iter().map(Record::line));
-    let written = file.write_all(text.as_bytes());
-    if written.is_err() {
+    if let Err(error) = file.write_all(text.as_bytes()) {
         // Half of it must not stand there: it is written again later.
         file.set_len(length)?;
+        return Err(error);
     }
-    written
+    let bytes = length + u64::try_from(text.len()).unwrap_or(u64::MAX);
+    Ok(Place { inode: about.ino(), bytes, lines: read.lines + news.len(), failing: read.failing })
 }
 
 /// Reads whole lines from where the last round ended; from the beginning if the file is another.
@@ -209,12 +207,14 @@ fn read_on(path: &Path, live: &Live, before: Place) -> io::Result<Place> {
     Ok(place)
 }
 
-/// Writes the file anew, with what is known and not over. What another process adds meanwhile waits for the lock.
-fn renew(directory: &Path, live: &Live) -> Result<Place, JournalError> {
+/// Writes the file anew, with what is known and not over. What another process adds meanwhile waits for the lock. Of
+/// the old file only what was not read before is: the rest would bring back what was forgotten, in the place of what
+/// is in use.
+fn renew(directory: &Path, live: &Live, before: Place) -> Result<Place, JournalError> {
     let path = directory.join(NAME);
     let failed = |source| JournalError { path: path.clone(), source };
     let _held = lock(directory).map_err(failed)?;
-    read_on(&path, live, Place::default()).map_err(failed)?;
+    read_on(&path, live, before).map_err(failed)?;
     let records = live.kept().records(live.clock().unix().as_secs());
     let text: String = records.iter().map(Record::line).collect();
     let mut inode = 0;

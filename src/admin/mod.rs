@@ -57,6 +57,7 @@ impl Admin {
         let metrics = &self.telemetry.metrics;
         let dropped = self.telemetry.access_log.dropped();
         metrics.access_log_dropped.set(i64::try_from(dropped).unwrap_or(i64::MAX));
+        metrics.kept_ids.set(i64::try_from(self.live.kept().len()).unwrap_or(i64::MAX));
         match metrics.scrape(&self.live.snapshot(), self.live.clock().now()) {
             Ok(body) => Answer { status: StatusCode::OK, kind: "text/plain; version=0.0.4", body },
             Err(error) => {

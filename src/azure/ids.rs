@@ -2,21 +2,24 @@
 //! they appear.
 //!
 //! They are known by their prefixes, which are the same in every official SDK. An id is a whole JSON string: a text
-//! that mentions one is a text. The ids of messages, steps and function calls are left out, for whoever names one
-//! names its thread or response as well; reasoning items are not, since what is encrypted in them is bound to its
-//! resource.
+//! that mentions one is a text.
+//!
+//! The items of a response (messages, function calls) are a case of their own. Most clients send them back whole, and
+//! then they can go anywhere; only an `item_reference` needs the resource that stored them. Reasoning and compaction
+//! items always do: what is encrypted in them is bound to their resource.
 
 use crate::azure::json::Token;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 /// What ids of things that are kept begin with.
-const PREFIXES: [&[u8]; 22] = [
+const PREFIXES: [&[u8]; 25] = [
     b"asst_",
     b"assistant-",
     b"batch_",
     b"cfile_",
     b"chatcmpl-",
+    b"cmp_",
     b"cntr_",
     b"container_",
     b"conv_",
@@ -25,16 +28,25 @@ const PREFIXES: [&[u8]; 22] = [
     b"file-",
     b"file_",
     b"ftjob-",
+    b"gen_",
     b"resp_",
     b"rs_",
     b"rtc_",
     b"run_",
+    b"task_",
     b"thread_",
     b"upload_",
     b"video_",
     b"vs_",
     b"vsfb_",
 ];
+
+/// What ids of a response's items begin with, other than those above.
+const ITEMS: [&[u8]; 11] =
+    [b"ci_", b"ctc_", b"cu_", b"fc_", b"fs_", b"ig_", b"mcp_", b"mcpl_", b"mcpr_", b"msg_", b"ws_"];
+
+/// Says of an item that only its id is given.
+const REFERENCE: &[u8] = b"item_reference";
 
 /// The shortest and the longest id of any kind.
 const BYTES: std::ops::RangeInclusive<usize> = 6..=256;
@@ -69,18 +81,30 @@ pub(super) fn decisive(member: &str) -> Option<&'static str> {
 
 /// Whether a text is an id of something that is kept on one resource.
 pub fn is_kept(text: &[u8]) -> bool {
+    is_random_behind(&PREFIXES, text)
+}
+
+/// Whether it is the id of an item of a response.
+fn is_item(text: &[u8]) -> bool {
+    is_random_behind(&ITEMS, text)
+}
+
+fn is_random_behind(prefixes: &[&[u8]], text: &[u8]) -> bool {
     let random = |rest: &[u8]| {
         rest.len() >= RANDOM_BYTES_MIN
             && rest.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-')
     };
     BYTES.contains(&text.len())
-        && PREFIXES.iter().any(|prefix| text.strip_prefix(*prefix).is_some_and(random))
+        && prefixes.iter().any(|prefix| text.strip_prefix(*prefix).is_some_and(random))
 }
 
-/// Whether a text could be an id of any kind.
-fn is_id(text: &[u8]) -> bool {
-    BYTES.contains(&text.len())
-        && text.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+/// Whether a part of a path, or the member `id` of what was made, looks like an id of any kind: it is long and has a
+/// digit. A word would be noted as its first user's, and refused to all others.
+pub fn is_made(text: &[u8]) -> bool {
+    is_kept(text)
+        || ((RANDOM_BYTES_MIN..=*BYTES.end()).contains(&text.len())
+            && text.iter().any(u8::is_ascii_digit)
+            && text.iter().all(|byte| byte.is_ascii_graphic() && !b"\"\\/".contains(byte)))
 }
 
 /// The ids in a request body.
@@ -92,6 +116,9 @@ pub struct Named<'a> {
     pub mentioned: Vec<Cow<'a, str>>,
     /// Whether there were more than are looked at.
     pub too_many: bool,
+    /// Items of responses, until it is known whether they are only referred to.
+    items: Vec<Cow<'a, str>>,
+    refers: bool,
 }
 
 impl<'a> Named<'a> {
@@ -105,13 +132,26 @@ impl<'a> Named<'a> {
         // Every letter of an id may be written as an escape, which is made of the same letters.
         let possible =
             |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'\\');
-        let may_be = if escaped { raw.iter().all(possible) } else { is_kept(raw) };
-        if may_be
-            && let Ok(text) = string.text()
-            && is_kept(text.as_bytes())
-        {
-            self.push(text);
+        self.refers |= raw == REFERENCE;
+        let is_id = |text: &[u8]| is_kept(text) || is_item(text);
+        let may_be = if escaped { raw.iter().all(possible) } else { is_id(raw) };
+        if may_be && let Ok(text) = string.text() {
+            if is_kept(text.as_bytes()) {
+                self.push(text);
+            } else if is_item(text.as_bytes()) && self.items.len() <= COUNT_MAX {
+                self.items.push(text);
+            }
         }
+    }
+
+    /// All was seen: what is only referred to counts.
+    pub(super) fn finish(&mut self) {
+        for item in std::mem::take(&mut self.items) {
+            if self.refers {
+                self.push(item);
+            }
+        }
+        self.refers = false;
     }
 
     /// Takes the part of a form.
@@ -151,6 +191,8 @@ pub struct Collector {
     key: Key,
     /// The last string was an id, unless it turns out to be a key.
     pending: bool,
+    /// How many objects and lists are open.
+    depth: usize,
     told: BTreeSet<Box<str>>,
 }
 
@@ -159,7 +201,10 @@ pub struct Collector {
 pub enum Which {
     /// Those of things that are kept, by their prefixes.
     Kept,
-    /// Also whatever a member `id` has.
+    /// Also those of a response's items.
+    Items,
+    /// Also whatever the member `id` of the answer itself has, if it looks like one. Deeper inside is what the request
+    /// brought.
     Any,
 }
 
@@ -184,7 +229,7 @@ impl Collector {
     pub fn new(which: Which) -> Self {
         let string = Vec::with_capacity(*BYTES.end() + 1);
         let (key, told) = (Key::Other, BTreeSet::new());
-        Self { which, place: Place::Outside, string, key, pending: false, told }
+        Self { which, place: Place::Outside, string, key, pending: false, depth: 0, told }
     }
 
     /// Takes the next bytes; `found` is told of each id.
@@ -206,8 +251,10 @@ impl Collector {
         let end = memchr::memchr(b'"', bytes).unwrap_or(bytes.len());
         let (between, rest) = bytes.split_at_checked(end).unwrap_or((bytes, &[]));
         for byte in between {
-            if self.key == Key::Other && !self.pending {
-                break;
+            match byte {
+                b'{' | b'[' => self.depth += 1,
+                b'}' | b']' => self.depth = self.depth.saturating_sub(1),
+                _ => {}
             }
             if byte.is_ascii_whitespace() {
                 continue;
@@ -246,8 +293,12 @@ impl Collector {
 
     fn close(&mut self) {
         self.place = Place::Outside;
-        let any = self.which == Which::Any && self.key == Key::Colon && is_id(&self.string);
-        self.pending = any || is_kept(&self.string);
+        let asked_for = match self.which {
+            Which::Kept => false,
+            Which::Items => is_item(&self.string),
+            Which::Any => self.depth == 1 && self.key == Key::Colon && is_made(&self.string),
+        };
+        self.pending = asked_for || is_kept(&self.string);
         self.key = if self.string == b"id" { Key::Id } else { Key::Other };
     }
 
@@ -302,6 +353,42 @@ mod tests {
     }
 
     #[test]
+    fn words_are_not_made() {
+        for id in ["file-0123456789abcdefgh", "msg_0123456789abcdef", "ft:gpt-4o:2026:abcd:1234"] {
+            assert!(is_made(id.as_bytes()), "{id}");
+        }
+        for word in [
+            "import",
+            "thumbnail",
+            "transcription_sessions",
+            "v2",
+            "gpt-4o",
+            "",
+            "a 0123456789abcdefg",
+        ] {
+            assert!(!is_made(word.as_bytes()), "{word}");
+        }
+        let inner = r#"{"metadata":{"id":"agent_1123456789abcdef"},"x":[1,{"a":{}}],"id":"agent_0123456789abcdef"}"#;
+        assert_eq!(collect(Which::Any, &[inner.as_bytes()]), ["agent_0123456789abcdef"]);
+    }
+
+    #[test]
+    fn items_count_where_they_are_only_referred_to() {
+        let (message, thought) = ("msg_0123456789abcdef", "rs_0123456789abcdef");
+        let mentioned = |kind: &str| {
+            let body = format!(
+                r#"{{"input":[{{"id":"{message}","type":"{kind}"}},{{"id":"{thought}"}}]}}"#
+            );
+            crate::azure::peek::peek(body.as_bytes()).unwrap().ids.mentioned.join(" ")
+        };
+        assert_eq!(mentioned("message"), thought);
+        assert_eq!(mentioned("item_reference"), format!("{thought} {message}"));
+        let answer = format!(r#"{{"output":[{{"id":"{message}"}},{{"id":"{thought}"}}]}}"#);
+        assert_eq!(collect(Which::Kept, &[answer.as_bytes()]), [thought]);
+        assert_eq!(collect(Which::Items, &[answer.as_bytes()]), [message, thought]);
+    }
+
+    #[test]
     fn an_escaped_id_is_an_id() {
         let peeked = |body: &str| {
             let peek = crate::azure::peek::peek(body.as_bytes()).unwrap().ids;
@@ -326,10 +413,10 @@ mod tests {
         assert!(crate::azure::peek::peek(twice.as_bytes()).is_err());
     }
 
-    const ANSWER: &str = r#"{"id" : "made-up-1","output":[{"id":"rs_0123456789abcdef","text":"say \"id\":\"resp_9\" x"}],
+    const ANSWER: &str = r#"{"id" : "made-up-by-nobody-1","output":[{"id":"rs_0123456789abcdef","text":"say \"id\":\"resp_9\" x"}],
         "file":"file-0123456789abcdef","x":["id","vs_1"],"id":7,"name":"other-id",
         "vs_0123456789abcdef" : "file-0123456789abcdef"}"#;
-    const TOLD: [&str; 3] = ["made-up-1", "rs_0123456789abcdef", "file-0123456789abcdef"];
+    const TOLD: [&str; 3] = ["made-up-by-nobody-1", "rs_0123456789abcdef", "file-0123456789abcdef"];
 
     #[test]
     fn an_answer_tells_its_ids() {

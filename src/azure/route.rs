@@ -8,6 +8,7 @@
 //! `/openai/deployments/{deployment}/...?api-version=...`, `/openai/v1/...` (the model is in the body) and
 //! `/openai/{collection}...?api-version=...`. Clients that only know OpenAI say `/v1/...`, which is the second.
 
+use crate::azure::ids::is_made;
 pub use crate::azure::operation::Operation;
 use crate::azure::path::{check_characters, name, percent_encode, segments};
 pub use crate::azure::query::Query;
@@ -120,11 +121,18 @@ impl Route {
         self.tail.first().map_or("", String::as_str)
     }
 
-    /// The ids in the path.
+    /// Whether it asks for the content of a file, which says nothing of us.
+    pub fn is_content(&self) -> bool {
+        self.tail.len() > 1 && self.tail.last().is_some_and(|part| part == "content")
+    }
+
+    /// The ids in the path. Below what the operator added, nobody knows the words.
     pub fn ids(&self) -> impl Iterator<Item = &str> {
         let kept = self.operation == Operation::Resource;
+        let known = surface::is_known(self.family());
         let behind = self.tail.iter().skip(1).map(String::as_str);
-        behind.filter(move |part| kept && surface::is_id(part))
+        behind
+            .filter(move |part| kept && surface::is_id(part) && (known || is_made(part.as_bytes())))
     }
 
     /// The model of `/models/{model}`.

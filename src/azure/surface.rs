@@ -66,7 +66,7 @@ const FAMILIES: [&str; 16] = [
 ];
 
 /// Parts of paths that are no ids.
-const WORDS: [&str; 44] = [
+const WORDS: [&str; 46] = [
     "accept",
     "alpha",
     "calls",
@@ -87,6 +87,7 @@ const WORDS: [&str; 44] = [
     "generations",
     "graders",
     "hangup",
+    "import",
     "input_items",
     "input_tokens",
     "items",
@@ -106,6 +107,7 @@ const WORDS: [&str; 44] = [
     "sessions",
     "steps",
     "submit_tool_outputs",
+    "thumbnail",
     "transcription_sessions",
     "translations",
     "validate",
@@ -164,7 +166,12 @@ pub(super) fn find(
 }
 
 fn is_family(family: &str, more: &[String]) -> bool {
-    FAMILIES.contains(&family) || more.iter().any(|one| one == family)
+    is_known(family) || more.iter().any(|one| one == family)
+}
+
+/// Whether it is a family of Azure OpenAI's that is listed here.
+pub(super) fn is_known(family: &str) -> bool {
+    FAMILIES.contains(&family)
 }
 
 /// Whether a part of a path behind its family is an id.

@@ -32,10 +32,11 @@ impl Kept {
         self.lock().owners.home(app, now)
     }
 
-    /// Takes note that an id was seen in an answer of its owner, or used by it.
-    pub fn note(&self, id: &str, owner: &Owner, now: u64) {
+    /// Takes note that an id was seen in an answer of its owner, or used by it: see [`Owners::note`].
+    pub fn note(&self, id: &str, owner: &Owner, now: u64, is_there: impl Fn(&str) -> bool) {
         let state = &mut *self.lock();
-        if let (Some(record), Some(news)) = (state.owners.note(id, owner, now), &mut state.news)
+        let record = state.owners.note(id, owner, now, is_there);
+        if let (Some(record), Some(news)) = (record, &mut state.news)
             && news.len() < NEWS_MAX
         {
             news.push(record);

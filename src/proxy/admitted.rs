@@ -19,6 +19,7 @@ use crate::telemetry::Telemetry;
 use crate::time::Time;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use pingora_core::Error;
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,10 +46,10 @@ pub(super) struct Admitted {
     pub(super) effort: Option<Effort>,
     /// What may be sent twice.
     pub(super) repeat: Repeat,
-    /// Whether the answer is to be stored.
-    pub(super) stores: bool,
+    /// Whether the answer is to be stored, if it says.
+    pub(super) store: Option<bool>,
     /// Ids that it names and nobody knew.
-    pub(super) strange: Vec<String>,
+    pub(super) strange: BTreeSet<String>,
     /// Where it must go.
     pub(super) placement: Placement,
 }
@@ -63,6 +64,24 @@ impl Admitted {
     /// there is room: the client is to have the id at once, and the wait tells nothing of the target.
     pub(super) fn awaits_content(&self) -> bool {
         self.stream && !self.answering.background && self.route.operation.is_generated()
+    }
+
+    /// What its answer can teach about speed.
+    pub(super) fn timing(&self) -> Timing {
+        match self.route.operation {
+            _ if self.awaits_content() => Timing::FirstToken,
+            Operation::Embeddings => Timing::FirstToken,
+            // A message that it was taken, or what was made before.
+            Operation::Realtime | Operation::Resource => Timing::Unmeasured,
+            _ if self.answering.background => Timing::Unmeasured,
+            Operation::ChatCompletions
+            | Operation::Completions
+            | Operation::Responses
+            | Operation::Images
+            | Operation::Transcriptions
+            | Operation::Speech
+            | Operation::Models => Timing::Untimed,
+        }
     }
 }
 
@@ -176,9 +195,8 @@ impl Request {
 
     /// What it is to the routing core.
     pub(super) fn ask(&self) -> Ask {
-        let Admitted { route, prompt_tokens, affinity, .. } = &self.admitted;
-        let timed = self.admitted.awaits_content() || route.operation == Operation::Embeddings;
-        let timing = if timed { Timing::FirstToken } else { Timing::Untimed };
+        let Admitted { prompt_tokens, affinity, .. } = &self.admitted;
+        let timing = self.admitted.timing();
         Ask { request: self.serial, timing, prompt_tokens: *prompt_tokens, affinity: *affinity }
     }
 

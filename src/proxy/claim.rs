@@ -1,6 +1,6 @@
 //! Takes note of the ids in an answer: what the answer tells of is kept on the backend that gave it.
 
-use crate::azure::ids::{Collector, Which};
+use crate::azure::ids::{Collector, Which, is_made};
 use crate::azure::route::Operation;
 use crate::azure::sse::is_event_stream;
 use crate::owners::Owner;
@@ -34,7 +34,7 @@ impl Claim {
         let kind = kind.map(HeaderValue::as_bytes).unwrap_or_default();
         let told = kind.starts_with(b"application/json") || is_event_stream(&answer.headers);
         // A file is passed on as it is.
-        let file = route.template.ends_with("/content");
+        let file = route.is_content();
         let collector = (told && !file).then(|| Collector::new(which));
         let mut claim = Self { app: Arc::clone(app), owner: None, collector };
         claim.find_owner(request);
@@ -48,9 +48,10 @@ impl Claim {
         let (Some(owner), Some(collector)) = (&self.owner, &mut self.collector) else { return };
         let now = live.clock().unix().as_secs();
         let strange = &request.admitted.strange;
+        let snapshot = live.snapshot();
         collector.push(chunk, &mut |id| {
-            if !strange.iter().any(|one| one == id) {
-                live.kept().note(id, owner, now);
+            if !strange.contains(id) {
+                live.kept().note(id, owner, now, |name| snapshot.has_backend(name));
             }
         });
     }
@@ -67,8 +68,10 @@ impl Claim {
         };
         let owner = Owner { app: Arc::clone(&self.app), backend };
         let live = &request.services.live;
-        for id in request.admitted.route.ids() {
-            live.kept().note(id, &owner, live.clock().unix().as_secs());
+        let snapshot = live.snapshot();
+        for id in request.admitted.route.ids().filter(|id| is_made(id.as_bytes())) {
+            let now = live.clock().unix().as_secs();
+            live.kept().note(id, &owner, now, |name| snapshot.has_backend(name));
         }
         self.owner = Some(owner);
     }
@@ -78,8 +81,10 @@ impl Claim {
 fn which(admitted: &Admitted) -> Option<Which> {
     let route = &admitted.route;
     match route.operation {
-        Operation::Responses => Some(Which::Kept),
-        Operation::ChatCompletions => admitted.stores.then_some(Which::Kept),
+        // What is not stored is not referred to, but what is encrypted in it is bound to its backend.
+        Operation::Responses if admitted.store == Some(false) => Some(Which::Kept),
+        Operation::Responses => Some(Which::Items),
+        Operation::ChatCompletions => (admitted.store == Some(true)).then_some(Which::Kept),
         Operation::Resource if route.is_list() => None,
         Operation::Resource if route.method == Method::POST => Some(Which::Any),
         Operation::Resource => Some(Which::Kept),

@@ -165,7 +165,7 @@ fn judge(
         prompt_tokens: seen.prompt_tokens_estimate,
         affinity: seen.affinity,
         effort: seen.effort,
-        stores: seen.store == Some(true),
+        store: seen.store,
         strange: placement::strange(&seen.ids, &knowledge),
         placement,
         route,

@@ -7,6 +7,7 @@ use crate::live::{Kept, LiveModel, Snapshot};
 use crate::owners::Known;
 use crate::routing::Bound;
 use http::Method;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Where a request goes.
@@ -54,8 +55,7 @@ impl Knowledge<'_> {
     fn backend(&self, id: &str) -> Result<Option<Arc<str>>, ClientError> {
         match self.kept.find(id, self.app, self.now) {
             Known::Unknown => Ok(None),
-            // One that is configured no longer keeps nothing.
-            Known::Own(backend) => Ok(Some(backend).filter(|name| self.snapshot.has_backend(name))),
+            Known::Own(backend) => Ok(Some(backend)),
             Known::Foreign => Err(ClientError::ForeignId { id: id.to_owned() }),
         }
     }
@@ -78,7 +78,7 @@ impl Knowledge<'_> {
 }
 
 /// The ids of a body that nobody knew: an answer that repeats them proves nothing.
-pub(super) fn strange(named: &Named<'_>, knowledge: &Knowledge<'_>) -> Vec<String> {
+pub(super) fn strange(named: &Named<'_>, knowledge: &Knowledge<'_>) -> BTreeSet<String> {
     let ids = named.decisive.iter().chain(&named.mentioned);
     let unknown =
         ids.filter(|id| knowledge.kept.find(id, knowledge.app, knowledge.now) == Known::Unknown);
@@ -95,8 +95,16 @@ pub(super) fn place(
     let in_body = named.decisive.iter().chain(&named.mentioned).map(|id| &**id);
     let all: Vec<&str> = in_path.iter().copied().chain(in_body).collect();
     if let Some(Owned { backend, id }) = knowledge.owner(&all)? {
-        let found = pool.pool.position(&backend);
-        return found.map(Placement::Owner).ok_or(ClientError::ModelElsewhere { id });
+        if knowledge.snapshot.has_backend(&backend) {
+            let found = pool.pool.position(&backend);
+            return found.map(Placement::Owner).ok_or(ClientError::ModelElsewhere { id });
+        }
+        // It may be configured under another name by now.
+        match pool.pool.len() {
+            1 => {}
+            _ if route.method == Method::GET => return Ok(Placement::Seek),
+            _ => return Err(ClientError::UnknownId { id }),
+        }
     }
     if pool.pool.len() == 1 {
         return Ok(Placement::Anywhere);

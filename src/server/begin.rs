@@ -138,9 +138,8 @@ async fn remember(
 
 /// Learns which backend keeps what, where there is a directory that can be written.
 async fn recall_ids(bound: &Firstlight, place: Option<&Place>) -> Option<Arc<Journal>> {
-    let (live, telemetry) = (bound.live(), bound.telemetry());
     let directory = place?.path()?.to_owned();
-    let journal = Journal::new(Arc::clone(live), Arc::clone(telemetry), directory);
+    let journal = Journal::new(Arc::clone(bound.live()), directory);
     journal.restore().await;
     Some(Arc::new(journal))
 }

@@ -4,7 +4,6 @@ use firstlight::clock::Clock;
 use firstlight::journal::Journal;
 use firstlight::live::Live;
 use firstlight::owners::{Known, Owner};
-use firstlight::telemetry::{AccessLog, Metrics, Telemetry};
 use std::fs;
 use std::io::Write;
 use std::path::Path;
@@ -16,6 +15,7 @@ listen: [{ address: 127.0.0.1:0 }]
 admin: { address: none }
 backends: { east: { endpoint: http://127.0.0.1:1, auth: none } }
 models: { m: {} }
+limits: { kept_ids: 100 }
 apps: { chat: { anonymous: true } }
 ";
 
@@ -29,8 +29,7 @@ impl Process {
     async fn start(directory: &Path) -> Self {
         let config = firstlight::config::check(CONFIG).unwrap().config;
         let live = Arc::new(Live::new(config, Clock::start()).unwrap());
-        let telemetry = Arc::new(Telemetry::new(Metrics::new().unwrap(), AccessLog::memory().0));
-        let journal = Journal::new(Arc::clone(&live), telemetry, directory.to_owned());
+        let journal = Journal::new(Arc::clone(&live), directory.to_owned());
         journal.restore().await;
         Self { live, journal }
     }
@@ -41,7 +40,7 @@ impl Process {
 
     fn note(&self, id: &str) {
         let owner = Owner { app: "chat".into(), backend: "east".into() };
-        self.live.kept().note(id, &owner, self.now());
+        self.live.kept().note(id, &owner, self.now(), |_| true);
     }
 
     fn knows(&self, id: &str) -> bool {
@@ -79,6 +78,25 @@ async fn two_processes_learn_from_each_other() {
     for id in ["resp_1", "resp_2", "resp_3"] {
         assert!(old.knows(id) && new.knows(id), "{id}");
     }
+}
+
+#[tokio::test]
+async fn writing_anew_brings_nothing_back_in_the_place_of_what_is_in_use() {
+    let directory = TempDir::new().unwrap();
+    let process = Process::start(directory.path()).await;
+    process.note("resp_in_use");
+    for n in 0..12_500 {
+        process.note(&format!("resp_{n}"));
+        process.note("resp_in_use");
+        if n % 500 == 499 {
+            process.journal.round().await;
+            assert!(process.knows("resp_in_use"), "after {n}");
+            assert!(process.knows(&format!("resp_{}", n - 90)), "after {n}");
+        }
+    }
+    let text = fs::read_to_string(directory.path().join("kept.jsonl")).unwrap();
+    let lines = text.lines().count();
+    assert!(lines < 10_000, "it was written anew: {lines} lines");
 }
 
 #[tokio::test]

@@ -73,7 +73,7 @@ pub(crate) const MAY_KNOW: &[(&str, &[&str])] = &[
     ("jwks", &["auth", "fetching", "live", "state_file", "telemetry", "time"]),
     ("endpoints", &["live", "telemetry"]),
     ("state_file", &["live"]),
-    ("journal", &["live", "owners", "state_file", "telemetry"]),
+    ("journal", &["live", "owners", "state_file"]),
     ("keeper", &["live", "state_file", "telemetry"]),
     ("admin", &["live", "telemetry"]),
     ("notify", &[]),

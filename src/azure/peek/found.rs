@@ -144,7 +144,8 @@ impl<'a> Found<'a> {
         Ok(())
     }
 
-    pub(super) fn into_peek(self, body_bytes: usize) -> Result<Peek<'a>, PeekError> {
+    pub(super) fn into_peek(mut self, body_bytes: usize) -> Result<Peek<'a>, PeekError> {
+        self.ids.finish();
         if self.ids.too_many {
             return Err(PeekError::WrongType { key: "ids", expected: "at most 4096" });
         }

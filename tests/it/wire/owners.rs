@@ -247,6 +247,84 @@ async fn words_of_the_protocol_belong_to_nobody() {
     }
 }
 
+/// Only its id is given: the message, or what it was made of, is on one backend.
+#[tokio::test]
+async fn what_is_referred_to_leads_to_its_backend_and_is_its_apps_own() {
+    let world = world().await;
+    for _ in 0..6 {
+        let made = world.post(RESPONSES, &response(None)).await;
+        let (backend, made) = (made.backend().unwrap().to_owned(), made.json());
+        let message =
+            made["output"].as_array().unwrap().iter().find(|item| item["type"] == "message");
+        let id = message.unwrap()["id"].clone();
+        assert!(id.as_str().unwrap().starts_with("msg_"), "{id}");
+        let mut body = response(None);
+        body["input"] = json!([{"type": "item_reference", "id": id}]);
+        let answer = world.post(RESPONSES, &body).await;
+        assert_eq!((answer.status, answer.backend()), (200, Some(&*backend)), "{}", answer.text());
+        let other = ask(&world, PROBE_KEY, Method::POST, RESPONSES, Some(body.clone())).await;
+        assert_eq!((other.status, other.error_code().as_str()), (403, "id_forbidden"));
+        // Sent back whole it can go anywhere.
+        body["input"] = json!([message.unwrap()]);
+        let other = ask(&world, PROBE_KEY, Method::POST, RESPONSES, Some(body)).await;
+        assert_eq!(other.status, 200, "{}", other.text());
+    }
+}
+
+#[tokio::test]
+async fn what_was_compacted_goes_on_where_it_was() {
+    let world = world().await;
+    for _ in 0..6 {
+        let compacted = world.post("/v1/responses/compact", &response(None)).await;
+        assert_eq!(compacted.status, 200, "{}", compacted.text());
+        let mut body = response(None);
+        body["input"] = compacted.json()["output"].clone();
+        let answer = world.post(RESPONSES, &body).await;
+        assert_eq!(
+            (answer.status, answer.backend()),
+            (200, compacted.backend()),
+            "{}",
+            answer.text()
+        );
+        let other = ask(&world, PROBE_KEY, Method::POST, RESPONSES, Some(body)).await;
+        assert_eq!((other.status, other.error_code().as_str()), (403, "id_forbidden"));
+    }
+}
+
+/// The same endpoint under another name: a GET finds what is there, and what goes on from it follows.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_renamed_backend_keeps_is_found_again() {
+    let world = world().await;
+    let (id, backend) = respond(&world, None).await;
+    let renamed = world.yaml.replace(&format!("\n  {backend}:"), "\n  renamed:");
+    assert_ne!(renamed, world.yaml);
+    world.reload(&renamed).await.unwrap();
+    let (path, follow_up) = (format!("{RESPONSES}/{id}"), response(Some(&id)));
+    let answer = world.post(RESPONSES, &follow_up).await;
+    assert_eq!(
+        (answer.status, answer.error_code().as_str()),
+        (404, "id_not_found"),
+        "nobody is asked"
+    );
+    let other = ask(&world, PROBE_KEY, Method::GET, &path, None).await;
+    assert_eq!(other.status, 403, "it is still its app's own");
+    let found = get(&world, &path).await;
+    assert_eq!((found.status, found.backend()), (200, Some("renamed")), "{}", found.text());
+    let answer = world.post(RESPONSES, &follow_up).await;
+    assert_eq!((answer.status, answer.backend()), (200, Some("renamed")), "{}", answer.text());
+}
+
+#[tokio::test]
+async fn a_word_in_an_answer_is_nobodys() {
+    let world = world().await;
+    let thread = json!({"metadata": {"id": "imported"}});
+    let made = ask(&world, KEY, Method::POST, "/v1/threads", Some(thread)).await;
+    assert_eq!((made.status, &made.json()["metadata"]["id"]), (200, &json!("imported")));
+    // Nobody knows it, so it is looked for; it is not refused as another's.
+    let answer = ask(&world, PROBE_KEY, Method::GET, "/v1/threads/imported", None).await;
+    assert_eq!((answer.status, answer.attempts()), (404, Some(3)), "{}", answer.text());
+}
+
 #[tokio::test]
 async fn things_on_two_backends_are_not_mixed() {
     let world = world().await;
