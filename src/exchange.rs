@@ -19,11 +19,11 @@ use crate::azure::status::judge;
 use crate::clock::Clock;
 use crate::time::Time;
 use bytes::{Bytes, BytesMut};
-use http::HeaderMap;
-use pingora_core::Result;
+use http::{HeaderMap, StatusCode};
 use pingora_core::connectors::http::Connector as HttpConnector;
 use pingora_core::protocols::http::client::HttpSession;
 use pingora_core::upstreams::peer::HttpPeer;
+use pingora_core::{Error, ErrorType, Result};
 use pingora_http::RequestHeader;
 use std::time::Duration;
 
@@ -325,6 +325,9 @@ async fn write_body(session: &mut HttpSession, sending: &Sending) -> Result<()> 
 async fn final_header(session: &mut HttpSession) -> Result<()> {
     loop {
         session.read_response_header().await?;
+        if session.response_header().is_some_and(|h| h.status == StatusCode::SWITCHING_PROTOCOLS) {
+            return Error::e_explain(ErrorType::InvalidHTTPHeader, "switches without being asked");
+        }
         let informational = session.response_header().is_some_and(|h| h.status.is_informational());
         if !informational {
             return Ok(());

@@ -80,11 +80,6 @@ impl<'a> Cursor<'a> {
         self.at
     }
 
-    /// How many bytes were passed.
-    pub(super) fn position(&self) -> usize {
-        self.at
-    }
-
     /// Reads an object; `member` is called after each colon and must pass exactly the value behind it.
     pub(super) fn object<E: From<Fault>>(
         &mut self,

@@ -53,14 +53,14 @@ fn member(
     entries.clear();
     cursor.array(|cursor| {
         let object = cursor.next_byte() == Some(b'{');
-        let start = cursor.position();
+        let start = cursor.place();
         let stays = if object {
             is_ours(cursor, is_foreign)?
         } else {
             cursor.skip_value()?;
             true
         };
-        entries.push(Entry { span: start..cursor.position(), stays });
+        entries.push(Entry { span: start..cursor.place(), stays });
         Ok(())
     })
 }

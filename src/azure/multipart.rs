@@ -2,7 +2,7 @@
 //!
 //! Only the two parts that decide the routing are read, in place, so that the rest passes as it came. As in a JSON
 //! body, a form that two readers may read differently is refused: one of these parts given twice, a part with two
-//! dispositions or an encoded name, or anything before the first part.
+//! dispositions or an encoded name, anything before the first part, or a boundary where only some look for one.
 
 use crate::azure::ids::Named;
 use memchr::memmem;
@@ -24,6 +24,8 @@ pub struct Form<'a> {
     pub model_span: Option<Range<usize>>,
     /// Whether the part `stream` is `true`.
     pub stream: bool,
+    /// Whether there is such a part.
+    says_stream: bool,
     /// The bytes of the parts that are no files.
     pub text_bytes: usize,
     /// The ids in them of what lives on one resource.
@@ -59,6 +61,7 @@ pub fn read<'a>(content_type: &[u8], body: &'a [u8]) -> Result<Form<'a>, FormErr
     let delimiter = [b"\r\n--", boundary].concat();
     let finder = memmem::Finder::new(&delimiter);
     let opening = delimiter.get(2..).unwrap_or_default();
+    let loose = memmem::Finder::new(delimiter.get(1..).unwrap_or_default());
     if !body.starts_with(opening) {
         return Err(FormError::Parts("it does not begin with its boundary"));
     }
@@ -84,6 +87,11 @@ pub fn read<'a>(content_type: &[u8], body: &'a [u8]) -> Result<Form<'a>, FormErr
         let start = at + head + 4;
         let behind = body.get(start..).unwrap_or_default();
         let length = finder.find(behind).ok_or(FormError::Parts("its last part does not end"))?;
+        let value = behind.get(..length).unwrap_or_default();
+        // Some readers take a boundary right behind a head, or behind a bare line feed.
+        if behind.starts_with(opening) || loose.find(value).is_some() {
+            return Err(FormError::Parts("a boundary stands inside of a part"));
+        }
         form.take(&name(rest.get(..head).unwrap_or_default())?, body, start..start + length)?;
         at = start + length + delimiter.len();
     }
@@ -115,7 +123,7 @@ impl<'a> Form<'a> {
                 self.model = Some(text.to_owned());
             }
             b"stream" => {
-                if self.stream {
+                if std::mem::replace(&mut self.says_stream, true) {
                     return Err(FormError::Duplicate("stream"));
                 }
                 self.stream = value().is_some_and(|text| text.eq_ignore_ascii_case("true"));
@@ -308,6 +316,12 @@ mod tests {
         check_refused(&form(&[(twice, "a")]), "a part has two dispositions");
         let long = "m".repeat(257);
         check_refused(&form(&[("name=model", &long)]), "`model` is not a name");
+        let inside = "a boundary stands inside of a part";
+        let hidden = "--x-1\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nother";
+        check_refused(&form(&[("name=prompt", hidden)]), inside);
+        check_refused(&form(&[("name=prompt", &format!("a\n{hidden}"))]), inside);
+        let streams = [("name=stream", "false"), ("name=stream", "true")];
+        check_refused(&form(&streams), "stream is given twice");
         check_refused("hello", "it does not begin with its boundary");
         check_refused(&format!("preamble\r\n{}", form(&[])), "it does not begin with its boundary");
         check_refused("--x-1\r\n\r\na\r\n--x-1--", "a part has no name");

@@ -1,7 +1,7 @@
 //! The `stream_options` of a request: whether it asks for its usage, and what to write so that it does.
 //!
-//! Where it cannot be said in one way what the request means (the member or the option stands there twice, or is of another type), nothing is
-//! written: that is Azure's to judge.
+//! Where it cannot be said in one way what the request means (the member or the option stands there twice, or is of
+//! another type), nothing is written: that is Azure's to judge.
 
 use crate::azure::edit::Edit;
 use crate::azure::json::Cursor;
@@ -10,6 +10,7 @@ use std::ops::Range;
 
 /// What asks for it, in the request and in its `stream_options`.
 const MEMBER: &str = r#""stream_options":{"include_usage":true},"#;
+const OPTIONS: &str = r#"{"include_usage":true}"#;
 const OPTION: &str = r#""include_usage":true,"#;
 const ONLY_OPTION: &str = r#""include_usage":true"#;
 
@@ -38,7 +39,13 @@ impl StreamOptions {
         let first = matches!(self.state, State::Absent);
         self.state = State::Settled;
         if cursor.next_byte() != Some(b'{') {
-            return cursor.skip_value();
+            let start = cursor.place();
+            // The same as not to give it.
+            if cursor.raw_value()? == b"null" && first {
+                let text = OPTIONS.into();
+                self.state = State::Lacks(Edit { span: start..cursor.place(), text });
+            }
+            return Ok(());
         }
         let open = cursor.place() + 1;
         let mut members = 0_u32;
@@ -103,6 +110,7 @@ mod tests {
         for (options, expected) in [
             ("{}", r#"{"include_usage":true}"#),
             ("{ }", r#"{"include_usage":true }"#),
+            ("null", r#"{"include_usage":true}"#),
             (
                 r#"{"include_obfuscation":false}"#,
                 r#"{"include_usage":true,"include_obfuscation":false}"#,
@@ -128,7 +136,6 @@ mod tests {
             r#"{"stream_options":{},"stream_options":{}}"#,
             r#"{"stream_options":{},"stream_options":null}"#,
             r#"{"stream_options":null,"stream_options":{}}"#,
-            r#"{"stream_options":null}"#,
             r#"{"stream_options":[]}"#,
             r#"{"stream_options":"include_usage"}"#,
         ] {

@@ -62,6 +62,7 @@ fn start(
         tracing::warn!("{}:{warning}", options.config.display());
     }
     let config = checked.config;
+    server::open_files::raise();
     let access_log = if config.log.access { AccessLog::stdout() } else { AccessLog::off() };
     let runtime = crate::cli::runtime(config.threads)?;
     let inheritance = predecessor.map(Predecessor::inherit).transpose()?;

@@ -20,8 +20,7 @@ pub(super) fn finish_header(response: &mut ResponseHeader, ctx: &mut Context) ->
         response.remove_header(name);
     }
     ctx.start_relay(response);
-    if ctx.relayed.is_list() {
-        // It may become shorter.
+    if ctx.relayed.may_shrink() {
         response.remove_header(&header::CONTENT_LENGTH);
         response.insert_header(header::TRANSFER_ENCODING, "chunked")?;
     }

@@ -8,6 +8,7 @@ use crate::proxy::admitted::Refusal;
 use crate::proxy::shed;
 use crate::quota::Held;
 use bytes::{Bytes, BytesMut};
+use http::Version;
 use pingora_core::ErrorType;
 use pingora_core::protocols::http::server::Session;
 use std::sync::Arc;
@@ -36,16 +37,19 @@ pub(super) async fn read(
     app: &Arc<str>,
 ) -> Result<Body, Refusal> {
     let (limit, times) = (config.limits.body_bytes, &config.timeouts);
-    let headers = &session.req_header().headers;
+    let request = session.req_header();
+    let headers = &request.headers;
     let declared = headers
         .get(http::header::CONTENT_LENGTH)
         .and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
     if declared.is_some_and(|length| length > limit) {
         return Err(ClientError::BodyTooLarge { limit }.into());
     }
-    let expects = headers
-        .get(http::header::EXPECT)
-        .is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"100-continue"));
+    // Of HTTP/1.0 it is no wish (RFC 9110, section 10.1.1).
+    let expects = request.version != Version::HTTP_10
+        && headers
+            .get(http::header::EXPECT)
+            .is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"100-continue"));
     let full = |_| shed::refuse(Shed::Memory, &mut live.rng());
     let memory = live.memory().take(app, kibibytes(declared.unwrap_or(0)));
     let mut held = memory.map_err(full)?;
@@ -96,7 +100,7 @@ fn least_time(bytes: usize, rate: u32) -> Duration {
 }
 
 /// Rounded up. What is too little is refused at once: waiting would hold a connection instead.
-fn kibibytes(bytes: usize) -> u64 {
+pub(super) fn kibibytes(bytes: usize) -> u64 {
     u64::try_from(bytes.div_ceil(1024)).unwrap_or(u64::MAX)
 }
 

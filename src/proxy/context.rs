@@ -1,7 +1,7 @@
 //! What Pingora carries from phase to phase of one request.
 
 use crate::azure::error::ClientError;
-use crate::azure::listing::{LIST_BYTES_MAX, without};
+use crate::azure::listing::without;
 use crate::azure::realtime::handshake::Offer;
 use crate::azure::route::Operation;
 use crate::azure::sse::Scanner;
@@ -17,6 +17,7 @@ use crate::proxy::admitted::Request;
 use crate::proxy::body::Body;
 use crate::proxy::claim::Claim;
 use crate::proxy::identify::Proof;
+use crate::proxy::list::List;
 use crate::quota::Admission;
 use crate::quota::Held;
 use crate::routing::Attempts;
@@ -95,8 +96,7 @@ pub(super) struct Relayed {
     reader: Reader,
     /// Takes out what the client did not ask for.
     unasked: Option<Box<Unasked>>,
-    /// A list as far as it has come: it is passed on at its end, without what is another app's.
-    list: Option<Vec<u8>>,
+    list: Option<List>,
     pub(super) bytes: usize,
     /// Arrival of the request to the first content chunk sent.
     pub(super) first_content: Option<Time>,
@@ -120,10 +120,7 @@ impl Relayed {
     /// What of a chunk goes to the client.
     pub(super) fn pass(&mut self, body: &mut Option<Bytes>) {
         if let Some(list) = self.list.as_mut() {
-            // One byte more than is looked at tells a larger one.
-            let room = (LIST_BYTES_MAX + 1).saturating_sub(list.len());
-            let chunk = body.take().unwrap_or_default();
-            list.extend_from_slice(chunk.get(..room).unwrap_or(&chunk));
+            list.push(&body.take().unwrap_or_default());
             *body = Some(Bytes::new());
             return;
         }
@@ -144,14 +141,14 @@ impl Relayed {
         }
     }
 
+    /// Whether the client may get less than what comes.
+    pub(super) fn may_shrink(&self) -> bool {
+        self.list.is_some() || self.unasked.is_some()
+    }
+
     /// Whether the answer is a list that is looked through before it is passed on.
     pub(super) fn is_list(&self) -> bool {
         self.list.is_some()
-    }
-
-    /// The list, whole; `None`: it is none, or larger than any.
-    pub(super) fn take_list(&mut self) -> Option<Vec<u8>> {
-        self.list.take().filter(|list| list.len() <= LIST_BYTES_MAX)
     }
 
     /// What was used is known already.
@@ -212,7 +209,7 @@ impl Context {
         self.body = body;
     }
 
-    /// The operation and whether it goes through the connector.
+    /// What is asked for, once that is known.
     pub(super) fn operation(&self) -> Option<Operation> {
         self.request.as_ref().map(|request| request.operation())
     }
@@ -235,17 +232,21 @@ impl Context {
         }
         let lists = self.request.as_ref().is_some_and(|r| r.admitted.route.is_list());
         let json = kind.starts_with(b"application/json") && answer.status.is_success();
-        self.relayed.list = (lists && json).then(Vec::new);
+        self.relayed.list = match (&self.request, &self.note.app) {
+            (Some(request), Some(app)) if lists && json => {
+                Some(List::begin(&request.services.live, app))
+            }
+            _ => None,
+        };
         let asks = self.request.as_ref().is_some_and(|r| r.admitted.answering.usage_edit.is_some());
-        let has_length = headers.contains_key(http::header::CONTENT_LENGTH);
-        self.relayed.unasked = (asks && is_event_stream(headers) && !has_length).then(Box::default);
+        self.relayed.unasked = (asks && is_event_stream(headers)).then(Box::default);
         let id = headers.get("apim-request-id").and_then(|v| v.to_str().ok());
         self.relayed.upstream_id = id.map(str::to_owned);
     }
 
-    /// The end of a list: what is another app's is not shown. `None`: there is no list, or it is too large.
+    /// The end of a list: what is another app's is not shown. `None`: there is no list, or there was no room for it.
     pub(super) fn own_list(&mut self) -> Option<Bytes> {
-        let list = self.relayed.take_list()?;
+        let list = self.relayed.list.as_mut()?.take()?;
         let (request, app) = (self.request.as_ref()?, self.note.app.as_ref()?);
         let live = &request.services.live;
         let now = live.clock().unix().as_secs();

@@ -173,7 +173,7 @@ pub(super) fn failed(
 
 /// Our answer when the last attempt of a request ended so, and there is no other.
 pub(super) fn give_up(request: &Request, attempts: &mut Attempts, last: Outcome) -> ClientError {
-    if last == Outcome::Unauthorised {
+    if last == Outcome::Unauthorised && request.progress.all_ended(last) {
         return ClientError::UpstreamAuth;
     }
     let rng = &mut request.services.live.rng();

@@ -15,6 +15,7 @@ use crate::proxy::context::Context;
 use crate::proxy::shed;
 use crate::telemetry::Telemetry;
 use crate::time::Time;
+use http::Method;
 use std::sync::Arc;
 
 /// What a chat answer is counted with whose request names no length: several times a usual answer, so that a
@@ -32,9 +33,8 @@ const CONVERSATION_TOKENS: u64 = 1;
 /// About how many tokens a request may use: its prompt, and the most that it allows each of its answers.
 pub(super) fn estimate(operation: Operation, seen: &Peek<'_>) -> u64 {
     let usual = match operation {
-        Operation::ChatCompletions => CHAT_TOKENS,
+        Operation::ChatCompletions | Operation::Responses => CHAT_TOKENS,
         Operation::Completions => COMPLETION_TOKENS,
-        Operation::Responses => CHAT_TOKENS,
         Operation::Realtime => return CONVERSATION_TOKENS,
         Operation::Embeddings
         | Operation::Images
@@ -96,6 +96,8 @@ enum End {
     Nothing,
     /// The client left before there was an answer. Its prompt was sent.
     Left { prompt: u64 },
+    /// It looked at what was made before: that was paid for when it was made.
+    Looked,
     /// There was an answer.
     Answered(Answered),
 }
@@ -149,6 +151,9 @@ fn end(ctx: &Context) -> End {
         let sent = state.attempts.iter().any(|attempt| attempt.outcome == left);
         return if sent { End::Left { prompt } } else { End::Nothing };
     };
+    if request.operation() == Operation::Resource && request.admitted.route.method == Method::GET {
+        return End::Looked;
+    }
     End::Answered(Answered {
         operation: request.operation(),
         status: attempt.status,
@@ -167,7 +172,7 @@ pub(super) fn total(usage: &Usage) -> Option<u64> {
 /// The tokens that a request used; `None`: nothing tells, so the estimate is as good as anything.
 fn used(end: &End) -> Option<u64> {
     let answer = match *end {
-        End::Nothing => return Some(0),
+        End::Nothing | End::Looked => return Some(0),
         End::Left { prompt } => return Some(prompt),
         End::Answered(answer) => answer,
     };
@@ -256,6 +261,7 @@ mod tests {
     #[test]
     fn nothing_is_charged_for_nothing() {
         assert_eq!(used(&End::Nothing), Some(0));
+        assert_eq!(used(&End::Looked), Some(0));
         assert_eq!(used(&End::Left { prompt: 70 }), Some(70));
     }
 }

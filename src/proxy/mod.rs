@@ -26,6 +26,7 @@ mod forward;
 mod identify;
 mod intake;
 mod leg;
+mod list;
 mod meter;
 mod models;
 mod passing;
@@ -49,6 +50,7 @@ use crate::proxy::admitted::{Origin, Patience, Refusal, Request, Services};
 use crate::proxy::doors::Doors;
 use crate::proxy::intake::Decision;
 use crate::proxy::race::Order;
+use crate::routing::Timing;
 use crate::telemetry::Telemetry;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -138,10 +140,10 @@ impl ProxyHttp for FirstlightProxy {
             }
             Ok(Decision::Forward(admitted, body)) => {
                 let config = &ctx.snapshot.config;
-                let timed =
-                    admitted.awaits_content() || admitted.route.operation == Operation::Embeddings;
-                let first_content =
-                    if timed { admitted.model.first_token } else { config.timeouts.answer };
+                let first_content = match admitted.timing() {
+                    Timing::FirstToken => admitted.model.first_token,
+                    Timing::Untimed | Timing::Unmeasured => config.timeouts.answer,
+                };
                 let patience = Patience { first_content, idle, hold: config.retry.hold_headers };
                 let origin = Origin {
                     headers: &session.req_header().headers,
@@ -222,8 +224,8 @@ impl ProxyHttp for FirstlightProxy {
         }
         if end && ctx.relayed.is_list() {
             ctx.relayed.pass(body);
-            let too_large = || Error::explain(ErrorType::InternalError, "a list of over 16 MiB");
-            *body = Some(ctx.own_list().ok_or_else(too_large)?);
+            let no_room = || Error::explain(ErrorType::InternalError, "no room for a list");
+            *body = Some(ctx.own_list().ok_or_else(no_room)?);
         } else if end {
             ctx.relayed.pass_last(body);
         } else {

@@ -4,6 +4,7 @@
 //! instructions and never across an await.
 
 use crate::azure::error::ClientError;
+use crate::exchange::Outcome;
 use crate::telemetry::access_log::Attempt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -60,6 +61,11 @@ impl Progress {
         if let Some(attempt) = self.lock().attempts.get_mut(place) {
             change(attempt);
         }
+    }
+
+    /// Whether all attempts ended in this way.
+    pub(super) fn all_ended(&self, outcome: Outcome) -> bool {
+        self.lock().attempts.iter().all(|attempt| attempt.outcome == outcome.as_str())
     }
 
     /// The client gets this attempt's answer.

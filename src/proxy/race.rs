@@ -16,7 +16,7 @@ use crate::proxy::forward;
 use crate::proxy::leg::{Leg, first_to_speak};
 use crate::proxy::passing::Passing;
 use crate::proxy::watch::{Aftermath, Watch};
-use crate::routing::{Attempts, Next, Urgency};
+use crate::routing::{Attempts, Next, Repeat, Urgency};
 use crate::time::Time;
 use pingora_core::connectors::http::Connector as HttpConnector;
 use pingora_core::{Error, ErrorType};
@@ -181,7 +181,11 @@ impl Race {
             Ok(Begun::Ready(answer)) => Some(self.win(index, answer)),
             Ok(Begun::Stream(answer)) => {
                 let pool = &self.request.model().pool;
-                if !self.attempts.could_go_elsewhere(pool, self.request.now()) {
+                // What must not be done twice goes elsewhere only if it was refused; of that the header of a 200 warns
+                // (good ones were never seen with a Retry-After).
+                let may = self.request.admitted.repeat == Repeat::Anytime
+                    || rest_asked(&answer, self.request.clock()).is_some();
+                if !may || !self.attempts.could_go_elsewhere(pool, self.request.now()) {
                     return Some(self.pass_on(index, answer));
                 }
                 if let Some(leg) = self.legs.get_mut(index) {

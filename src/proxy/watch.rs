@@ -6,7 +6,7 @@ use crate::exchange::{AnswerKind, Failure, Marks, Outcome};
 use crate::live::LiveBackend;
 use crate::proxy::admitted::Request;
 use crate::proxy::{ProbeRequest, ProbeWish};
-use crate::routing::{Event, Failed, Lease, Repeat, Seat, Size, Urgency, Why};
+use crate::routing::{Event, Failed, Lease, Seat, Size, Urgency, Why};
 use crate::time::Time;
 use crate::time::millis;
 use std::sync::Arc;
@@ -111,7 +111,7 @@ impl Watch {
             }
             self.close(outcome);
         }
-        how_it_failed(outcome, self.marks.status, self.request.admitted.repeat)
+        how_it_failed(outcome)
     }
 
     /// Another attempt had its first content earlier: what this one waited is a lower bound.
@@ -217,11 +217,9 @@ pub(super) fn end_failed(
 }
 
 /// What an outcome is to the routing core.
-pub(super) fn how_it_failed(outcome: Outcome, status: u16, repeat: Repeat) -> Failed {
+pub(super) fn how_it_failed(outcome: Outcome) -> Failed {
     match outcome {
         Outcome::Connect => Failed::Connect,
-        // Inside a stream it is told after the work began.
-        Outcome::Limited if status == 200 && repeat == Repeat::OnlyUntouched => Failed::Unclear,
         Outcome::Limited => Failed::Limited,
         Outcome::Unauthorised | Outcome::DeploymentMissing | Outcome::NotHere => Failed::Refused,
         Outcome::Reset | Outcome::ServerError | Outcome::ErrorEvent | Outcome::EmptyStream => {

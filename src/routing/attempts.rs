@@ -60,7 +60,7 @@ pub enum Repeat {
 pub enum Failed {
     /// No connection.
     Connect,
-    /// 429.
+    /// 429, or its event before any content.
     Limited,
     /// 401, 403, or the deployment is not there: the backend did not look at the request.
     Refused,
@@ -68,12 +68,12 @@ pub enum Failed {
     Error,
     /// No first token in time.
     TimedOut,
-    /// Nobody's fault, after work may have begun: a conflict, a limit that is told inside a stream.
+    /// Nobody's fault, after work may have begun: a conflict.
     Unclear,
 }
 
 impl Failed {
-    /// Whether the backend did no work on it.
+    /// Whether the backend did no work on it, so that a retry costs nobody anything.
     const fn is_untouched(self) -> bool {
         matches!(self, Self::Connect | Self::Limited | Self::Refused)
     }
@@ -81,11 +81,6 @@ impl Failed {
     /// Whether it is blamed on the target.
     const fn is_error(self) -> bool {
         matches!(self, Self::Connect | Self::Error)
-    }
-
-    /// Whether the retry costs nobody anything.
-    const fn is_free(self) -> bool {
-        self.is_untouched()
     }
 }
 
@@ -206,7 +201,7 @@ impl Attempts {
         rng: &mut Rng,
     ) -> Result<Picked, NoHedge> {
         let hedge = &pool.settings().hedge;
-        let most = if self.ask.timing == Timing::Untimed { 1 } else { hedge.max_per_request };
+        let most = if self.ask.timing == Timing::FirstToken { hedge.max_per_request } else { 1 };
         let allowed = hedge.enabled
             && self.limits.bound.only().is_none()
             && self.limits.repeat == Repeat::Anytime;
@@ -228,12 +223,11 @@ impl Attempts {
         Ok(picked)
     }
 
-    /// Whether this request could go elsewhere if what is open now came to nothing: if not, there is no use
-    /// in holding anything back.
+    /// Whether this request could go elsewhere if what is open now were refused: if not, there is no use in
+    /// holding anything back.
     pub fn could_go_elsewhere(&self, pool: &Pool, now: Time) -> bool {
         self.open > 1
             || (self.limits.bound.only().is_none()
-                && self.limits.repeat == Repeat::Anytime
                 && self.started < self.limits.max_attempts
                 && pool.can_pick(&self.used, now))
     }
@@ -301,7 +295,7 @@ impl Attempts {
         if !pool.can_pick(&self.used, now) {
             return Err(Denied::Targets);
         }
-        let free = how.is_free() || pool.leaves_degraded(target, &self.used, now);
+        let free = how.is_untouched() || pool.leaves_degraded(target, &self.used, now);
         if !free && !pool.retries().take(now) {
             return Err(Denied::Budget);
         }

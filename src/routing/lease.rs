@@ -22,8 +22,11 @@ use std::time::Duration;
 pub enum Timing {
     /// It has a first token: its wait counts in flight and feeds the score.
     FirstToken,
-    /// It is not streamed: how long it takes says nothing of the target, so it is not counted in flight.
+    /// It is not streamed: how long it takes says nothing of the target, so it is not counted in flight. It is learned,
+    /// to know when such an answer is late.
     Untimed,
+    /// As that, and what is answered is no work of the model: nothing is learned.
+    Unmeasured,
 }
 
 /// What a client's request is, as far as routing cares.
@@ -125,9 +128,7 @@ impl Lease {
         let after = match (self.stage, ask.timing) {
             (Stage::None, _) => return None,
             (Stage::Late, Timing::FirstToken) => expected.late,
-            (Stage::Late | Stage::Trip | Stage::Double, Timing::Untimed) => {
-                self.pool.total_late(&expected)
-            }
+            (_, Timing::Untimed | Timing::Unmeasured) => self.pool.total_late(&expected),
             (Stage::Trip, Timing::FirstToken) => expected.trip,
             (Stage::Double, Timing::FirstToken) => expected.trip.saturating_mul(2),
         };
@@ -140,7 +141,7 @@ impl Lease {
         if self.next_deadline().is_none_or(|due| now < due) {
             return Overdue::default();
         }
-        if self.slot.ask.timing == Timing::Untimed {
+        if self.slot.ask.timing != Timing::FirstToken {
             // How long it takes is no evidence, but another may be faster. It is never stuck: answers three times
             // as long as usual are usual.
             self.stage = Stage::None;
@@ -184,7 +185,7 @@ impl Lease {
 
     /// No first token within the time-out: counted as a slow answer. Untimed: as an error.
     pub fn timed_out(mut self, now: Time) -> Option<Event> {
-        if self.slot.ask.timing == Timing::Untimed {
+        if self.slot.ask.timing != Timing::FirstToken {
             return self.failed(now);
         }
         let tripped = self.catch_up(now);

@@ -3,7 +3,7 @@
 use super::begin::begin;
 use super::signals::{Signals, Told};
 use super::upgrading::Upgrade;
-use super::{Running, StartError};
+use super::{Running, StartError, open_files};
 use crate::config::checked::Config;
 use crate::control::{Operator, Order, Process};
 use crate::journal::Journal;
@@ -70,6 +70,7 @@ pub async fn run(start: Start, predecessor: Option<&Predecessor>) -> Result<i64,
     };
     let before = take_over(&life, predecessor);
     life.announce();
+    open_files::warn_if_few(life.running.live().snapshot().config.limits.connections);
     let ended = life.serve(&mut signals, orders).await;
     Ok(life.end(ended, &mut signals, before).await)
 }

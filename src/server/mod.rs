@@ -7,6 +7,7 @@
 mod begin;
 mod front;
 mod life;
+pub mod open_files;
 mod signals;
 mod sockets;
 mod upgrading;

@@ -4,6 +4,7 @@
 //! of its own; both say what they used. Only messages that may be one of them are kept, up to a bound, and each for
 //! as long as it takes to arrive. What is longer, or broken, goes uncounted and is passed on all the same.
 
+use crate::azure::json::{Cursor, Fault, Token};
 use crate::azure::realtime::frames::Piece;
 use crate::azure::usage::Usage;
 use serde::Deserialize;
@@ -11,7 +12,7 @@ use std::borrow::Cow;
 
 /// The most of one event that is kept.
 const EVENT_BYTES_MAX: usize = 256 << 10;
-/// An event's type stands at its beginning, within so many bytes.
+/// Most events have their type at their beginning: after so many bytes it is looked for.
 const HEAD_BYTES: usize = 256;
 /// The ends of the types that tell what was used.
 const TELLING: [&str; 2] = ["response.done", "input_audio_transcription.completed"];
@@ -134,7 +135,7 @@ fn keep(kept: &mut Vec<u8>, payload: &[u8]) -> bool {
     let missing = HEAD_BYTES.saturating_sub(kept.len()).min(payload.len());
     let (head, rest) = payload.split_at_checked(missing).unwrap_or((payload, &[]));
     kept.extend_from_slice(head);
-    if missing > 0 && kept.len() == HEAD_BYTES && !names_a_type(kept) {
+    if missing > 0 && kept.len() == HEAD_BYTES && kind(kept).is_some_and(|kind| !tells(kind)) {
         return false;
     }
     kept.extend_from_slice(rest);
@@ -145,12 +146,32 @@ fn names_a_type(text: &[u8]) -> bool {
     TELLING.iter().any(|kind| memchr::memmem::find(text, kind.as_bytes()).is_some())
 }
 
+fn tells(kind: &[u8]) -> bool {
+    TELLING.iter().any(|telling| kind.ends_with(telling.as_bytes()))
+}
+
+/// The type of an event of which the beginning is there, if it stands in that.
+fn kind(head: &[u8]) -> Option<&[u8]> {
+    let mut found = None;
+    let member = |cursor: &mut Cursor<'_>, key: Token<'_>| {
+        let from = cursor.place();
+        cursor.skip_value()?;
+        if key.raw() == b"type" {
+            found = Some(from..cursor.place());
+        }
+        Ok::<(), Fault>(())
+    };
+    // What is cut off is an error, and what came before it counts.
+    _ = Cursor::new(head).object(member);
+    head.get(found?)?.trim_ascii().strip_prefix(b"\"")?.strip_suffix(b"\"")
+}
+
 fn read(event: &[u8]) -> Option<Told> {
     if !names_a_type(event) {
         return None;
     }
     let event: Event<'_> = serde_json::from_slice(event).ok()?;
-    if !TELLING.iter().any(|kind| event.kind.ends_with(kind)) {
+    if !tells(event.kind.as_bytes()) {
         return None;
     }
     event.response.and_then(|response| response.usage).or(event.usage)
@@ -237,9 +258,20 @@ mod tests {
         check(&[frame(0x81, seconds.as_bytes())], Some([None; 4]));
         let long = format!("{}{}", DONE, " ".repeat(EVENT_BYTES_MAX));
         assert_eq!(cost(&[frame(0x81, long.as_bytes())], 1 << 20), None);
-        let late =
-            format!("{{\"pad\":\"{}\",{}", "x".repeat(HEAD_BYTES), DONE.strip_prefix('{').unwrap());
-        assert_eq!(cost(&[frame(0x81, late.as_bytes())], 100), None);
+    }
+
+    #[test]
+    fn a_type_may_stand_anywhere() {
+        let rest = DONE.strip_prefix("{\"type\":\"response.done\",").unwrap();
+        let rest = rest.strip_suffix('}').unwrap();
+        for pad in [1, HEAD_BYTES, 10 * HEAD_BYTES] {
+            let pad = "x".repeat(pad);
+            let last = format!(
+                "{{\"pad\":{{\"type\":\"other{pad}\"}},{rest},\"type\":\"response.done\"}}"
+            );
+            let expected = Some([Some(132), Some(121), Some(64), None]);
+            check(&[frame(0x81, last.as_bytes())], expected);
+        }
     }
 
     #[test]

@@ -43,7 +43,9 @@ pub(super) async fn read(tap: &mut Tap, wait: Wait, config: &Config) -> Result<(
     let mut head = Head::new(head_limits(config));
     let mut until = match wait {
         Wait::First(until) => until,
-        Wait::Kept => Instant::now() + config.timeouts.keep_alive,
+        Wait::Kept if tap.held().is_empty() => Instant::now() + config.timeouts.keep_alive,
+        // It began behind the request before.
+        Wait::Kept => Instant::now() + config.timeouts.header,
     };
     loop {
         let begun = !tap.held().is_empty();

@@ -36,7 +36,24 @@ pub(super) enum Dialled {
     /// An answer for the client.
     Passed(Told),
     /// Nothing for the client; or only for want of a better answer.
-    Failed { failure: Box<Failure>, spare: Option<Told> },
+    Failed {
+        failure: Box<Failure>,
+        /// Where there was a header.
+        status: Option<StatusCode>,
+        spare: Option<Told>,
+    },
+}
+
+impl Dialled {
+    /// The status of the answer, if there was one.
+    pub(super) fn status(&self) -> Option<u16> {
+        let status = match self {
+            Self::Open { header, .. } => Some(header.status),
+            Self::Passed(told) => Some(told.header.status),
+            Self::Failed { status, .. } => *status,
+        };
+        status.map(|status| status.as_u16())
+    }
 }
 
 /// An answer that is no 101, whole.
@@ -54,12 +71,12 @@ pub(super) async fn dial(
 ) -> Dialled {
     // Boxed: its state is large, and of no use while the answer is waited for.
     let Ok(stream) = Box::pin(connector.new_stream(peer)).await else {
-        return failed(Outcome::Connect);
+        return failed(Outcome::Connect, None);
     };
     let mut session = HttpSession::new(stream);
     match timeout(ANSWER_WITHIN, answer(&mut session, request)).await {
-        Err(_) => failed(Outcome::TimedOut),
-        Ok(Err(_)) => failed(Outcome::Reset),
+        Err(_) => failed(Outcome::TimedOut, None),
+        Ok(Err(_)) => failed(Outcome::Reset, None),
         Ok(Ok(header)) if header.status == StatusCode::SWITCHING_PROTOCOLS => {
             open(session, header, offer)
         }
@@ -81,11 +98,11 @@ async fn answer(session: &mut HttpSession, request: RequestHeader) -> Result<Box
 fn open(mut session: HttpSession, header: Box<ResponseHeader>, offer: &Offer) -> Dialled {
     if let Err(what) = accepted(offer, &header.headers) {
         tracing::warn!(what, "a backend answered 101 to a realtime request, and not as it must");
-        return failed(Outcome::ServerError);
+        return failed(Outcome::ServerError, Some(header.status));
     }
     // What was read with the header; a read that is given up takes nothing from the connection.
     let early = match session.read_body_bytes().now_or_never() {
-        Some(Err(_)) => return failed(Outcome::Reset),
+        Some(Err(_)) => return failed(Outcome::Reset, Some(header.status)),
         Some(Ok(early)) => early.unwrap_or_default(),
         None => Bytes::new(),
     };
@@ -98,8 +115,8 @@ async fn refused(mut session: HttpSession, header: Box<ResponseHeader>, unix: Du
     let whole = matches!(body, Ok(Ok(_)));
     let body = body.ok().and_then(Result::ok).unwrap_or_default();
     let rest = retry_after(&header.headers, unix.as_secs());
-    let status = header.status.as_u16();
-    let verdict = judge(status, error_code(&body).as_deref());
+    let status = header.status;
+    let verdict = judge(status.as_u16(), error_code(&body).as_deref());
     let told = Told { header, body };
     let outcome = if !whole && !verdict.is_final() {
         // Half of an answer is none.
@@ -112,7 +129,8 @@ async fn refused(mut session: HttpSession, header: Box<ResponseHeader>, unix: Du
         return Dialled::Passed(told);
     };
     let failure = Failure { rest, ..Failure::bare(outcome) };
-    Dialled::Failed { failure: Box::new(failure), spare: outcome.is_spare().then_some(told) }
+    let spare = outcome.is_spare().then_some(told);
+    Dialled::Failed { failure: Box::new(failure), status: Some(status), spare }
 }
 
 async fn body(session: &mut HttpSession) -> Result<Bytes> {
@@ -126,6 +144,6 @@ async fn body(session: &mut HttpSession) -> Result<Bytes> {
     Ok(body.freeze())
 }
 
-fn failed(outcome: Outcome) -> Dialled {
-    Dialled::Failed { failure: Box::new(Failure::bare(outcome)), spare: None }
+fn failed(outcome: Outcome, status: Option<StatusCode>) -> Dialled {
+    Dialled::Failed { failure: Box::new(Failure::bare(outcome)), status, spare: None }
 }

@@ -18,7 +18,6 @@ mod tunnel;
 use crate::azure::error::ClientError;
 use crate::azure::realtime::handshake::{Offer, OfferError, accept, accepted, offer};
 use crate::azure::realtime::query::{self, QueryError};
-use crate::exchange::AnswerKind;
 use crate::proxy::admitted::{Request, Services};
 use crate::proxy::answer;
 use crate::proxy::context::Context;
@@ -90,7 +89,7 @@ struct Counted(IntGauge);
 
 impl Counted {
     fn new(request: &Request, open: &Open) -> Self {
-        let backend = request.model().backends.get(open.watch.target());
+        let backend = request.model().backends.get(open.target);
         let labels = [&*request.model().name, backend.map_or("", |backend| &*backend.name)];
         let gauge = request.services.telemetry.metrics.realtime_sessions.with_label_values(&labels);
         gauge.inc();
@@ -161,7 +160,7 @@ async fn talk(
     (open, offer): (Open, &Offer),
     (realtime, services): (&Realtime, &Services),
 ) -> Result<()> {
-    let Open { mut watch, header, stream, early } = open;
+    let Open { aftermath, header, stream, early, .. } = open;
     let header = switching(&header, offer, ctx)?;
     let downstream = session.as_downstream_mut();
     if let Err(error) = downstream.write_response_header(Box::new(header)).await {
@@ -184,17 +183,20 @@ async fn talk(
     (ctx.relayed.bytes, ctx.note.bytes_in) = tunnel.passed();
     ctx.relayed.tell(tunnel.usage());
     drop(tunnel);
-    watch.succeed(AnswerKind::Good);
     match ended {
-        Ended::ByClient | Ended::ByBackend { said: true } => Ok(()),
+        Ended::ByClient | Ended::ByBackend { said: true } => {
+            aftermath.completed();
+            Ok(())
+        }
         Ended::ByUs(why) => {
+            aftermath.completed();
             ctx.note.ended = Some(why.as_str());
             // Dropped rather than finished: an end that takes nothing must hold nothing up.
             Err(Error::explain(ErrorType::Custom("realtime"), why.as_str()))
         }
         Ended::ClientBroke(error) => Err(error),
         Ended::ByBackend { said: false } | Ended::BackendBroke => {
-            watch.aftermath().broke_off();
+            aftermath.broke_off();
             Err(Error::explain(ErrorType::ConnectionClosed, "the backend left").into_up())
         }
     }

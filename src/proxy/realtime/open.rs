@@ -3,12 +3,12 @@
 
 use crate::azure::error::ClientError;
 use crate::azure::realtime::handshake::Offer;
-use crate::exchange::{AnswerKind, Failure};
+use crate::exchange::{AnswerKind, Failure, Marks};
 use crate::proxy::admitted::Request;
 use crate::proxy::context::Chosen;
 use crate::proxy::forward;
 use crate::proxy::realtime::dial::{Dialled, Told, dial};
-use crate::proxy::watch::Watch;
+use crate::proxy::watch::{Aftermath, Watch};
 use crate::routing::{Attempts, Next};
 use bytes::Bytes;
 use http::header;
@@ -29,8 +29,10 @@ pub(super) enum Opened {
 
 /// A conversation with a backend.
 pub(super) struct Open {
-    /// Holds the place on the target until the conversation ends.
-    pub(super) watch: Watch,
+    /// Position of its target in the pool.
+    pub(super) target: usize,
+    /// Told how the conversation ends; until then it holds the place on the target.
+    pub(super) aftermath: Aftermath,
     /// The backend's 101.
     pub(super) header: Box<ResponseHeader>,
     pub(super) stream: Stream,
@@ -57,22 +59,25 @@ pub(super) async fn open(
         let mut watch = Watch::new(Arc::clone(request), lease, why);
         let unix = request.clock().unix();
         let dialled = Box::pin(dial(connector, (&peer, header), offer, unix)).await;
-        watch.marks.header = Some(request.now());
+        if let Some(status) = dialled.status() {
+            watch.marks = Marks { status, header: Some(request.now()), first_token: None };
+        }
         match dialled {
             Dialled::Open { header, stream, early } => {
-                watch.marks.status = header.status.as_u16();
                 attempts.closed();
+                // Now: what is said in the conversation, and how long, is no answer of the target's.
+                watch.succeed(AnswerKind::Good);
                 watch.answers();
-                return Opened::Open(Box::new(Open { watch, header, stream, early }));
+                let (target, aftermath) = (watch.target(), watch.aftermath());
+                return Opened::Open(Box::new(Open { target, aftermath, header, stream, early }));
             }
             Dialled::Passed(told) => {
-                watch.marks.status = told.header.status.as_u16();
                 attempts.closed();
                 watch.succeed(AnswerKind::Passed);
                 watch.answers();
                 return Opened::Told(told);
             }
-            Dialled::Failed { failure, spare } => {
+            Dialled::Failed { failure, spare, .. } => {
                 let failed = fail(request, attempts, (&mut watch, &failure));
                 match (failed, spare) {
                     (None, _) => {}

@@ -2,7 +2,7 @@
 //!
 //! The checksum is taken by the mock, over what it received.
 
-use crate::support::{Answer, KEY, Setup, Streamed, V1_CHAT, World, client, streamed_chat};
+use crate::support::{Answer, KEY, Setup, Streamed, V1_CHAT, World, chat, client, streamed_chat};
 use firstlight::mock::{Behaviour, Fault, Limit, RetryAfter};
 use reqwest::{Client, ClientBuilder};
 use serde_json::json;
@@ -203,6 +203,24 @@ async fn after_100_continue_failover_and_errors_work() {
     world.fault("c", Fault::Status5xx { status: 500 });
     let seen = send_expecting(&world, &body).await;
     assert!(seen.starts_with("HTTP/1.1 503 ") && seen.contains("no_backend_available"), "{seen}");
+}
+
+/// It does not know `100 Continue`: to it that would be the answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn with_expect_of_http_1_0() {
+    let world = World::plain().await;
+    let body = chat().to_string();
+    let mut socket = TcpStream::connect(world.address()).await.unwrap();
+    let request = format!(
+        "POST {V1_CHAT} HTTP/1.0\r\nhost: x\r\napi-key: {KEY}\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\nexpect: 100-continue\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    socket.write_all(request.as_bytes()).await.unwrap();
+    let mut seen = Vec::new();
+    socket.read_to_end(&mut seen).await.unwrap();
+    let seen = String::from_utf8(seen).unwrap();
+    assert!(seen.starts_with("HTTP/1.1 200 OK\r\n"), "{seen}");
 }
 
 /// Somebody without a key is not even asked for the body.

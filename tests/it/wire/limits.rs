@@ -129,6 +129,25 @@ async fn tokens_of_a_minute_are_estimated_and_settled() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_was_paid_for_is_looked_at_for_nothing() {
+    let world = limited("tokens_per_minute: 1000").await;
+    let ask = json!({"model": "gpt-4o", "input": "x".repeat(400), "max_output_tokens": 100});
+    let made = world.post("/v1/responses", &ask).await;
+    assert_eq!(made.status, 200, "{}", made.text());
+    let path = format!("/v1/responses/{}", made.json()["id"].as_str().unwrap());
+    let before = left(&world, "tokens").await;
+    for _ in 0..10 {
+        let request = world.client.get(world.url(&path)).header("api-key", KEY);
+        let answer = Answer::read(request.send().await.unwrap()).await;
+        let usage = &answer.json()["usage"]["input_tokens"];
+        assert!(answer.status == 200 && usage.as_u64() > Some(50), "{}", answer.text());
+    }
+    // Only more comes back meanwhile.
+    let after = left(&world, "tokens").await;
+    assert!(before < 1_000 && after >= before, "{before} {after}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_request_for_more_than_a_minute_waits_until_nothing_else_is_used() {
     let world = limited("tokens_per_minute: 2000").await;
     assert_eq!(world.post(V1_CHAT, &chat_of(16_384)).await.status, 200);

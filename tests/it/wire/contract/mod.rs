@@ -17,6 +17,7 @@
 //! | no connection, no TLS, no name, a reset | `failures::a_connection_that_fails_goes_elsewhere` |
 //! | any of these, to what leaves something behind | `failures::what_leaves_something_behind_is_sent_twice_only_if_nobody_worked_on_it` |
 //! | 409 | `refusals::a_conflict_goes_elsewhere_only_if_it_says_when` |
+//! | 401 beside other failures | `refusals::a_credential_that_is_refused_beside_other_failures_is_not_to_blame` |
 //! | 429 | `limits::*` |
 //! | nothing, since the client hung up | `streams::a_client_that_hangs_up_teaches_nothing` |
 //! | nothing: the failure is our own | `failures::our_own_failures_name_our_own_causes` |

@@ -2,14 +2,15 @@
 
 use super::canned::{Canned, GOOD, answer};
 use super::{
-    ALL, FIRST, all_ill, asked_elsewhere, attempts, check_nothing_learned, check_ours,
-    check_rescued, check_strikes, ill, plain, probes, settled, view, world,
+    ALL, FIRST, OTHERS, all_ill, asked_elsewhere, attempts, check_nothing_learned, check_ours,
+    check_rescued, check_strikes, ill, plain, probes, set_ill, settled, view, world,
 };
 use crate::support::{Answer, V1_CHAT, World, chat, streamed_chat, wait_for, wait_until};
 use firstlight::azure::error::ClientError;
 use firstlight::mock::Fault;
 use firstlight::routing::{Block, State};
 use serde_json::json;
+use std::time::Duration;
 
 /// Passed on with its status, its type and every byte of its body, and nobody else is asked.
 async fn check_unchanged(status: &str, headers: &str, body: &str) {
@@ -162,6 +163,32 @@ async fn a_deployment_that_should_be_there_is_looked_for_elsewhere() {
     let answer = world.chat().await;
     assert_eq!((answer.status, answer.text()), (404, NOT_FOUND), "unchanged");
     assert_eq!((answer.attempts(), canned.asked()), (Some(3), 3));
+}
+
+/// Our credential is to blame only if it was refused everywhere, in whatever order they are asked.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_credential_that_is_refused_beside_other_failures_is_not_to_blame() {
+    let nothing_left = ClientError::NothingLeft { retry_after: Duration::from_secs(5) };
+    let failing = || Fault::Status5xx { status: 500 };
+    for (first, others) in [(Fault::WrongKey, failing()), (failing(), Fault::WrongKey)] {
+        let world = ill(first).await;
+        set_ill(&world, &OTHERS, others).await;
+        let answer = world.chat().await;
+        check_ours(&answer, (503, "no_backend_available"), &nothing_left);
+        assert_eq!(answer.attempts(), Some(3));
+    }
+}
+
+/// Nobody asked for another protocol: that is no answer, and what follows it is none either.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_101_that_nobody_asked_for_goes_elsewhere() {
+    let switches = "HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n";
+    let canned = Canned::new(format!("{switches}{}", answer("200 OK", "", "{}")));
+    let world = canned.first().await;
+    for _ in 0..2 {
+        check_rescued(&world.chat().await);
+    }
+    assert_eq!((canned.asked(), attempts(&world, FIRST).await.as_str()), (2, "reset 2"));
 }
 
 fn check_conflict(answer: &Answer, attempts: u32) {

@@ -3,7 +3,7 @@
 use super::{
     FIRST, OTHERS, V1_RESPONSES, all_ill, asked_elsewhere, attempts, check_nobody_is_named,
     check_nothing_learned, check_rescued, check_strikes, ill, kept_response, now, response,
-    settled, setup, view, world,
+    set_ill, settled, setup, view, world,
 };
 use crate::support::{Answer, Setup, Streamed, V1_CHAT, World, chat, content_of, streamed_chat};
 use firstlight::mock::{Behaviour, Fault};
@@ -86,7 +86,13 @@ async fn a_stream_without_content_is_an_error_and_goes_elsewhere() {
 /// A rest instead of a strike: what the header of the 200 asked for, else ten seconds.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_limit_told_inside_a_stream_is_a_limit() {
-    for (path, body, rest) in [(V1_CHAT, streamed_chat(), 10), (V1_RESPONSES, response(), 3)] {
+    // Also what is kept: a refusal is no work. It is how Responses tell of a limit, with a header that warns of it.
+    let requests = [
+        (V1_CHAT, streamed_chat(), 10),
+        (V1_RESPONSES, response(), 3),
+        (V1_RESPONSES, kept_response(), 3),
+    ];
+    for (path, body, rest) in requests {
         let world = ill(Fault::ErrorAfter200RateLimit).await;
         let begun = now(&world);
         let answer = world.post(path, &body).await;
@@ -98,15 +104,27 @@ async fn a_limit_told_inside_a_stream_is_a_limit() {
     }
 }
 
-/// What is kept may have been worked on when it is told inside a stream: it is not sent twice.
+/// What is kept may have been worked on when another failure is told inside its stream: it is not sent twice.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_limit_told_inside_a_stream_that_is_kept_is_passed_on() {
-    let world = ill(Fault::ErrorAfter200RateLimit).await;
+async fn a_failure_told_inside_a_stream_that_is_kept_is_passed_on() {
+    let world = ill(Fault::ErrorAfter200).await;
+    let answer = world.post(V1_RESPONSES, &kept_response()).await;
+    assert_eq!((answer.status, answer.attempts()), (200, Some(1)), "{}", answer.text());
+    assert!(answer.complete && answer.text().contains("event: response.failed"), "as received");
+    assert_eq!(asked_elsewhere(&world), 0);
+    assert_eq!(attempts(&world, FIRST).await, "error_event 1");
+}
+
+/// Where it can be tried nowhere else, it is passed on, and the target rests all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_told_inside_the_only_stream_is_passed_on() {
+    let world = World::of(Setup { regions: vec![FIRST], ..setup() }).await;
+    set_ill(&world, &[FIRST], Fault::ErrorAfter200RateLimit).await;
     let begun = now(&world);
     let answer = world.post(V1_RESPONSES, &kept_response()).await;
     assert_eq!((answer.status, answer.attempts()), (200, Some(1)));
     assert!(answer.complete && answer.text().contains("event: response.failed"), "as received");
-    assert_eq!((answer.header("retry-after"), asked_elsewhere(&world)), (Some("3"), 0));
+    assert_eq!(answer.header("retry-after"), Some("3"));
     settled(&world).await;
     check_limited(&world, Duration::from_secs(3), begun);
     assert_eq!(attempts(&world, FIRST).await, "limited 1");
@@ -197,7 +215,7 @@ async fn a_client_that_hangs_up_teaches_nothing() {
 async fn a_stream_that_nobody_answered_names_nobody() {
     let more = "timeouts: { first_token_seconds: 0.4 }\nretry: { hold_headers_seconds: 0.1 }";
     let world = World::of(Setup { more, ..setup() }).await;
-    super::set_ill(&world, &super::ALL, Fault::FreezeBeforeHeaders).await;
+    set_ill(&world, &super::ALL, Fault::FreezeBeforeHeaders).await;
     let answer = world.chat().await;
     assert!(answer.complete && answer.text().contains("no_backend_available"), "{}", answer.text());
     check_nobody_is_named(&answer);
