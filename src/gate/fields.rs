@@ -39,6 +39,11 @@ impl Fields {
         Ok(())
     }
 
+    /// Whether the body comes in chunks.
+    pub(super) fn is_chunked(&self) -> bool {
+        self.codings > 0
+    }
+
     pub(super) fn settle_http11(&self) -> Result<(), Malformed> {
         match self {
             Self { hosts: 0, .. } => Err(Malformed::Host),

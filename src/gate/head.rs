@@ -33,12 +33,13 @@ pub struct Head {
     /// Where the present line begins.
     line: usize,
     previous: u8,
+    chunked: bool,
 }
 
 impl Head {
     /// Nothing was read yet.
     pub fn new(limits: HeadLimits) -> Self {
-        Self { limits, seen: 0, line: 0, previous: 0 }
+        Self { limits, seen: 0, line: 0, previous: 0, chunked: false }
     }
 
     /// `bytes` are all that came since the head's beginning. Tells where it ends once it is whole and can be
@@ -50,9 +51,14 @@ impl Head {
             return Err(Malformed::HeaderBytes);
         }
         if let Some(head) = end.and_then(|end| bytes.get(..end)) {
-            judge(head, self.limits.fields)?;
+            self.chunked = judge(head, self.limits.fields)?.is_chunked();
         }
         Ok(end)
+    }
+
+    /// Whether a whole head says that its body comes in chunks.
+    pub fn is_chunked(&self) -> bool {
+        self.chunked
     }
 
     fn find_end(&mut self, bytes: &[u8]) -> Result<Option<usize>, Malformed> {
@@ -77,7 +83,7 @@ impl Head {
 }
 
 /// Judges a whole head, whose lines are known to end with CRLF.
-fn judge(head: &[u8], most_fields: usize) -> Result<(), Malformed> {
+fn judge(head: &[u8], most_fields: usize) -> Result<Fields, Malformed> {
     let mut lines =
         (head.split(|&byte| byte == b'\n')).map(|line| line.strip_suffix(b"\r").unwrap_or(line));
     let keeps = request_line(lines.next().unwrap_or_default())?;
@@ -94,9 +100,10 @@ fn judge(head: &[u8], most_fields: usize) -> Result<(), Malformed> {
         fields.note(name, value.get(1..).unwrap_or_default().trim_ascii())?;
     }
     match keeps {
-        Version::Http11 => fields.settle_http11(),
-        Version::Http10 => fields.settle_http10(),
+        Version::Http11 => fields.settle_http11()?,
+        Version::Http10 => fields.settle_http10()?,
     }
+    Ok(fields)
 }
 
 enum Version {

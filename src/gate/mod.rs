@@ -2,11 +2,12 @@
 //!
 //! Pingora reads leniently (bare line feeds, two lengths, a length beside chunks), and whoever sits before or
 //! behind it may read such a head in another way: that is how one request becomes two. So the bytes are judged
-//! here, as they came, and what a strict reader would not take is refused with its connection. What a path may
-//! hold is `azure::route`'s to say; here it is only what Pingora would hide from it (a space, a fragment).
+//! here, as they came, and what a strict reader would not take is refused with its connection; so are the chunks of
+//! a body. What a path may hold is `azure::route`'s to say; here it is only what Pingora would hide from it (a space, a fragment).
 //!
 //! Pure: bytes in, a verdict out.
 
+mod chunks;
 mod client;
 mod fields;
 mod frames;
@@ -14,6 +15,7 @@ mod head;
 mod malformed;
 mod trace;
 
+pub use chunks::Chunks;
 pub use client::client;
 pub use fields::judge_h2;
 pub use frames::{Frames, Opening, opening};

@@ -11,6 +11,7 @@ use bytes::{Bytes, BytesMut};
 use http::Version;
 use pingora_core::ErrorType;
 use pingora_core::protocols::http::server::Session;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -89,7 +90,10 @@ pub(super) async fn read(
 fn broken(error: Box<pingora_core::Error>) -> Refusal {
     // The names that Pingora has for it; its constants cannot be reached.
     let framing = matches!(error.etype(), ErrorType::Custom("InvalidChunk" | "InvalidTrailerEnd"));
-    if framing { ClientError::BadChunks.into() } else { Refusal::ClientGone(error) }
+    // The entrance's word for it.
+    let ours = error.cause.as_ref().and_then(|cause| cause.downcast_ref::<io::Error>());
+    let ours = ours.is_some_and(|cause| cause.kind() == io::ErrorKind::InvalidData);
+    if framing || ours { ClientError::BadChunks.into() } else { Refusal::ClientGone(error) }
 }
 
 /// How long so many bytes may take at this rate, in bytes a second; 0 is any.

@@ -38,8 +38,13 @@ impl From<Malformed> for NoHead {
     }
 }
 
-/// Reads until the tap holds a whole head that passed the gate, and maybe more behind it.
-pub(super) async fn read(tap: &mut Tap, wait: Wait, config: &Config) -> Result<(), NoHead> {
+/// Reads until the tap holds a whole head that passed the gate, and maybe more behind it. Tells how long the head is
+/// whose body comes in chunks.
+pub(super) async fn read(
+    tap: &mut Tap,
+    wait: Wait,
+    config: &Config,
+) -> Result<Option<usize>, NoHead> {
     let mut head = Head::new(head_limits(config));
     let mut until = match wait {
         Wait::First(until) => until,
@@ -49,8 +54,8 @@ pub(super) async fn read(tap: &mut Tap, wait: Wait, config: &Config) -> Result<(
     };
     loop {
         let begun = !tap.held().is_empty();
-        if head.read(tap.held())?.is_some() {
-            return Ok(());
+        if let Some(length) = head.read(tap.held())? {
+            return Ok(head.is_chunked().then_some(length));
         }
         match timeout_at(until, tap.fill()).await {
             Err(_late) if begun => return Err(Malformed::HeaderTimeout.into()),

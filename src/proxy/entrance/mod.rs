@@ -128,17 +128,17 @@ impl Entrance {
         let mut kept: Option<HttpPersistentSettings> = None;
         loop {
             let config = Arc::clone(&self.live.snapshot().config);
-            match head::read(&mut tap, wait, &config).await {
-                Ok(()) => {}
+            let chunked = match head::read(&mut tap, wait, &config).await {
+                Ok(chunked) => chunked,
                 Err(NoHead::Gone) => return,
                 Err(NoHead::Malformed(malformed)) => {
                     self.malformed(malformed);
                     head::refuse(&mut tap, malformed).await;
                     return;
                 }
-            }
+            };
             presence.set(State::Request);
-            tap.await_answer();
+            tap.await_answer(chunked);
             let mut session = ServerSession::new_http1(tap);
             let open = !*shutdown.borrow();
             session.set_keepalive(open.then_some(PINGORA_KEEP_ALIVE));

@@ -2,7 +2,7 @@
 //!
 //! For h2 it also ends a connection on which a header block waits too long for its rest.
 
-use crate::gate::Frames;
+use crate::gate::{Chunks, Frames};
 use async_trait::async_trait;
 use bytes::{Buf, BytesMut};
 use pingora_core::protocols::raw_connect::ProxyDigest;
@@ -31,6 +31,31 @@ pub(super) struct Tap {
     held: BytesMut,
     watch: Option<Watch>,
     answer: Answer,
+    body: Option<Body>,
+}
+
+/// A body in chunks.
+#[derive(Debug)]
+struct Body {
+    /// What of its head did not pass yet.
+    head: usize,
+    chunks: Chunks,
+}
+
+impl Body {
+    /// How much of what comes next may pass at once: the head alone, so that what is wrong behind it can be answered.
+    fn pass(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.head > 0 {
+            let passing = self.head.min(bytes.len());
+            self.head -= passing;
+            return Ok(passing);
+        }
+        if self.chunks.pass(bytes) {
+            Ok(bytes.len())
+        } else {
+            Err(io::Error::new(io::ErrorKind::InvalidData, "broken chunks"))
+        }
+    }
 }
 
 /// How far the answer to an HTTP/1.1 request has come.
@@ -78,7 +103,7 @@ struct Watch {
 
 impl Tap {
     pub(super) fn new(inner: Stream) -> Self {
-        Self { inner, held: BytesMut::new(), watch: None, answer: Answer::Passing }
+        Self { inner, held: BytesMut::new(), watch: None, answer: Answer::Passing, body: None }
     }
 
     /// What was read and not yet taken.
@@ -86,9 +111,10 @@ impl Tap {
         &self.held
     }
 
-    /// A request begins whose answer is awaited.
-    pub(super) fn await_answer(&mut self) {
+    /// A request begins whose answer is awaited; `chunked`: how long its head is, if its body comes in chunks.
+    pub(super) fn await_answer(&mut self, chunked: Option<usize>) {
         self.answer = Answer::Awaited;
+        self.body = chunked.map(|head| Body { head, chunks: Chunks::default() });
     }
 
     /// Whether the client sent more than was taken before it was answered.
@@ -171,7 +197,10 @@ impl AsyncRead for Tap {
             return this.poll_hold(cx);
         }
         if !this.held.is_empty() {
-            let length = this.held.len().min(buf.remaining());
+            let mut length = this.held.len().min(buf.remaining());
+            if let Some(body) = &mut this.body {
+                length = body.pass(this.held.get(..length).unwrap_or_default())?;
+            }
             buf.put_slice(this.held.get(..length).unwrap_or_default());
             this.held.advance(length);
             if this.held.is_empty() {
@@ -180,7 +209,11 @@ impl AsyncRead for Tap {
             return Poll::Ready(Ok(()));
         }
         let before = buf.filled().len();
-        match (Pin::new(&mut this.inner).poll_read(cx, buf), this.watch.as_mut()) {
+        let read = Pin::new(&mut this.inner).poll_read(cx, buf);
+        if let (Poll::Ready(Ok(())), Some(body)) = (&read, &mut this.body) {
+            body.pass(buf.filled().get(before..).unwrap_or_default())?;
+        }
+        match (read, this.watch.as_mut()) {
             (Poll::Ready(Ok(())), Some(watch)) => {
                 watch.pass(buf.filled().get(before..).unwrap_or_default());
                 Poll::Ready(Ok(()))

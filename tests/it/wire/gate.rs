@@ -187,6 +187,8 @@ async fn broken_chunks_reach_nobody() {
         format!("-{size}\r\n{body}\r\n0\r\n\r\n"),
         format!("0x{size}\r\n{body}\r\n0\r\n\r\n"),
         format!("{size} \n{body}\n0\n\n"),
+        format!("{size} \r\n{body}\r\n0\r\n\r\n"),
+        format!("{size};a\nzz\r\n{body}\r\n0\r\n\r\n"),
         format!("{size}\r\n{body}xx0\r\n\r\n"),
         format!("fffffffffffffffff\r\n{body}\r\n0\r\n\r\n"),
     ] {
