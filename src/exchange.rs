@@ -325,12 +325,13 @@ async fn write_body(session: &mut HttpSession, sending: &Sending) -> Result<()> 
 async fn final_header(session: &mut HttpSession) -> Result<()> {
     loop {
         session.read_response_header().await?;
-        if session.response_header().is_some_and(|h| h.status == StatusCode::SWITCHING_PROTOCOLS) {
-            return Error::e_explain(ErrorType::InvalidHTTPHeader, "switches without being asked");
-        }
-        let informational = session.response_header().is_some_and(|h| h.status.is_informational());
-        if !informational {
-            return Ok(());
+        match session.response_header().map(|header| header.status) {
+            Some(StatusCode::SWITCHING_PROTOCOLS) => {
+                let what = "switches without being asked";
+                return Error::e_explain(ErrorType::InvalidHTTPHeader, what);
+            }
+            Some(status) if status.is_informational() => {}
+            Some(_) | None => return Ok(()),
         }
     }
 }

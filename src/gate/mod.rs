@@ -3,7 +3,8 @@
 //! Pingora reads leniently (bare line feeds, two lengths, a length beside chunks), and whoever sits before or
 //! behind it may read such a head in another way: that is how one request becomes two. So the bytes are judged
 //! here, as they came, and what a strict reader would not take is refused with its connection; so are the chunks of
-//! a body. What a path may hold is `azure::route`'s to say; here it is only what Pingora would hide from it (a space, a fragment).
+//! a body. What a path may hold is `azure::route`'s to say; here it is only what Pingora would hide from it (a space,
+//! a fragment).
 //!
 //! Pure: bytes in, a verdict out.
 
