@@ -51,10 +51,16 @@ pub enum Fact {
 pub enum Outcome {
     /// The first token.
     FirstToken,
-    /// An error, or the connection broke.
+    /// A 5xx, or a connection that broke before any content.
     Failed,
-    /// 429, with the rest it asked for.
+    /// No connection: the region did no work.
+    Unreachable,
+    /// A 429, with its Retry-After.
     Limited(Option<Duration>),
+    /// Another 4xx, with its status: as far as a proxy can tell, the client's own mistake.
+    Refused(u16),
+    /// A 200 without content.
+    Unusable,
 }
 
 /// What an attempt is for.
@@ -96,7 +102,7 @@ pub enum Order {
         /// Which.
         attempt: u64,
     },
-    /// Answer the client with an error.
+    /// Give the client an error: the balancer's own, or the last response as it is.
     Refuse {
         /// Which request.
         request: u64,

@@ -88,6 +88,7 @@ struct Life {
 #[derive(Clone, Copy)]
 enum End {
     Failed,
+    Unreachable,
     Limited(Option<Duration>),
     TimedOut,
 }
@@ -208,10 +209,26 @@ impl Engine {
                 self.close(leg.request, now, orders);
             }
             Outcome::Failed => self.failed(attempt, (leg, End::Failed), now, orders),
+            Outcome::Unreachable => self.failed(attempt, (leg, End::Unreachable), now, orders),
             Outcome::Limited(asked) => {
                 self.failed(attempt, (leg, End::Limited(asked)), now, orders);
             }
+            // As on the wire, both are passed on: a 4xx teaches nothing, a 2xx is good.
+            Outcome::Refused(_) => {
+                drop(leg.lease);
+                self.pass_on(leg.request, now, orders);
+            }
+            Outcome::Unusable => {
+                note(leg.lease.answered(now), orders);
+                self.pass_on(leg.request, now, orders);
+            }
         }
+    }
+
+    /// The client gets a response that is of no use to it.
+    fn pass_on(&mut self, request: u64, now: Time, orders: &mut Vec<Order>) {
+        self.close(request, now, orders);
+        orders.push(Order::Refuse { request });
     }
 
     /// The request is over: what is still open of it is dropped.
@@ -230,6 +247,7 @@ impl Engine {
         let target = lease.target();
         let (event, how) = match end {
             End::Failed => (lease.failed(now), Failed::Error),
+            End::Unreachable => (lease.failed(now), Failed::Connect),
             End::Limited(asked) => (lease.limited(asked, now), Failed::Limited),
             End::TimedOut => (lease.timed_out(now), Failed::TimedOut),
         };

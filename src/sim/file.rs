@@ -142,11 +142,15 @@ fn region(fields: &Fields<'_>, usual: Region) -> Region {
     }
 }
 
-const KINDS: &[&str] = &["slow", "drift", "flapping", "silent", "errors", "limited", "capacity"];
+const KINDS: &[&str] = &[
+    "slow", "drift", "flapping", "silent", "errors", "refuse", "reset", "reject", "unusable",
+    "limited", "capacity",
+];
 /// The keys that a kind has beside those of every fault.
 const KEYS_OF: &[(&str, &[&str])] = &[
     ("factor", &["slow", "drift", "flapping"]),
-    ("share", &["slow", "silent", "errors", "limited"]),
+    ("share", &["slow", "silent", "errors", "refuse", "reset", "reject", "unusable", "limited"]),
+    ("status", &["reject"]),
     ("seconds", &["flapping"]),
     ("retry_after_seconds", &["limited"]),
     ("left", &["capacity"]),
@@ -159,6 +163,7 @@ const FAULT: &[&str] = &[
     "factor",
     "share",
     "seconds",
+    "status",
     "retry_after_seconds",
     "left",
 ];
@@ -168,11 +173,18 @@ fn faults(file: &Fields<'_>, regions: &[&str]) -> Vec<Fault> {
 }
 
 fn fault(fields: &Fields<'_>, regions: &[&str]) -> Option<Fault> {
-    let places: Vec<&str> = regions.iter().copied().chain(["any", "all"]).collect();
-    let place = fields.word("region", &places).map(|word| match word {
-        "any" => Where::BySeed,
-        "all" => Where::Everywhere,
-        name => Where::Named(name.to_owned()),
+    let groups = ["any", "all", "all_but_one"];
+    let places: Vec<&str> = regions.iter().copied().chain(groups).collect();
+    let place = fields.words("region", &places).map(|words| match *words {
+        ["any"] => Where::BySeed,
+        ["all"] => Where::Everywhere,
+        ["all_but_one"] => Where::AllButOne,
+        ref names => {
+            if names.iter().any(|name| groups.contains(name)) {
+                fields.refuse("region", "not only names", "write names, or one of the words alone");
+            }
+            Where::Named(names.iter().map(|name| (*name).to_owned()).collect())
+        }
     });
     let from = fields.required("from_minute", MINUTES);
     let to = fields.required("to_minute", MINUTES);
@@ -200,6 +212,10 @@ fn kind(fields: &Fields<'_>, word: &str) -> Kind {
         }
         "silent" => Kind::Silent { share: share() },
         "errors" => Kind::Errors { share: share() },
+        "refuse" => Kind::Refuse { share: share() },
+        "reset" => Kind::Reset { share: share() },
+        "reject" => Kind::Reject { share: share(), status: status(fields) },
+        "unusable" => Kind::Unusable { share: share() },
         "limited" => Kind::Limited {
             share: share(),
             retry_after: fields
@@ -210,6 +226,16 @@ fn kind(fields: &Fields<'_>, word: &str) -> Kind {
         // `slow`; anything else was refused.
         _ => Kind::Slow { factor: factor(), share: share() },
     }
+}
+
+/// Not 401, 403, 408, 409, 429 and 499: a proxy does not pass those on.
+fn status(fields: &Fields<'_>) -> u16 {
+    let status = u16::try_from(duration(fields.real("status", 400.0..=498.0, 400.0)).as_secs());
+    let status = status.unwrap_or(400);
+    if matches!(status, 401 | 403 | 408 | 409 | 429) {
+        fields.refuse("status", "not a client's mistake", "write 400, 404, 410, 413 or 422");
+    }
+    status
 }
 
 #[cfg(test)]
@@ -250,7 +276,7 @@ mod tests {
                 "1:1  minute: unknown key; did you mean `minutes`?",
                 "2:18  arrivals.rps: text, not a number; write a number from 0.01 to 1000",
                 "4:15  regions.a.sigma: out of range; write a number from 0 to 3",
-                "6:13  faults[0].region: `b` is not known here; write one of `a`, `any`, `all`",
+                "6:13  faults[0].region: `b` is not known here; write one of `a`, `any`, `all`, `all_but_one`",
                 "6:66  faults[0].to_minute: not after `from_minute`; write a later minute",
                 "7:3  faults[1]: `factor` is missing; write `factor: ` and a number",
                 "7:36  faults[1].share: `drift` has no `share`; leave it out",

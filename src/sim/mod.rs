@@ -19,6 +19,7 @@ mod arrival;
 mod balancer;
 mod baseline;
 mod engine;
+mod event;
 mod fault;
 mod figures;
 mod file;
@@ -36,7 +37,8 @@ mod world;
 
 pub use balancer::{Balancer, Fact, Order, Outcome, Purpose};
 pub use engine::{Engine, Tuning};
-pub use fault::{EVENTS, Event, Fault, Kind, Where, event};
+pub use event::{EVENTS, Event, Group};
+pub use fault::{Fault, Kind, Where};
 pub use figures::{Figures, Summary};
 pub use file::read;
 pub use policy::{POLICIES, balancer};

@@ -103,9 +103,19 @@ impl<C: Choose> Balancer for Plain<C> {
                     self.requests.remove(request);
                 }
             }
-            Fact::Heard { attempt, outcome: Outcome::Failed | Outcome::Limited(_) } => {
+            Fact::Heard {
+                attempt,
+                outcome: Outcome::Failed | Outcome::Unreachable | Outcome::Limited(_),
+            } => {
                 if let Some(request) = self.lose(attempt, now) {
                     self.send(request, Purpose::Retry, now, orders);
+                }
+            }
+            // Passed on as they are.
+            Fact::Heard { attempt, outcome: Outcome::Refused(_) | Outcome::Unusable } => {
+                if let Some(request) = self.lose(attempt, now) {
+                    self.requests.remove(&request);
+                    orders.push(Order::Refuse { request });
                 }
             }
             Fact::Left { request } => {

@@ -1,6 +1,7 @@
 //! A world as values: its regions, its load and what goes wrong in it.
 
-use crate::sim::fault::{self, Fault};
+use crate::sim::event;
+use crate::sim::fault::Fault;
 use crate::sim::float;
 use std::time::Duration;
 
@@ -192,8 +193,7 @@ impl Scenario {
     /// The same world, with the named event in it; `None` if no event has this name.
     #[must_use]
     pub fn with_event(&self, name: &str) -> Option<Self> {
-        let faults = fault::event(name, self.length)?;
-        Some(Self { name: name.to_owned(), faults, ..self.clone() })
+        event::apply(name, self)
     }
 
     /// From the first fault's beginning to the last one's end; the whole run when nothing goes wrong.

@@ -8,16 +8,12 @@ use crate::rng::Rng;
 use crate::sim::arrival::Stream;
 use crate::sim::balancer::Outcome;
 use crate::sim::duration;
-use crate::sim::fault::{Fate, Fault};
+use crate::sim::fault::{Fate, Fault, LIMITED};
 use crate::sim::queue::Queue;
 use crate::sim::scenario::{Region, Scenario, Wander, shape};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// How long an error takes.
-const ERROR_SECONDS: f64 = 0.1;
-/// How long a refusal (429) takes.
-const REFUSAL_SECONDS: f64 = 0.05;
 /// The wandering multiplier changes this often.
 const WANDER_STEP_SECONDS: f64 = 10.0;
 /// What a request of a few tokens takes of the capacity, in requests.
@@ -117,9 +113,9 @@ impl World {
         let factor = match place.fate(now, coin) {
             Fate::Served(factor) => factor,
             Fate::Silent => return Reply::Never,
-            Fate::Error => return Reply::After(duration(ERROR_SECONDS), Outcome::Failed),
-            Fate::Limited(wait) => {
-                return Reply::After(duration(REFUSAL_SECONDS), Outcome::Limited(wait));
+            Fate::Ends(outcome, (least, most)) => {
+                let time = least + (most - least) * rng.unit();
+                return Reply::After(duration(time), outcome);
             }
         };
         let work = if tokens < PROBE_TOKENS { PROBE_WORK } else { 1.0 };
@@ -131,7 +127,7 @@ impl World {
             }
             Err(over) => {
                 let asked = Outcome::Limited(Some(duration(over.max(1.0))));
-                Reply::After(duration(REFUSAL_SECONDS), asked)
+                Reply::After(duration(LIMITED.0), asked)
             }
         }
     }
@@ -158,7 +154,7 @@ impl Place {
         for fault in self.faults.iter().filter(|fault| fault.is_on(now)) {
             match fault.fate(now, coin) {
                 Fate::Served(more) => factor *= more,
-                other @ (Fate::Silent | Fate::Error | Fate::Limited(_)) => return other,
+                other @ (Fate::Silent | Fate::Ends(..)) => return other,
             }
         }
         Fate::Served(factor)
