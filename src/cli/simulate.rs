@@ -197,7 +197,7 @@ fn scenarios(options: &Options, own: Option<&Own>) -> anyhow::Result<Option<Vec<
 
 fn built_in(options: &Options, own: Option<&Own>) -> Vec<Scenario> {
     let regions = usize::from(options.regions.unwrap_or(3));
-    let names = own.map_or_else(
+    let names: Vec<&str> = own.map_or_else(
         || REGIONS.iter().copied().take(regions).collect(),
         |own| own.regions.iter().map(|region| region.name.as_str()).collect(),
     );

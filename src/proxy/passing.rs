@@ -95,7 +95,8 @@ impl Passing {
     }
 
     fn fail(&mut self, outcome: Outcome) {
-        let how = self.watch.fail(&Failure { rest: self.rest, ..Failure::bare(outcome) });
+        let failure = Failure { rest: self.rest, ..Failure::bare(outcome) };
+        let how = self.watch.fail(&failure, &self.attempts);
         let (model, target) = (self.request.model(), self.watch.target());
         for event in self.attempts.gave_up(&model.pool, target, how, self.request.now()) {
             self.request.tell(Some(event));

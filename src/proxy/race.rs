@@ -16,7 +16,7 @@ use crate::proxy::forward;
 use crate::proxy::leg::{Leg, first_to_speak};
 use crate::proxy::passing::Passing;
 use crate::proxy::watch::{Aftermath, Watch};
-use crate::routing::{Attempts, Next, Repeat, Urgency};
+use crate::routing::{Attempts, Next, NoHedge, NoTarget, Repeat, Urgency, pause_before_again};
 use crate::time::Time;
 use pingora_core::connectors::http::Connector as HttpConnector;
 use pingora_core::{Error, ErrorType};
@@ -53,6 +53,10 @@ pub(super) struct Race {
     attempts: Attempts,
     legs: Vec<Leg>,
     began: Time,
+    /// When the same target is tried once more, though none is open until then.
+    again_at: Option<Time>,
+    /// Why the last hedge was denied: a stuck attempt asks again and again.
+    denied: Option<NoHedge>,
     /// Whether an attempt failed in another way than that what it looked for is not there.
     unsure: bool,
 }
@@ -88,6 +92,8 @@ impl Race {
             attempts,
             legs: Vec::with_capacity(2),
             began,
+            again_at: None,
+            denied: None,
             unsure: false,
         };
         race.send(first);
@@ -107,17 +113,22 @@ impl Race {
     /// Goes on until it is over, or until that moment.
     pub(super) async fn run(&mut self, until: Option<Time>) -> Step {
         loop {
-            if self.legs.is_empty() {
+            let now = self.request.now();
+            if self.again_at.is_some_and(|at| at <= now)
+                && let Some(lost) = self.again()
+            {
+                return lost;
+            }
+            if self.legs.is_empty() && self.again_at.is_none() {
                 // A request could not be built: a mistake of ours.
                 return Step::Lost(ClientError::Internal);
             }
-            let now = self.request.now();
             self.look_at_deadlines(now);
             if until.is_some_and(|until| until <= now) {
                 return Step::Open;
             }
             let deadlines = self.legs.iter().filter_map(|leg| leg.watch.next_deadline());
-            let next = deadlines.chain(until).min();
+            let next = deadlines.chain(until).chain(self.again_at).min();
             let pause = next.map_or(Duration::MAX, |next| next.since(now));
             tokio::select! {
                 biased;
@@ -148,6 +159,9 @@ impl Race {
             let picked = match self.attempts.hedge(&model.pool, urgency, now, rng) {
                 Ok(picked) => picked,
                 Err(no) => {
+                    if self.denied.replace(no) == Some(no) {
+                        return;
+                    }
                     let denied = format!("denied_{}", no.as_str());
                     hedges.with_label_values(&[&*model.name, denied.as_str()]).inc();
                     return;
@@ -257,6 +271,11 @@ impl Race {
         match next {
             Next::Wait => None,
             Next::Retry => self.retry(),
+            Next::Again => {
+                let pause = pause_before_again(&mut request.services.live.rng());
+                self.again_at = Some(request.now() + pause);
+                None
+            }
             Next::GiveUp(_) => {
                 let refusal = forward::give_up(&request, &mut self.attempts, failure.outcome);
                 Some(Step::Lost(refusal))
@@ -270,10 +289,22 @@ impl Race {
         tokio::spawn(async move { answer.release(&http).await });
     }
 
+    /// The pause is over.
+    fn again(&mut self) -> Option<Step> {
+        self.again_at = None;
+        let chosen = forward::again(&self.request, &mut self.attempts);
+        self.follow(chosen.map(|(chosen, _)| chosen))
+    }
+
     /// Another attempt follows.
     fn retry(&mut self) -> Option<Step> {
-        match forward::reach(&self.request, &mut self.attempts) {
-            Ok((Chosen { lease, why }, _)) => {
+        let chosen = forward::reach(&self.request, &mut self.attempts);
+        self.follow(chosen.map(|(chosen, _)| chosen))
+    }
+
+    fn follow(&mut self, chosen: Result<Chosen, NoTarget>) -> Option<Step> {
+        match chosen {
+            Ok(Chosen { lease, why }) => {
                 self.send(Watch::new(Arc::clone(&self.request), lease, why));
                 None
             }

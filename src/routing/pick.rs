@@ -10,8 +10,10 @@
 //! 4. Else draw `candidates` and take the least `cost = score x (1 + inflight / slack)`. A fast score alone
 //!    would send everybody to the same place: lowest score wins is itself an outage where no single region
 //!    can carry the load. A target that comes back takes part with a probability that grows over its ramp.
-//! 5. *Panic*: nothing usable, or all suspect: the same over all open targets. Limited and blocked ones are
-//!    never picked.
+//! 5. *Panic*: nothing usable, or all suspect: the same over all open targets, those that fail last. Limited and
+//!    blocked ones are never picked.
+//!
+//! A target that is failing (see `errors`) is as good as degraded here.
 //!
 //! The lists to draw from are those of the last tick; what is drawn is checked against its present state, and
 //! when too little of a list passes, all targets are looked at. `ema` compares all candidates by score alone.
@@ -47,6 +49,8 @@ pub enum Why {
     Panic,
     /// It was its turn.
     RoundRobin,
+    /// Nothing else is left, and its first attempt there did nothing: the same target once more.
+    Again,
     /// It races a late attempt.
     Hedge,
     /// It races a stuck attempt, and is no healthy target: none was left.
@@ -67,6 +71,7 @@ impl Why {
             Self::Overflow => "overflow",
             Self::Panic => "panic",
             Self::RoundRobin => "round_robin",
+            Self::Again => "again",
             Self::Hedge => "hedge",
             Self::Rescue => "rescue",
             Self::Asked => "asked",
@@ -158,10 +163,14 @@ impl Pool {
     /// The cheapest of all open targets that this request has not used.
     pub(super) fn pick_open(&self, used: &Used, now: Time, rng: &mut Rng) -> Option<usize> {
         let fleet = self.fleet().load();
-        let draw = Draw::new((self, &fleet), used, now, (Among::Open, Room::Any));
-        // An unlucky draw must not refuse a request for which one of a hundred targets is open.
-        let drawn = draw.least(self.targets().len(), Some, rng).or_else(|| draw.all(Some, rng));
-        drawn.map(|(target, _)| target)
+        let mut from = |among| {
+            let draw = Draw::new((self, &fleet), used, now, (among, Room::Any));
+            // An unlucky draw must not refuse a request for which one of a hundred targets is open.
+            let drawn = draw.least(self.targets().len(), Some, rng).or_else(|| draw.all(Some, rng));
+            drawn.map(|(target, _)| target)
+        };
+        // Slow is better than broken.
+        from(Among::Answering).or_else(|| from(Among::Open))
     }
 
     /// A target for a hedge: healthy, not suspect and not used by this request, of the lowest tier with one.
@@ -201,15 +210,28 @@ impl Pool {
         self.targets().get(target).is_some_and(|target| target.state.is_usable(now))
     }
 
-    /// Whether `target` is out of use as degraded while a healthy one is left that this request has not used.
-    /// To go there adds no load that the degradation has not moved there anyway.
+    /// Whether `target` is out of use as degraded or failing while a healthy one is left that this request has not
+    /// used. To go there adds no load that has not moved there anyway.
     pub fn leaves_degraded(&self, target: usize, used: &Used, now: Time) -> bool {
+        let out = |t: &Target| t.state.is_degraded(now) || t.state.is_failing();
+        self.targets().get(target).is_some_and(out) && self.has_usable(used, now)
+    }
+
+    /// Whether a target in use with room is left that this request has not used.
+    pub(super) fn has_usable(&self, used: &Used, now: Time) -> bool {
         let left = |(index, other): (usize, &Target)| {
             let may = other.state.is_usable(now) && other.has(Room::Any, self.settings());
             may && !used.contains(index)
         };
-        self.targets().get(target).is_some_and(|t| t.state.is_degraded(now))
-            && self.targets().iter().enumerate().any(left)
+        self.targets().iter().enumerate().any(left)
+    }
+
+    /// Whether one more attempt may go to the only target that a request could use: it is no other's business.
+    pub(super) fn may_try_again(&self, target: usize, now: Time) -> bool {
+        let may = |t: &Target| {
+            t.state.is_open(now) && !t.state.is_degraded(now) && t.has(Room::Any, self.settings())
+        };
+        self.targets().get(target).is_some_and(may)
     }
 
     /// A degraded target, for the share of requests that overflows.
@@ -253,6 +275,8 @@ enum Among {
     Calm,
     /// Degraded, but they still answer.
     Overflowing,
+    /// Open and not failing.
+    Answering,
     /// Whatever is open.
     Open,
 }
@@ -388,8 +412,11 @@ impl<'a> Draw<'a> {
         let in_flight = target.state.in_flight();
         let cost = target.state.cost(settings, unknown, self.now);
         let bid = Bid { cost, in_flight, coin: rng.bits(), index };
-        let ramp =
-            if self.among == Among::Open { 1.0 } else { target.state.ramp(settings, self.now) };
+        let ramp = if matches!(self.among, Among::Open | Among::Answering) {
+            1.0
+        } else {
+            target.state.ramp(settings, self.now)
+        };
         let slot = if ramp < 1.0 && rng.unit() >= ramp {
             &mut bids.thinned
         } else if target.state.is_suspect() {
@@ -408,10 +435,11 @@ impl<'a> Draw<'a> {
             Among::Sound => state.state(now) == State::Healthy && !state.is_suspect(),
             Among::Calm => !state.is_degraded(now) && !state.is_suspect(),
             Among::Overflowing => state.is_degraded(now) && state.answered_within(STILL_WORKS, now),
-            Among::Open => true,
+            Among::Answering | Among::Open => true,
         };
+        let fails = self.among != Among::Open && state.is_passed_over(now);
         let room = target.has(self.room, self.pool.settings());
-        right && room && state.is_open(now) && !self.used.contains(index)
+        right && !fails && room && state.is_open(now) && !self.used.contains(index)
     }
 
     /// A draw by weight among the targets in band; `None` without weights, or if none is in band.

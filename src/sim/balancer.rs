@@ -42,6 +42,11 @@ pub enum Fact {
         /// Of which attempt.
         attempt: u64,
     },
+    /// It is the moment that was asked for with [`Order::Remind`].
+    Reminded {
+        /// Of which request.
+        request: u64,
+    },
     /// Half a second has passed.
     Tick,
 }
@@ -94,6 +99,13 @@ pub enum Order {
     Wake {
         /// For which attempt.
         attempt: u64,
+        /// When.
+        at: Time,
+    },
+    /// Say [`Fact::Reminded`] at that moment, if the request still waits.
+    Remind {
+        /// Of which request.
+        request: u64,
         /// When.
         at: Time,
     },

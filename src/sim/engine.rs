@@ -6,8 +6,8 @@
 
 use crate::rng::{Rng, stable_hash};
 use crate::routing::{
-    Ask, Attempts, Bound, Event, Failed, Lease, Limits, Next, Picked, Pool, Repeat, RetryBudget,
-    Settings, TargetSpec, Timing, Urgency,
+    Ask, Attempts, Backing, Bound, Ended, Event, Failed, Lease, Limits, Next, Picked, Pool, Repeat,
+    RetryBudget, Settings, TargetSpec, Timing, Urgency, pause_before_again,
 };
 use crate::sim::balancer::{Balancer, Fact, Order, Outcome, Purpose};
 use crate::sim::prober::Prober;
@@ -193,9 +193,7 @@ impl Engine {
         if let Some(urgency) = overdue.hedge {
             self.race(request, urgency, now, orders);
         }
-        if overdue.confirm {
-            self.prober.send((&self.pool, target), &mut self.next_attempt, now, orders);
-        }
+        self.confirm(overdue.confirm, target, now, orders);
     }
 
     fn heard(&mut self, attempt: u64, outcome: Outcome, now: Time, orders: &mut Vec<Order>) {
@@ -215,7 +213,9 @@ impl Engine {
             }
             // As on the wire, both are passed on: a 4xx teaches nothing, a 2xx is good.
             Outcome::Refused(_) => {
-                drop(leg.lease);
+                let target = leg.lease.target();
+                let ended = leg.lease.passed(true, now);
+                self.confirm(ended.confirm, target, now, orders);
                 self.pass_on(leg.request, now, orders);
             }
             Outcome::Unusable => {
@@ -229,6 +229,21 @@ impl Engine {
     fn pass_on(&mut self, request: u64, now: Time, orders: &mut Vec<Order>) {
         self.close(request, now, orders);
         orders.push(Order::Refuse { request });
+    }
+
+    /// Sends a probe that shall tell whether it is the target or the request.
+    fn confirm(&mut self, wanted: bool, target: usize, now: Time, orders: &mut Vec<Order>) {
+        if wanted {
+            self.prober.send((&self.pool, target), &mut self.next_attempt, now, orders);
+        }
+    }
+
+    /// The pause is over: the same target once more.
+    fn again(&mut self, request: u64, now: Time, orders: &mut Vec<Order>) {
+        let picked = self.requests.get_mut(&request).and_then(|life| life.attempts.again());
+        if let Some(picked) = picked {
+            self.open(request, (picked, Purpose::Retry), now, orders);
+        }
     }
 
     /// The request is over: what is still open of it is dropped.
@@ -245,13 +260,21 @@ impl Engine {
     fn failed(&mut self, attempt: u64, (leg, end): (Leg, End), now: Time, orders: &mut Vec<Order>) {
         let Leg { request, lease } = leg;
         let target = lease.target();
-        let (event, how) = match end {
-            End::Failed => (lease.failed(now), Failed::Error),
-            End::Unreachable => (lease.failed(now), Failed::Connect),
-            End::Limited(asked) => (lease.limited(asked, now), Failed::Limited),
-            End::TimedOut => (lease.timed_out(now), Failed::TimedOut),
+        let how = match end {
+            End::Failed => Failed::Error,
+            End::Unreachable => Failed::Connect,
+            End::Limited(_) => Failed::Limited,
+            End::TimedOut => Failed::TimedOut,
         };
-        note(event, orders);
+        let life = self.requests.get(&request);
+        let backing = life.map_or(Backing::Alone, |l| l.attempts.backing(&self.pool, how, now));
+        let ended = match end {
+            End::Failed | End::Unreachable => lease.failed(backing, now),
+            End::Limited(asked) => Ended { event: lease.limited(asked, now), confirm: false },
+            End::TimedOut => Ended { event: lease.timed_out(now), confirm: false },
+        };
+        note(ended.event, orders);
+        self.confirm(ended.confirm, target, now, orders);
         let Some(life) = self.requests.get_mut(&request) else { return };
         life.legs.retain(|leg| *leg != attempt);
         let (next, forgiven) = life.attempts.failed(&self.pool, target, how, now);
@@ -259,6 +282,10 @@ impl Engine {
         match next {
             Next::Wait => {}
             Next::Retry => self.send(request, Purpose::Retry, now, orders),
+            Next::Again => {
+                let at = now + pause_before_again(&mut self.rng);
+                orders.push(Order::Remind { request, at });
+            }
             Next::GiveUp(_) => {
                 self.requests.remove(&request);
                 orders.push(Order::Refuse { request });
@@ -278,11 +305,13 @@ impl Balancer for Engine {
                 // As peek does with a name.
                 let affinity = conversation.map(|one| stable_hash(&one.to_le_bytes()));
                 let timing = Timing::FirstToken;
-                self.arrived(Ask { request, timing, prompt_tokens, affinity }, now, orders);
+                let ask = Ask { request, timing, prompt_tokens, affinity, ..Ask::default() };
+                self.arrived(ask, now, orders);
             }
             Fact::Heard { attempt, outcome } => self.heard(attempt, outcome, now, orders),
             Fact::Due { attempt } => self.due(attempt, now, orders),
             Fact::Left { request } => self.close(request, now, orders),
+            Fact::Reminded { request } => self.again(request, now, orders),
             Fact::Tick => {
                 orders.extend(self.pool.tick(now).into_iter().map(Order::Note));
                 self.prober.tick(&self.pool, &mut self.next_attempt, now, orders);

@@ -130,7 +130,7 @@ impl<C: Choose> Balancer for Plain<C> {
                     self.rule.over(region);
                 }
             }
-            Fact::Due { .. } | Fact::Tick => {}
+            Fact::Due { .. } | Fact::Reminded { .. } | Fact::Tick => {}
         }
     }
 }

@@ -93,6 +93,7 @@ enum What {
     Due(u64),
     Ended(u64),
     Impatient(u64),
+    Reminded(u64),
 }
 
 /// Ordered by time, then by when it was planned; the heap gives the earliest first.
@@ -134,6 +135,9 @@ impl Driver {
             }
             What::Reply(attempt, outcome) => self.reply(attempt, outcome, now),
             What::Ended(attempt) => self.attempts.remove(&attempt).map(|_| Fact::Ended { attempt }),
+            What::Reminded(request) => {
+                self.requests.contains_key(&request).then_some(Fact::Reminded { request })
+            }
             What::Impatient(request) => {
                 let patient = self.requests.remove(&request)?;
                 self.tally.left(&patient, now);
@@ -167,6 +171,7 @@ impl Driver {
                 self.send(attempt, request, (region, purpose), now);
             }
             Order::Wake { attempt, at } => self.at(at.max(now), What::Due(attempt)),
+            Order::Remind { request, at } => self.at(at.max(now), What::Reminded(request)),
             Order::Drop { attempt } => {
                 let open = self.attempts.remove(&attempt);
                 debug_assert!(open.is_none_or(|open| !open.streams), "an answer was cut off");

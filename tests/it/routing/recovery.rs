@@ -4,7 +4,7 @@
 use super::lookout::{degrade, pass_deadline, warm};
 use super::{Bench, changed, spec};
 use firstlight::routing::{
-    Cause, Change, Lease, Mode, Pool, ProbeOutcome, RetryBudget, Settings, State,
+    Backing, Cause, Change, Lease, Mode, Pool, ProbeOutcome, RetryBudget, Settings, State,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -106,7 +106,7 @@ fn evidence_from_before_a_recovery_is_old_news() {
         }
     }
     for lease in stuck {
-        assert_eq!(lease.failed(bench.now), None);
+        assert_eq!(lease.failed(Backing::Elsewhere, bench.now).event, None);
     }
     assert_ne!(bench.state(0), State::Degraded);
 }

@@ -3,7 +3,7 @@
 
 use super::{Bench, spec};
 use firstlight::routing::{
-    Lease, NoTarget, Policy, ProbeOutcome, Settings, State, TargetSpec, Timing, View, Why,
+    Backing, Lease, NoTarget, Policy, ProbeOutcome, Settings, State, TargetSpec, Timing, View, Why,
 };
 use proptest::prelude::*;
 use std::time::Duration;
@@ -113,7 +113,7 @@ fn apply(bench: &mut Bench, open: &mut Vec<Open>, step: &Step) {
             take(index).map(|lease| lease.answered(now));
         }
         Step::Failed(index) => {
-            take(index).map(|lease| lease.failed(now));
+            take(index).map(|lease| lease.failed(Backing::Elsewhere, now));
         }
         Step::Limited(index, ms) => {
             take(index).map(|lease| lease.limited(ms.map(Duration::from_millis), now));

@@ -70,7 +70,7 @@ impl Watched {
             Fact::Left { request } => {
                 self.requests.remove(&request);
             }
-            Fact::Due { .. } | Fact::Ended { .. } | Fact::Tick => {}
+            Fact::Due { .. } | Fact::Ended { .. } | Fact::Reminded { .. } | Fact::Tick => {}
         }
     }
 
@@ -97,7 +97,9 @@ impl Watched {
                 let idle = !self.open.values().any(|(of, _)| *of == request);
                 hold!(self, idle, "refused while an attempt is open", now);
             }
-            Order::Wake { at, .. } => hold!(self, at >= now, "a deadline that is over", now),
+            Order::Wake { at, .. } | Order::Remind { at, .. } => {
+                hold!(self, at >= now, "a deadline that is over", now);
+            }
             Order::Note(event) => {
                 let before = self.told.get(event.target).copied().flatten();
                 let degraded = matches!(event.change, Change::Degraded(_));
@@ -166,6 +168,7 @@ impl Balancer for Watched {
             | Fact::Due { .. }
             | Fact::Left { .. }
             | Fact::Ended { .. }
+            | Fact::Reminded { .. }
             | Fact::Tick => None,
         };
         self.note_fact(fact);
