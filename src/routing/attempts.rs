@@ -6,7 +6,7 @@
 //! - At most `max_attempts` primaries and retries, and one attempt more in all, with hedges.
 //! - An attempt that fails while another is open only ends itself; a retry starts when none is open.
 //! - A retry asks the budget, unless the backend did no work (429, no connection) or the request leaves a
-//!   degraded or failing target for a healthy one; such a one is not counted either.
+//!   degraded or failing target for a healthy one.
 //! - Where nothing else is left in use, what failed once is tried once more on the same target, after a pause.
 //! - A request that failed on several targets and succeeded on none is its own suspect: they are forgiven.
 
@@ -14,9 +14,10 @@ use crate::rng::Rng;
 use crate::routing::errors::Backing;
 use crate::routing::lease::{Ask, Timing};
 use crate::routing::outcome::Event;
-use crate::routing::pick::{NoTarget, Picked, Used, Why};
+use crate::routing::pick::{NoTarget, Picked, Why};
 use crate::routing::pool::Pool;
 use crate::routing::rescue::Urgency;
+use crate::routing::used::Used;
 use crate::time::Time;
 use std::time::Duration;
 
@@ -299,10 +300,11 @@ impl Attempts {
             Failed::Connect => true,
             Failed::Limited | Failed::Refused | Failed::TimedOut | Failed::Unclear => false,
         };
-        let elsewhere = self.limits.bound.only().is_none() && pool.has_usable(&self.used, now);
         may && self.again.is_none()
+            && !self.is_spent()
+            && self.limits.bound.only().is_none()
             && self.failed_on.iter().len() == 1
-            && !elsewhere
+            && !pool.has_usable(&self.used, now)
             && pool.may_try_again(target, now)
     }
 
@@ -344,20 +346,23 @@ impl Attempts {
         if self.limits.repeat == Repeat::OnlyUntouched && !how.is_untouched() {
             return Err(Denied::Kind);
         }
-        let leaves = pool.leaves_degraded(target, &self.used, now);
-        let most = self.limits.max_attempts;
-        let all = !leaves && (self.started >= most || self.started() > most);
-        if all || self.again.is_some() || self.limits.bound.only().is_some() {
+        if self.is_spent() || self.again.is_some() || self.limits.bound.only().is_some() {
             return Err(Denied::Attempts);
         }
         if !pool.can_pick(&self.used, now) {
             return Err(Denied::Targets);
         }
-        let free = how.is_untouched() || leaves;
+        let free = how.is_untouched() || pool.leaves_degraded(target, &self.used, now);
         if !free && !pool.retries().take(self.ask.app, now) {
             return Err(Denied::Budget);
         }
         Ok(())
+    }
+
+    /// Whether it has had as many attempts as it may have.
+    fn is_spent(&self) -> bool {
+        let most = self.limits.max_attempts;
+        self.started >= most || self.started() > most
     }
 
     /// Nobody could serve it: more likely its own fault than that of all of them. Had one succeeded, the

@@ -61,6 +61,7 @@ mod target;
 mod trip;
 mod turns;
 mod unserved;
+mod used;
 mod view;
 
 pub use attempts::{
@@ -75,7 +76,7 @@ pub use learned::{
 };
 pub use lease::{Ask, Ended, Lease, Overdue, Timing};
 pub use outcome::Event;
-pub use pick::{NoTarget, Picked, Used, Why};
+pub use pick::{NoTarget, Picked, Why};
 pub use pool::{Pool, Switch, TargetSpec};
 pub use probe::{ProbeLease, ProbeOutcome, ProbeOverdue};
 pub use rescue::Urgency;
@@ -85,4 +86,5 @@ pub use settings::{
 };
 pub use size::Size;
 pub use target::{Block, Blocks};
+pub use used::Used;
 pub use view::{PoolView, View};

@@ -24,6 +24,7 @@ use crate::routing::health::State;
 use crate::routing::pool::{Pool, Target};
 use crate::routing::seats::Room;
 use crate::routing::settings::{Mode, Policy};
+use crate::routing::used::Used;
 use crate::time::Time;
 use std::time::Duration;
 
@@ -100,43 +101,6 @@ pub enum NoTarget {
     AllUsed,
     /// Every target is drained, misconfigured or has no good credential.
     AllBlocked,
-}
-
-/// The targets that one request has used. Holds as many as a request may have attempts; no allocation.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Used {
-    targets: [u16; Self::CAPACITY],
-    len: usize,
-}
-
-impl Used {
-    const CAPACITY: usize = 12;
-
-    /// Adds one; false if there is no room for it, and the request must stop looking.
-    #[must_use]
-    pub fn add(&mut self, target: usize) -> bool {
-        let (Some(slot), Ok(id)) = (self.targets.get_mut(self.len), u16::try_from(target)) else {
-            return false;
-        };
-        *slot = id;
-        self.len += 1;
-        true
-    }
-
-    /// Whether `target` was added.
-    pub fn contains(&self, target: usize) -> bool {
-        self.iter().any(|id| id == target)
-    }
-
-    /// Those that were added.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = usize> + '_ {
-        self.targets.iter().take(self.len).map(|&id| usize::from(id))
-    }
-
-    /// Whether none was added.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
 }
 
 impl Pool {
@@ -382,7 +346,9 @@ impl<'a> Draw<'a> {
             if drawn.contains(index) {
                 continue;
             }
-            if self.bid(index, &mut bids, rng) && (!drawn.add(index) || drawn.len >= candidates) {
+            if self.bid(index, &mut bids, rng)
+                && (!drawn.add(index) || drawn.iter().len() >= candidates)
+            {
                 break;
             }
         }

@@ -42,7 +42,7 @@ impl Tuning {
         Self {
             settings: Settings::lookout(),
             first_token: Duration::from_mins(4),
-            max_attempts: 3,
+            max_attempts: 5,
             retry_share: 0.1,
             retry_min: 10,
             rounds: None,
