@@ -8,7 +8,7 @@
 //! [`Race::run`] may be left at its one await and called again: what it knows is in the struct.
 
 use crate::azure::error::ClientError;
-use crate::exchange::{Answer, Begun, Failure, Outcome, rest_asked};
+use crate::exchange::{Answer, AnswerKind, Begun, Failure, Outcome, rest_asked};
 use crate::proxy::admitted::Request;
 use crate::proxy::body::Body;
 use crate::proxy::context::{Chosen, Context};
@@ -214,8 +214,17 @@ impl Race {
     fn win(&mut self, index: usize, answer: Answer) -> Step {
         let mut watch = self.legs.swap_remove(index).watch;
         self.beat_the_others(&watch);
-        watch.succeed(answer.kind);
-        self.attempts.closed();
+        let kind = answer.kind;
+        watch.succeed(kind);
+        match kind {
+            AnswerKind::Passed => self.attempts.closed(),
+            AnswerKind::Good => {
+                let (request, now) = (&self.request, self.request.now());
+                for event in self.attempts.served(&request.model().pool, now) {
+                    request.tell(Some(event));
+                }
+            }
+        }
         let aftermath = watch.aftermath();
         won(&watch, answer, Some(aftermath))
     }

@@ -7,7 +7,7 @@
 //! - An attempt that fails while another is open only ends itself; a retry starts when none is open.
 //! - A retry asks the budget, unless the backend did no work (429, no connection) or the request leaves a
 //!   degraded or failing target for a healthy one.
-//! - Where nothing else is left in use, what failed once is tried once more on the same target, after a pause.
+//! - Where nothing else is left to try, what failed on one target in use is tried there once more, after a pause.
 //! - A request that failed on several targets and succeeded on none is its own suspect: they are forgiven.
 
 use crate::rng::Rng;
@@ -280,32 +280,28 @@ impl Attempts {
         if self.open > 0 {
             return (Next::Wait, Vec::new());
         }
-        if self.may_try_again(pool, target, how, now) {
-            if !pool.retries().take(self.ask.app, now) {
-                return (Next::GiveUp(Denied::Budget), self.forgive(pool, now));
-            }
-            self.again = Some(target);
-            return (Next::Again, Vec::new());
-        }
         match self.may_retry(pool, target, how, now) {
             Ok(()) => (Next::Retry, Vec::new()),
+            Err(Denied::Targets) if self.take_again(pool, how, now) => (Next::Again, Vec::new()),
             Err(denied) => (Next::GiveUp(denied), self.forgive(pool, now)),
         }
     }
 
-    /// Whether the same target may be tried once more: it failed fast, and nothing else is left in use.
-    fn may_try_again(&self, pool: &Pool, target: usize, how: Failed, now: Time) -> bool {
+    /// Whether a target is tried once more, since nothing else is left: it is in use, and it alone of those in use
+    /// has failed; if several had, it would rather be the request. Takes that attempt from the budget.
+    fn take_again(&mut self, pool: &Pool, how: Failed, now: Time) -> bool {
         let may = match how {
             Failed::Error => self.limits.repeat == Repeat::Anytime,
             Failed::Connect => true,
             Failed::Limited | Failed::Refused | Failed::TimedOut | Failed::Unclear => false,
         };
-        may && self.again.is_none()
-            && !self.is_spent()
-            && self.limits.bound.only().is_none()
-            && self.failed_on.iter().len() == 1
-            && !pool.has_usable(&self.used, now)
-            && pool.may_try_again(target, now)
+        let mut in_use = self.failed_on.iter().filter(|target| pool.may_try_again(*target, now));
+        let (Some(target), None) = (in_use.next(), in_use.next()) else { return false };
+        let granted = may && self.again.is_none() && pool.retries().take(self.ask.app, now);
+        if granted {
+            self.again = Some(target);
+        }
+        granted
     }
 
     /// A target that [`Attempts::next`] named cannot be addressed yet: it is used, but was no attempt.
@@ -318,6 +314,15 @@ impl Attempts {
     pub fn closed(&mut self) {
         debug_assert!(self.open > 0, "an attempt ended that was not open");
         self.open = self.open.saturating_sub(1);
+    }
+
+    /// An open attempt has served the request: what failed before it was the fault of those targets. Gives what
+    /// changed for them.
+    pub fn served(&mut self, pool: &Pool, now: Time) -> Vec<Event> {
+        self.closed();
+        let request = self.ask.request;
+        let failed_on = self.failed_on.iter();
+        failed_on.filter_map(|target| pool.served_elsewhere(target, request, now)).collect()
     }
 
     /// A hedge could not be sent: its target had no address. It costs nothing, and the target stays used.

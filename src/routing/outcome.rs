@@ -241,11 +241,11 @@ impl Pool {
         let Some(Target { state, .. }) = self.targets().get(slot.target) else {
             return Ended::default();
         };
-        let (counts, confirm) = state.change(|known| {
+        let (weight, confirm) = state.change(|known| {
             self.count_unserved(known, slot, Served::No, now);
             // What was sent before the recovery tells of the time before it.
             if settings.detect.mode == Mode::Absolute || slot.sent < known.health.renewed_at {
-                return (true, false);
+                return (settings.detect.strike_error, false);
             }
             let (request, credential) = (slot.ask.request, slot.ask.credential);
             let counts = known.errors.add(SeenError { request, credential, backing, at: now });
@@ -253,9 +253,11 @@ impl Pool {
                 known.health.strikes.convict(settings, now);
             }
             let doubtful = !counts || known.errors.is_failing(now);
-            (counts, doubtful && known.health.take_confirm(settings, now))
+            // Where it can be tried elsewhere, it becomes a strike when another target has served it.
+            let strikes = counts && backing != Backing::Elsewhere || known.errors.is_proven(now);
+            let weight = if strikes { settings.detect.strike_error } else { 0.0 };
+            (weight, doubtful && known.health.take_confirm(settings, now))
         });
-        let weight = if counts { settings.detect.strike_error } else { 0.0 };
         let strike = Strike::Error(slot.ask.request);
         Ended { event: self.strike((slot.target, slot.sent), strike, weight, now), confirm }
     }
@@ -341,6 +343,15 @@ impl Pool {
         if let Some(Target { state, .. }) = self.targets().get(target) {
             state.change(|known| known.health.strikes.void_broken());
         }
+    }
+
+    /// A request failed on this target, and another one served it: the error was the target's.
+    pub fn served_elsewhere(&self, target: usize, request: u64, now: Time) -> Option<Event> {
+        if self.settings().detect.mode == Mode::Absolute {
+            return None;
+        }
+        let weight = self.settings().detect.strike_error;
+        self.strike((target, now), Strike::Error(request), weight, now)
     }
 
     /// A request failed on several targets and succeeded on none: it is its own suspect, and this target is

@@ -127,14 +127,20 @@ impl Pool {
     /// The cheapest of all open targets that this request has not used.
     pub(super) fn pick_open(&self, used: &Used, now: Time, rng: &mut Rng) -> Option<usize> {
         let fleet = self.fleet().load();
-        let mut from = |among| {
-            let draw = Draw::new((self, &fleet), used, now, (among, Room::Any));
-            // An unlucky draw must not refuse a request for which one of a hundred targets is open.
-            let drawn = draw.least(self.targets().len(), Some, rng).or_else(|| draw.all(Some, rng));
-            drawn.map(|(target, _)| target)
-        };
-        // Slow is better than broken.
-        from(Among::Answering).or_else(|| from(Among::Open))
+        let draw = Draw::new((self, &fleet), used, now, (Among::Answering, Room::Any));
+        // An unlucky draw must not refuse a request for which one of a hundred targets is open.
+        let drawn = draw.least(self.targets().len(), Some, rng).or_else(|| draw.all(Some, rng));
+        // Slow is better than broken, and what broke longest ago is most likely well again.
+        drawn.map(|(target, _)| target).or_else(|| {
+            let may = |(index, target): &(usize, &Target)| {
+                target.state.is_open(now)
+                    && target.has(Room::Any, self.settings())
+                    && !used.contains(*index)
+            };
+            let open = self.targets().iter().enumerate().filter(may);
+            let (index, _) = open.min_by_key(|(_, target)| target.state.erred_at())?;
+            Some(index)
+        })
     }
 
     /// A target for a hedge: healthy, not suspect and not used by this request, of the lowest tier with one.
@@ -190,7 +196,7 @@ impl Pool {
         self.targets().iter().enumerate().any(left)
     }
 
-    /// Whether one more attempt may go to the only target that a request could use: it is no other's business.
+    /// Whether a target is open and in use, though its recent responses may be errors.
     pub(super) fn may_try_again(&self, target: usize, now: Time) -> bool {
         let may = |t: &Target| {
             t.state.is_open(now) && !t.state.is_degraded(now) && t.has(Room::Any, self.settings())
@@ -241,8 +247,6 @@ enum Among {
     Overflowing,
     /// Open and not failing.
     Answering,
-    /// Whatever is open.
-    Open,
 }
 
 /// Whether a choice was made for want of a better one.
@@ -378,7 +382,7 @@ impl<'a> Draw<'a> {
         let in_flight = target.state.in_flight();
         let cost = target.state.cost(settings, unknown, self.now);
         let bid = Bid { cost, in_flight, coin: rng.bits(), index };
-        let ramp = if matches!(self.among, Among::Open | Among::Answering) {
+        let ramp = if self.among == Among::Answering {
             1.0
         } else {
             target.state.ramp(settings, self.now)
@@ -401,11 +405,14 @@ impl<'a> Draw<'a> {
             Among::Sound => state.state(now) == State::Healthy && !state.is_suspect(),
             Among::Calm => !state.is_degraded(now) && !state.is_suspect(),
             Among::Overflowing => state.is_degraded(now) && state.answered_within(STILL_WORKS, now),
-            Among::Answering | Among::Open => true,
+            Among::Answering => true,
         };
-        let fails = self.among != Among::Open && state.is_passed_over(now);
         let room = target.has(self.room, self.pool.settings());
-        right && !fails && room && state.is_open(now) && !self.used.contains(index)
+        right
+            && room
+            && !state.is_passed_over(now)
+            && state.is_open(now)
+            && !self.used.contains(index)
     }
 
     /// A draw by weight among the targets in band; `None` without weights, or if none is in band.

@@ -271,6 +271,11 @@ impl TargetState {
         self.failing_until.load(Relaxed) != 0
     }
 
+    /// When its last error was that no good response has followed; the start of time without one.
+    pub(super) fn erred_at(&self) -> Time {
+        Time::from_nanos(self.erred_at.load(Relaxed))
+    }
+
     /// Whether its last outcome within `time` was an error.
     pub(super) fn erred_within(&self, time: Duration, now: Time) -> bool {
         let at = self.erred_at.load(Relaxed);

@@ -204,6 +204,10 @@ impl Engine {
         match outcome {
             Outcome::FirstToken => {
                 note(leg.lease.first_token(now), orders);
+                if let Some(life) = self.requests.get_mut(&leg.request) {
+                    let events = life.attempts.served(&self.pool, now);
+                    orders.extend(events.into_iter().map(Order::Note));
+                }
                 self.close(leg.request, now, orders);
             }
             Outcome::Failed => self.failed(attempt, (leg, End::Failed), now, orders),

@@ -70,8 +70,12 @@ impl Bench {
         lease.first_token(self.now)
     }
 
+    /// An error on `target` of a request that another target then serves.
     fn fail(&mut self, target: usize) -> Option<Event> {
-        self.lease(target).failed(Backing::Elsewhere, self.now).event
+        let lease = self.lease(target);
+        let request = lease.ask().request;
+        let event = lease.failed(Backing::Elsewhere, self.now).event;
+        event.or(self.pool.served_elsewhere(target, request, self.now))
     }
 
     fn probe(&self, target: usize, outcome: ProbeOutcome) -> Option<Event> {

@@ -74,7 +74,9 @@ pub(super) async fn open(
         }
         match dialled {
             Dialled::Open { header, stream, early } => {
-                attempts.closed();
+                for event in attempts.served(&request.model().pool, request.now()) {
+                    request.tell(Some(event));
+                }
                 // Now: what is said in the conversation, and how long, is no answer of the target's.
                 watch.succeed(AnswerKind::Good);
                 watch.answers();

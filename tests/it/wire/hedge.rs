@@ -114,6 +114,7 @@ fn degrade(world: &World, region: &str) {
         let ask = Ask { request, prompt_tokens: 700, ..Ask::default() };
         let lease = model.pool.dispatch(target, ask, live.clock().now()).unwrap();
         lease.failed(Backing::Elsewhere, live.clock().now());
+        model.pool.served_elsewhere(target, request, live.clock().now());
     }
     panic!("{region} is in use still");
 }
