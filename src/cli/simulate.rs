@@ -235,6 +235,7 @@ fn tuning(config: &Config, model: &Model) -> Tuning {
     Tuning {
         settings: crate::live::settings(&model.routing),
         first_token: model.first_token,
+        answer: config.timeouts.answer,
         max_attempts: config.retry.max_attempts,
         retry_share: config.retry.budget_share,
         retry_min: config.retry.budget_min,

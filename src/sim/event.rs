@@ -72,10 +72,10 @@ pub const EVENTS: &[Event] = &[
         put(world, Where::Everywhere, Kind::Slow { factor: 3.0, share: 1.0 });
     }),
     hard("all_but_one_5xx", "one region is healthy, the others answer 500", |world| {
-        put(world, Where::AllButOne, SERVER_ERRORS);
+        all_but_one(world, SERVER_ERRORS);
     }),
     hard("all_but_one_refuse", "one region is healthy, the others refuse connections", |world| {
-        put(world, Where::AllButOne, REFUSES);
+        all_but_one(world, REFUSES);
     }),
     hard(
         "all_but_one_mix",
@@ -95,6 +95,20 @@ pub const EVENTS: &[Event] = &[
     }),
     hard("unusable", "one region answers 200 without content at once", |world| {
         one(world, Kind::Unusable { share: 1.0 });
+    }),
+    hard("blackhole_totals", "one region never answers; no response is streamed", |world| {
+        world.not_streamed = 1.0;
+        one(world, Kind::Silent { share: 1.0 });
+    }),
+    hard("slow10_totals", "one region takes 10 times as long; no response is streamed", |world| {
+        world.not_streamed = 1.0;
+        one(world, Kind::Slow { factor: 10.0, share: 1.0 });
+    }),
+    hard("poison", "2 % of the requests, all of one app, get a 500 from every region", |world| {
+        put(world, Where::Everywhere, Kind::Poison { share: 0.02, repeatable: true });
+    }),
+    hard("poison_stored", "the same, and those may not be sent again", |world| {
+        put(world, Where::Everywhere, Kind::Poison { share: 0.02, repeatable: false });
     }),
     basic("none", "nothing goes wrong", |_| {}),
 ];
@@ -121,8 +135,22 @@ fn one(world: &mut Scenario, kind: Kind) {
     put(world, Where::BySeed, kind);
 }
 
+/// Gives every region the capacity to serve twice the load alone.
+fn size_for_all(world: &mut Scenario) {
+    let least = 2.0 * world.arrivals.rps;
+    for region in &mut world.regions {
+        region.capacity_rps = region.capacity_rps.max(least);
+    }
+}
+
+fn all_but_one(world: &mut Scenario, kind: Kind) {
+    size_for_all(world);
+    put(world, Where::AllButOne, kind);
+}
+
 /// Three phases, so that each region fails in each way.
 fn mix(world: &mut Scenario) {
+    size_for_all(world);
     let (from, to) = window(world.length);
     let phase = (to - from) / 3;
     for number in 0..3_u32 {
@@ -138,6 +166,7 @@ fn mix(world: &mut Scenario) {
 
 /// One incident after the other. Two regions: between two incidents nothing is wrong.
 fn rolling(world: &mut Scenario) {
+    size_for_all(world);
     let (mut from, to) = window(world.length);
     let turns = world.regions.len().saturating_sub(1).max(2);
     let mut step = 0;
@@ -186,7 +215,7 @@ mod tests {
     #[test]
     fn one_region_stays_healthy_whatever_the_number() {
         for event in ["all_but_one_5xx", "all_but_one_refuse", "all_but_one_mix"] {
-            for regions in 1..=5 {
+            for regions in 1..=NAMES.len() {
                 let world = world(regions, event);
                 for second in [1800.0, 2250.0, 2999.0] {
                     let mut expected: Vec<usize> = (0..regions).collect();

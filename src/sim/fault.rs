@@ -92,11 +92,25 @@ pub enum Kind {
         /// What the answer asks for; nothing when it names no time.
         retry_after: Option<Duration>,
     },
+    /// This share of the requests, all of one app, gets a 500 from every region.
+    Poison {
+        /// Share of the requests, 0 to 1.
+        share: f64,
+        /// Whether they may be sent again.
+        repeatable: bool,
+    },
     /// Only this share of the capacity is left.
     Capacity {
         /// Share that is left, 0 to 1.
         left: f64,
     },
+}
+
+impl Kind {
+    /// Whether the requests are at fault, and no region is.
+    pub(super) const fn is_of_requests(self) -> bool {
+        matches!(self, Self::Poison { .. })
+    }
 }
 
 /// What the faults of a region make of one request.
@@ -111,7 +125,7 @@ pub(super) enum Fate {
 }
 
 /// Seconds until a 500.
-const ERROR: (f64, f64) = (0.1, 0.1);
+pub(super) const ERROR: (f64, f64) = (0.1, 0.1);
 /// Seconds until a 429.
 pub(super) const LIMITED: (f64, f64) = (0.05, 0.05);
 /// Seconds until a connection is refused.
@@ -124,6 +138,9 @@ const AT_ONCE: (f64, f64) = (0.005, 0.02);
 impl Fault {
     /// Whether it is in region number `region`, of `names`, in the run of this seed.
     pub(super) fn is_in(&self, region: usize, names: &[&str], seed: u64) -> bool {
+        if self.kind.is_of_requests() {
+            return false;
+        }
         match &self.place {
             Where::Everywhere => true,
             Where::Named(named) => {
@@ -174,6 +191,7 @@ impl Fault {
             | Kind::Reject { .. }
             | Kind::Unusable { .. }
             | Kind::Limited { .. }
+            | Kind::Poison { .. }
             | Kind::Capacity { .. } => Fate::Served(1.0),
         }
     }

@@ -6,7 +6,8 @@ use crate::config::{Fields, Problem, read_fields};
 use crate::sim::duration;
 use crate::sim::fault::{Fault, Kind, Where};
 use crate::sim::scenario::{
-    Arrivals, Burst, Cached, Conversations, Prompts, Region, Scenario, Tail, Wander, capacity_rps,
+    Arrivals, Burst, Cached, Conversations, Freedom, Outputs, Prompts, Region, Scenario, Tail,
+    Wander, capacity_rps,
 };
 use std::time::Duration;
 
@@ -19,6 +20,11 @@ const TOP: &[&str] = &[
     "patience_seconds",
     "headroom",
     "prompts",
+    "outputs",
+    "not_streamed",
+    "bound",
+    "once",
+    "apps",
     "conversations",
     "arrivals",
     "regions",
@@ -51,6 +57,13 @@ fn scenario(file: &Fields<'_>) -> Scenario {
             median_tokens: prompts.real("median_tokens", 1.0..=1_000_000.0, median_tokens),
             sigma: prompts.real("sigma", 0.0..=3.0, sigma),
         }),
+        outputs: outputs(file),
+        not_streamed: file.real("not_streamed", SHARE, 0.0),
+        freedom: Freedom {
+            bound: file.real("bound", SHARE, 0.0),
+            once: file.real("once", SHARE, 0.0),
+        },
+        apps: whole(file.real("apps", 1.0..=1000.0, 10.0)),
         conversations: conversations(file),
         decode: duration(file.real("decode_seconds", 0.0..=600.0, 6.0)),
         patience: duration(file.real("patience_seconds", 1.0..=3600.0, 60.0)),
@@ -59,11 +72,29 @@ fn scenario(file: &Fields<'_>) -> Scenario {
     }
 }
 
+fn outputs(file: &Fields<'_>) -> Outputs {
+    let usual = Outputs::USUAL;
+    let keys = &["median_tokens", "sigma", "tokens_per_second"];
+    file.inner("outputs", keys).map_or(usual, |outputs| Outputs {
+        median_tokens: outputs.real("median_tokens", 1.0..=100_000.0, usual.median_tokens),
+        sigma: outputs.real("sigma", 0.0..=3.0, usual.sigma),
+        tokens_per_second: outputs.real(
+            "tokens_per_second",
+            0.1..=10_000.0,
+            usual.tokens_per_second,
+        ),
+    })
+}
+
+/// A whole number that a range has bounded.
+fn whole(number: f64) -> u32 {
+    u32::try_from(duration(number).as_secs()).unwrap_or(1)
+}
+
 fn conversations(file: &Fields<'_>) -> Option<Conversations> {
     let section = file.inner("conversations", &["count", "remembered_seconds", "factor"])?;
-    let count = duration(section.required("count", 1.0..=1_000_000.0)).as_secs();
     Some(Conversations {
-        count: u32::try_from(count).unwrap_or(1),
+        count: whole(section.required("count", 1.0..=1_000_000.0)),
         remembered: duration(section.real("remembered_seconds", 0.0..=86_400.0, 420.0)),
         factor: section.real("factor", 0.01..=1.0, 0.5),
     })
@@ -112,10 +143,6 @@ fn regions(file: &Fields<'_>, rps: f64) -> Vec<Region> {
 /// `usual` with what is written about it.
 fn region(fields: &Fields<'_>, usual: Region) -> Region {
     let median_ms = usual.median.as_secs_f64() * 1000.0;
-    let whole = |key, least, most| {
-        let number = duration(fields.real(key, least..=most, 1.0));
-        u32::try_from(number.as_secs()).unwrap_or(1)
-    };
     let tail = fields.inner("tail", &["share", "least", "most"]).map(|tail| Tail {
         share: tail.required("share", SHARE),
         least: tail.real("least", 1.0..=1000.0, usual.tail.least),
@@ -130,8 +157,8 @@ fn region(fields: &Fields<'_>, usual: Region) -> Region {
         memory: minutes(wander.real("minutes", 0.1..=1440.0, 10.0)),
     });
     Region {
-        tier: whole("tier", 0.0, 100.0),
-        weight: whole("weight", 1.0, 1000.0),
+        tier: whole(fields.real("tier", 0.0..=100.0, 1.0)),
+        weight: whole(fields.real("weight", 1.0..=1000.0, 1.0)),
         median: duration(fields.real("median_ms", 1.0..=600_000.0, median_ms) / 1000.0),
         sigma: fields.real("sigma", 0.0..=3.0, usual.sigma),
         tail: tail.unwrap_or(usual.tail),
@@ -144,13 +171,17 @@ fn region(fields: &Fields<'_>, usual: Region) -> Region {
 
 const KINDS: &[&str] = &[
     "slow", "drift", "flapping", "silent", "errors", "refuse", "reset", "reject", "unusable",
-    "limited", "capacity",
+    "limited", "poison", "capacity",
 ];
 /// The keys that a kind has beside those of every fault.
 const KEYS_OF: &[(&str, &[&str])] = &[
     ("factor", &["slow", "drift", "flapping"]),
-    ("share", &["slow", "silent", "errors", "refuse", "reset", "reject", "unusable", "limited"]),
+    (
+        "share",
+        &["slow", "silent", "errors", "refuse", "reset", "reject", "unusable", "limited", "poison"],
+    ),
     ("status", &["reject"]),
+    ("repeatable", &["poison"]),
     ("seconds", &["flapping"]),
     ("retry_after_seconds", &["limited"]),
     ("left", &["capacity"]),
@@ -164,6 +195,7 @@ const FAULT: &[&str] = &[
     "share",
     "seconds",
     "status",
+    "repeatable",
     "retry_after_seconds",
     "left",
 ];
@@ -222,10 +254,19 @@ fn kind(fields: &Fields<'_>, word: &str) -> Kind {
                 .has("retry_after_seconds")
                 .then(|| duration(fields.required("retry_after_seconds", 0.0..=86_400.0))),
         },
+        "poison" => Kind::Poison { share: share(), repeatable: flag(fields, "repeatable", true) },
         "capacity" => Kind::Capacity { left: fields.required("left", SHARE) },
         // `slow`; anything else was refused.
         _ => Kind::Slow { factor: factor(), share: share() },
     }
+}
+
+/// True or false, or the default if it is not written.
+fn flag(fields: &Fields<'_>, key: &str, default: bool) -> bool {
+    if !fields.has(key) {
+        return default;
+    }
+    fields.word(key, &["true", "false"]).is_none_or(|word| word == "true")
 }
 
 /// Not 401, 403, 408, 409, 429 and 499: a proxy does not pass those on.

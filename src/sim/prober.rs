@@ -105,7 +105,7 @@ impl Prober {
             Outcome::FirstToken => ProbeOutcome::FirstToken(now.since(sent)),
             Outcome::Failed | Outcome::Unreachable => ProbeOutcome::Failed,
             Outcome::Refused(_) => ProbeOutcome::Refused,
-            Outcome::Unusable => ProbeOutcome::Answered,
+            Outcome::Whole | Outcome::Unusable => ProbeOutcome::Answered,
             Outcome::Limited(asked) => ProbeOutcome::Limited(asked),
         };
         note(lease.ended(found, now), orders);

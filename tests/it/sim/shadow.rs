@@ -62,7 +62,7 @@ impl Watched {
             Fact::Heard { attempt, outcome } => {
                 self.probes.remove(&attempt);
                 if let Some((request, _)) = self.open.remove(&attempt)
-                    && outcome == Outcome::FirstToken
+                    && matches!(outcome, Outcome::FirstToken | Outcome::Whole)
                 {
                     self.requests.remove(&request);
                 }
