@@ -243,8 +243,9 @@ mod tests {
 
     /// A request of 1,000 tokens.
     fn request(number: u32) -> Demand {
-        let demand = Demand::draw(&scenario(), 7, (u64::from(number), 0.0));
-        Demand { prompt_tokens: 1000.0, ..demand }
+        let mut demand = Demand::draw(&scenario(), 7, (u64::from(number), 0.0));
+        demand.prompt_tokens = 1000.0;
+        demand
     }
 
     /// The sorted times of 20,000 requests of 1,000 tokens, each to an idle region 0.
@@ -319,8 +320,11 @@ mod tests {
         let limit = RateLimit { per_second: 1000.0, burst: 60_000.0, retry_after };
         limited.regions[0].token_limit = Some(limit);
         let mut world = World::new(&limited, 1);
-        let mut send =
-            |max_tokens: f64, now: f64| world.send(&Demand { max_tokens, ..request(1) }, (0, now));
+        let mut send = |max_tokens: f64, now: f64| {
+            let mut demand = request(1);
+            demand.max_tokens = max_tokens;
+            world.send(&demand, (0, now))
+        };
         let of = Quota::Tokens;
         let refused =
             Reply::After(duration(LIMITED.0), Outcome::Limited(RateLimited { retry_after, of }));
