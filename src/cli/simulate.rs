@@ -114,9 +114,7 @@ pub(super) fn main(options: &Options) -> anyhow::Result<Exit> {
                 all.push(summary);
             } else {
                 say(row(&summary))?;
-                for line in [cached(&summary), served(scenario, &summary), hopeless(&summary)] {
-                    line.map_or(Ok(()), say)?;
-                }
+                say_more(scenario, &summary)?;
             }
         }
     }
@@ -126,6 +124,12 @@ pub(super) fn main(options: &Options) -> anyhow::Result<Exit> {
         say(explanation())?;
     }
     Ok(Exit::Done)
+}
+
+/// The lines below a row.
+fn say_more(scenario: &Scenario, summary: &Summary) -> anyhow::Result<()> {
+    let lines = [cached(summary), served(scenario, summary), hopeless(summary)];
+    lines.into_iter().flatten().try_for_each(say)
 }
 
 /// A line more, where there are conversations.
@@ -214,7 +218,7 @@ fn scenarios(options: &Options, own: Option<&Own>) -> anyhow::Result<Option<Vec<
 
 fn built_in(options: &Options, own: Option<&Own>) -> Vec<Scenario> {
     let regions = usize::from(options.regions.unwrap_or(3));
-    let names = own.map_or_else(
+    let names: Vec<&str> = own.map_or_else(
         || REGIONS.iter().copied().take(regions).collect(),
         |own| own.regions.iter().map(|region| region.name.as_str()).collect(),
     );
