@@ -9,7 +9,7 @@ use crate::routing::{
     Ask, Attempts, Backing, Bound, Ended, Event, Failed, Lease, Limits, Next, Picked, Pool, Repeat,
     RetryBudget, Settings, TargetSpec, Timing, Urgency, pause_before_again,
 };
-use crate::sim::balancer::{Balancer, Fact, Order, Outcome, Purpose};
+use crate::sim::balancer::{Balancer, Fact, Order, Outcome, Profile, Purpose};
 use crate::sim::prober::Prober;
 use crate::sim::scenario::{Region, Scenario};
 use crate::time::Time;
@@ -24,6 +24,8 @@ pub struct Tuning {
     pub settings: Settings,
     /// How long an attempt may take to its first token.
     pub first_token: Duration,
+    /// How long an attempt may take whose response is not streamed.
+    pub answer: Duration,
     /// Primaries and retries of one request.
     pub max_attempts: u32,
     /// Retries as a share of the requests of the last minute.
@@ -42,6 +44,7 @@ impl Tuning {
         Self {
             settings: Settings::lookout(),
             first_token: Duration::from_mins(4),
+            answer: Duration::from_mins(10),
             max_attempts: 5,
             retry_share: 0.1,
             retry_min: 10,
@@ -121,10 +124,11 @@ impl Engine {
         &self.pool
     }
 
-    fn arrived(&mut self, ask: Ask, now: Time, orders: &mut Vec<Order>) {
-        let request = ask.request;
-        let max_attempts = self.tuning.max_attempts;
-        let limits = Limits { max_attempts, repeat: Repeat::Anytime, bound: Bound::Free };
+    fn arrived(&mut self, request: u64, profile: Profile, now: Time, orders: &mut Vec<Order>) {
+        let ask = ask(request, profile);
+        let repeat = if profile.repeatable { Repeat::Anytime } else { Repeat::OnlyUntouched };
+        let bound = profile.bound.map_or(Bound::Free, Bound::Only);
+        let limits = Limits { max_attempts: self.tuning.max_attempts, repeat, bound };
         self.pool.admit(&ask, now);
         let life = Life { attempts: Attempts::new(ask, limits), legs: Vec::new() };
         self.requests.insert(request, life);
@@ -170,9 +174,14 @@ impl Engine {
     }
 
     fn arm(&self, attempt: u64, leg: &Leg, orders: &mut Vec<Order>) {
-        let time_out = leg.lease.sent() + self.tuning.first_token;
+        let time_out = self.time_out(&leg.lease);
         let at = leg.lease.next_deadline().map_or(time_out, |due| due.min(time_out));
         orders.push(Order::Wake { attempt, at });
+    }
+
+    fn time_out(&self, lease: &Lease) -> Time {
+        let streamed = lease.ask().timing == Timing::FirstToken;
+        lease.sent() + if streamed { self.tuning.first_token } else { self.tuning.answer }
     }
 
     fn due(&mut self, attempt: u64, now: Time, orders: &mut Vec<Order>) {
@@ -180,7 +189,7 @@ impl Engine {
             self.prober.due(attempt, now, orders);
             return;
         };
-        if now >= leg.lease.sent() + self.tuning.first_token {
+        if now >= self.time_out(&leg.lease) {
             orders.push(Order::Drop { attempt });
             self.failed(attempt, (leg, End::TimedOut), now, orders);
             return;
@@ -204,16 +213,16 @@ impl Engine {
         match outcome {
             Outcome::FirstToken => {
                 note(leg.lease.first_token(now), orders);
-                if let Some(life) = self.requests.get_mut(&leg.request) {
-                    let events = life.attempts.served(&self.pool, now);
-                    orders.extend(events.into_iter().map(Order::Note));
-                }
-                self.close(leg.request, now, orders);
+                self.served(leg.request, now, orders);
+            }
+            Outcome::Whole => {
+                note(leg.lease.answered(now), orders);
+                self.served(leg.request, now, orders);
             }
             Outcome::Failed => self.failed(attempt, (leg, End::Failed), now, orders),
             Outcome::Unreachable => self.failed(attempt, (leg, End::Unreachable), now, orders),
-            Outcome::Limited(asked) => {
-                self.failed(attempt, (leg, End::Limited(asked)), now, orders);
+            Outcome::Limited(limited) => {
+                self.failed(attempt, (leg, End::Limited(limited.retry_after)), now, orders);
             }
             // As on the wire, both are passed on: a 4xx teaches nothing, a 2xx is good.
             Outcome::Refused(_) => {
@@ -233,6 +242,15 @@ impl Engine {
     fn pass_on(&mut self, request: u64, now: Time, orders: &mut Vec<Order>) {
         self.close(request, now, orders);
         orders.push(Order::Refuse { request });
+    }
+
+    /// An attempt has served the request.
+    fn served(&mut self, request: u64, now: Time, orders: &mut Vec<Order>) {
+        if let Some(life) = self.requests.get_mut(&request) {
+            let events = life.attempts.served(&self.pool, now);
+            orders.extend(events.into_iter().map(Order::Note));
+        }
+        self.close(request, now, orders);
     }
 
     /// Sends a probe that shall tell whether it is the target or the request.
@@ -298,6 +316,22 @@ impl Engine {
     }
 }
 
+fn ask(request: u64, profile: Profile) -> Ask {
+    let timing = if profile.streamed { Timing::FirstToken } else { Timing::Untimed };
+    // As peek does with a name.
+    let affinity = profile.conversation.map(|one| stable_hash(&one.to_le_bytes()));
+    let app = u64::from(profile.app);
+    Ask {
+        request,
+        timing,
+        prompt_tokens: profile.prompt_tokens,
+        affinity,
+        app,
+        credential: app,
+        wary: !profile.repeatable && profile.bound.is_none(),
+    }
+}
+
 pub(super) fn note(event: Option<Event>, orders: &mut Vec<Order>) {
     orders.extend(event.map(Order::Note));
 }
@@ -305,13 +339,7 @@ pub(super) fn note(event: Option<Event>, orders: &mut Vec<Order>) {
 impl Balancer for Engine {
     fn hear(&mut self, fact: Fact, now: Time, orders: &mut Vec<Order>) {
         match fact {
-            Fact::Arrived { request, prompt_tokens, conversation } => {
-                // As peek does with a name.
-                let affinity = conversation.map(|one| stable_hash(&one.to_le_bytes()));
-                let timing = Timing::FirstToken;
-                let ask = Ask { request, timing, prompt_tokens, affinity, ..Ask::default() };
-                self.arrived(ask, now, orders);
-            }
+            Fact::Arrived { request, profile } => self.arrived(request, profile, now, orders),
             Fact::Heard { attempt, outcome } => self.heard(attempt, outcome, now, orders),
             Fact::Due { attempt } => self.due(attempt, now, orders),
             Fact::Left { request } => self.close(request, now, orders),

@@ -1,6 +1,6 @@
 //! Faults: what goes wrong in a region, when, and what that does to one request.
 
-use crate::sim::balancer::Outcome;
+use crate::sim::balancer::{Outcome, Quota, RateLimited};
 use std::time::Duration;
 
 /// One thing that goes wrong for a while.
@@ -92,11 +92,32 @@ pub enum Kind {
         /// What the answer asks for; nothing when it names no time.
         retry_after: Option<Duration>,
     },
+    /// This share of the requests, all of one app, gets a 500 from every region.
+    Poison {
+        /// Share of the requests, 0 to 1.
+        share: f64,
+        /// Whether they may be sent again.
+        repeatable: bool,
+    },
+    /// This share of the requests, all of one app, allows so many output tokens.
+    Oversize {
+        /// Share of the requests, 0 to 1.
+        share: f64,
+        /// The most output tokens that each allows.
+        max_tokens: f64,
+    },
     /// Only this share of the capacity is left.
     Capacity {
         /// Share that is left, 0 to 1.
         left: f64,
     },
+}
+
+impl Kind {
+    /// Whether the requests are at fault, and no region is.
+    pub(super) const fn is_of_requests(self) -> bool {
+        matches!(self, Self::Poison { .. } | Self::Oversize { .. })
+    }
 }
 
 /// What the faults of a region make of one request.
@@ -111,7 +132,7 @@ pub(super) enum Fate {
 }
 
 /// Seconds until a 500.
-const ERROR: (f64, f64) = (0.1, 0.1);
+pub(super) const ERROR: (f64, f64) = (0.1, 0.1);
 /// Seconds until a 429.
 pub(super) const LIMITED: (f64, f64) = (0.05, 0.05);
 /// Seconds until a connection is refused.
@@ -124,6 +145,9 @@ const AT_ONCE: (f64, f64) = (0.005, 0.02);
 impl Fault {
     /// Whether it is in region number `region`, of `names`, in the run of this seed.
     pub(super) fn is_in(&self, region: usize, names: &[&str], seed: u64) -> bool {
+        if self.kind.is_of_requests() {
+            return false;
+        }
         match &self.place {
             Where::Everywhere => true,
             Where::Named(named) => {
@@ -163,7 +187,8 @@ impl Fault {
             }
             Kind::Unusable { share } if coin < share => Fate::Ends(Outcome::Unusable, AT_ONCE),
             Kind::Limited { share, retry_after } if coin < share => {
-                Fate::Ends(Outcome::Limited(retry_after), LIMITED)
+                let limited = RateLimited { retry_after, of: Quota::Unknown };
+                Fate::Ends(Outcome::Limited(limited), LIMITED)
             }
             Kind::Slow { .. }
             | Kind::Flapping { .. }
@@ -174,6 +199,8 @@ impl Fault {
             | Kind::Reject { .. }
             | Kind::Unusable { .. }
             | Kind::Limited { .. }
+            | Kind::Poison { .. }
+            | Kind::Oversize { .. }
             | Kind::Capacity { .. } => Fate::Served(1.0),
         }
     }

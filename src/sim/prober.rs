@@ -105,8 +105,8 @@ impl Prober {
             Outcome::FirstToken => ProbeOutcome::FirstToken(now.since(sent)),
             Outcome::Failed | Outcome::Unreachable => ProbeOutcome::Failed,
             Outcome::Refused(_) => ProbeOutcome::Refused,
-            Outcome::Unusable => ProbeOutcome::Answered,
-            Outcome::Limited(asked) => ProbeOutcome::Limited(asked),
+            Outcome::Whole | Outcome::Unusable => ProbeOutcome::Answered,
+            Outcome::Limited(limited) => ProbeOutcome::Limited(limited.retry_after),
         };
         note(lease.ended(found, now), orders);
     }
