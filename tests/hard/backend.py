@@ -6,24 +6,21 @@ source. `fault` is what is wrong with all of it; `decide` may choose for each re
 
 import asyncio
 import contextlib
-import json
 import random
-import re
 import socket
 import struct
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import bodies
 import faults
 import http1
+import received
+import replies
 from faults import Fault
+from received import Request
 
-# How a client's request says who it is; what does not is a probe.
-NUMBER = re.compile(rb"request (\d+) of ([a-z-]+)")
-MODEL = re.compile(r"/deployments/([^/]+)/")
 # Ends a connection with RST instead of FIN.
 LINGER_NONE = struct.pack("ii", 1, 0)
 
@@ -37,36 +34,6 @@ class Pace:
     gap: float = 0.01
     whole: float = 0.3
     sigma: float = 0.35
-
-
-@dataclass(frozen=True)
-class Request:
-    """A request as it came."""
-
-    method: str
-    target: str
-    body: bytes
-    number: int | None
-    app: str
-    fields: dict[str, Any]
-
-    @property
-    def path(self) -> str:
-        return self.target.partition("?")[0]
-
-    @property
-    def streamed(self) -> bool:
-        return self.fields.get("stream") is True
-
-    @property
-    def probe(self) -> bool:
-        """Whether it is a probe of Firstlight's own."""
-        return self.method == "POST" and self.number is None and "multipart" not in self.app
-
-    @property
-    def model(self) -> str:
-        found = MODEL.search(self.path)
-        return found[1] if found else str(self.fields.get("model", "gpt-4o"))
 
 
 @dataclass
@@ -137,7 +104,7 @@ class Backend:
         self.writers.add(writer)
         try:
             while (head := await http1.read_head(reader)) is not None:
-                request = parse(head, await http1.read_body(reader, head))
+                request = received.parse(head, await http1.read_body(reader, head))
                 fault = self.decide(request) if self.decide else None
                 fault = fault or self.fault
                 met = fault.name if fault else "ok"
@@ -163,31 +130,36 @@ class Backend:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NONE)
             writer.transport.abort()
             return False
+        if fault is faults.CLOSE:
+            return False
         if fault is faults.SILENT:
             await reader.read(1)
             return False
         if fault is faults.SILENT_AFTER_HEADERS:
             form = "text/event-stream" if request.streamed else "application/json"
-            writer.write(ok_head({"content-type": form, "transfer-encoding": "chunked"}))
+            writer.write(replies.ok_head({"content-type": form, "transfer-encoding": "chunked"}))
             await reader.read(1)
             return False
         if fault.status:
-            return await whole(writer, fault.status, *failure(fault))
+            await asyncio.sleep(fault.after)
+            return await replies.whole(writer, fault.status, *replies.failure(fault))
         if fault in (faults.CUT, faults.ERROR_EVENT):
             return await self._broken(request, fault, writer)
-        return await looks_good(request, fault, writer)
+        if fault is faults.ERROR_FIRST:
+            return await replies.error_first(request, writer)
+        return await replies.looks_good(request, fault, writer)
 
     async def _good(self, request: Request, factor: float, writer: asyncio.StreamWriter) -> bool:
         pace = self.pace
         extra = self.extra_headers()
         if not request.streamed:
             await asyncio.sleep(self._draw(pace.whole) * factor)
-            return await whole(writer, 200, self._whole_body(request), extra)
+            return await replies.whole(writer, 200, self._whole_body(request), extra)
         opening, words, end = self._events(request)
         first_token = self._draw(pace.first_token) * factor
         header = min(pace.header, first_token)
         await asyncio.sleep(header)
-        writer.write(ok_head({"content-type": "text/event-stream", "transfer-encoding": "chunked", **extra}))
+        writer.write(replies.ok_head({"content-type": "text/event-stream", "transfer-encoding": "chunked", **extra}))
         writer.write(http1.chunk(opening))
         await asyncio.sleep(first_token - header)
         for word in words:
@@ -203,19 +175,18 @@ class Backend:
         if not request.streamed:
             await asyncio.sleep(self._draw(self.pace.whole))
             body = self._whole_body(request)
-            writer.write(ok_head({"content-type": "application/json", "content-length": str(len(body))}))
+            writer.write(replies.ok_head({"content-type": "application/json", "content-length": str(len(body))}))
             writer.write(body[: len(body) // 2])
             await writer.drain()
             return False
         opening, words, _ = self._events(request)
         await asyncio.sleep(self._draw(self.pace.first_token))
-        writer.write(ok_head({"content-type": "text/event-stream", "transfer-encoding": "chunked"}))
+        writer.write(replies.ok_head({"content-type": "text/event-stream", "transfer-encoding": "chunked"}))
         writer.write(http1.chunk(opening) + http1.chunk(words[0]))
         await writer.drain()
         await asyncio.sleep(self.pace.gap)
         if fault is faults.ERROR_EVENT:
-            problem = {"code": "server_error", "message": "The server had an error."}
-            writer.write(http1.chunk(bodies.event({"error": problem})) + http1.LAST_CHUNK)
+            writer.write(http1.chunk(bodies.event(replies.PROBLEM)) + http1.LAST_CHUNK)
             await writer.drain()
             return True
         return False
@@ -257,69 +228,3 @@ def listener(port: int = 0) -> socket.socket:
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     made.bind(("127.0.0.1", port))
     return made
-
-
-def parse(head: http1.Head, body: bytes) -> Request:
-    found = NUMBER.search(body)
-    fields: dict[str, Any] = {}
-    multipart = "multipart" in head.headers.get("content-type", "")
-    if body and not multipart:
-        with contextlib.suppress(ValueError):
-            value = json.loads(body)
-            fields = value if isinstance(value, dict) else {}
-    number, app = (int(found[1]), found[2].decode()) if found else (None, "multipart" if multipart else "")
-    return Request(head.method, head.target, body, number, app, fields)
-
-
-def ok_head(headers: dict[str, str]) -> bytes:
-    return http1.head_bytes("HTTP/1.1 200 OK", headers)
-
-
-async def whole(writer: asyncio.StreamWriter, status: int, body: bytes, headers: dict[str, str]) -> bool:
-    common = {"content-type": "application/json", "content-length": str(len(body))}
-    writer.write(http1.head_bytes(f"HTTP/1.1 {status} Said", {**common, **headers}) + body)
-    await writer.drain()
-    return True
-
-
-LIMIT_HINTS = {
-    "requests": "have exceeded call rate limit of your current OpenAI S0 pricing tier.",
-    "tokens": "have exceeded token rate limit of your current OpenAI S0 pricing tier.",
-}
-
-
-def limit_body(what: str, seconds: int | None) -> bytes:
-    """The body of a 429, as Azure words it."""
-    again = f" Please retry after {seconds} seconds." if seconds is not None else ""
-    start = "Requests to the ChatCompletions_Create Operation under Azure OpenAI API version 2024-10-21 "
-    return bodies.error("429", start + LIMIT_HINTS[what] + again)
-
-
-def failure(fault: Fault) -> tuple[bytes, dict[str, str]]:
-    """Body and headers of a response with an error's status."""
-    if fault.status == 429:
-        named = {} if fault.retry_after is None else {"retry-after": str(fault.retry_after)}
-        what = "tokens" if "tokens" in fault.name else "requests"
-        return limit_body(what, fault.retry_after), {f"x-ratelimit-remaining-{what}": "0", **named}
-    texts = {400: ("BadRequest", "The request is not valid."), 404: ("404", "Resource not found")}
-    code, message = texts.get(fault.status, (str(fault.status), "The server had an error."))
-    return bodies.error(code, message), {}
-
-
-async def looks_good(request: Request, fault: Fault, writer: asyncio.StreamWriter) -> bool:
-    """A status of success with nothing in it that helps."""
-    if fault is faults.NO_CONTENT:
-        writer.write(http1.head_bytes("HTTP/1.1 204 No Content", {}))
-        await writer.drain()
-        return True
-    if fault is faults.HTML:
-        return await whole(writer, 200, bodies.HTML, {"content-type": "text/html"})
-    if fault is faults.EMPTY or not request.streamed:
-        form = "text/event-stream" if request.streamed else "application/json"
-        return await whole(writer, 200, b"", {"content-type": form})
-    _, _, end = bodies.chat_events(request.model, [], "content_filter")
-    body = end if fault is faults.FILTERED else bodies.DONE
-    writer.write(ok_head({"content-type": "text/event-stream", "transfer-encoding": "chunked"}))
-    writer.write(http1.chunk(body) + http1.LAST_CHUNK)
-    await writer.drain()
-    return True

@@ -45,6 +45,12 @@ class Outcome:
         return self.result == "ok"
 
     @property
+    def nothing_seen(self) -> bool:
+        """Whether it failed before the client had any content. Nothing of a body that is not streamed is content
+        before the body is whole."""
+        return not self.ok and not (self.request.streamed and self.first_content_at is not None)
+
+    @property
     def seconds(self) -> float:
         return self.ended_at - self.sent_at
 

@@ -100,7 +100,7 @@ def main() -> int:
     parser.add_argument("--binary", default=str(default), help="the executable; instead of target/debug/firstlight")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--quick", action="store_true", help="fewer and shorter cases: below five minutes")
-    parser.add_argument("--parallel", type=int, default=2, help="cases at a time")
+    parser.add_argument("--parallel", type=int, default=3, help="cases at a time")
     parser.add_argument("--logs", help="a directory that keeps the logs of each case")
     parser.add_argument("--list", action="store_true", help="names the cases")
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)

@@ -6,7 +6,7 @@ import json
 import signal
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import http1
 import traffic
@@ -64,7 +64,7 @@ class Product:
         self.port = self.admin_port = 0
         self.lines: list[dict[str, Any]] = []
 
-    async def __aenter__(self) -> "Product":
+    async def __aenter__(self) -> Self:
         self._write()
         self.access = (self.directory / "access.log").open("wb")
         command = [self.binary, "run", "--config", str(self.file)]

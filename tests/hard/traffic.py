@@ -8,6 +8,8 @@ import http1
 
 MODEL, EMBEDDINGS = "gpt-4o", "text-embedding-3-small"
 VERSION = "2024-10-21"
+# What makes a prompt as long as usual ones are: hedges are paid by the token. About 250 tokens.
+FILLER = "The quick brown fox jumps over the lazy dog, again and again. " * 16
 
 # How freely a request may be sent elsewhere after a failure.
 FREE = "free"  # it leaves nothing behind
@@ -52,9 +54,9 @@ class Who:
         return f"This is request {self.number} of {self.app}; say something short."
 
 
-def chat(who: Who, streamed: bool = True, mark: str = "", **fields: Any) -> Planned:
-    """A chat. `mark` is a word in its prompt; `fields` are added to its body."""
-    message = {"role": "user", "content": f"{who.words} {mark}".strip()}
+def chat(who: Who, streamed: bool = True, filler: int = 1, **fields: Any) -> Planned:
+    """A chat with `filler` times 250 tokens of prompt. `fields` are added to its body."""
+    message = {"role": "user", "content": f"{who.words} {FILLER * filler}"}
     body = {"messages": [message], "max_tokens": 50, **({"stream": True} if streamed else {}), **fields}
     path = f"/openai/deployments/{MODEL}/chat/completions?api-version={VERSION}"
     kind = "chat_streamed" if streamed else "chat"
@@ -71,7 +73,7 @@ def embed(who: Who) -> Planned:
 
 def respond(who: Who, streamed: bool = True, previous: str | None = None, store: bool | None = None) -> Planned:
     """A request to the Responses API; with `previous` the next link of a chain."""
-    body: dict[str, Any] = {"model": MODEL, "input": who.words, "max_output_tokens": 50}
+    body: dict[str, Any] = {"model": MODEL, "input": f"{who.words} {FILLER}", "max_output_tokens": 50}
     if streamed:
         body["stream"] = True
     if store is not None:
@@ -89,13 +91,12 @@ def respond(who: Who, streamed: bool = True, previous: str | None = None, store:
 def upload(who: Who) -> Planned:
     line = "firstlight-boundary"
     parts = [
-        f'--{line}\r\ncontent-disposition: form-data; name="purpose"\r\n\r\nassistants\r\n',
-        f'--{line}\r\ncontent-disposition: form-data; name="file"; filename="notes.txt"\r\n'
-        f"content-type: text/plain\r\n\r\n{who.words}\r\n",
-        f"--{line}--\r\n",
+        [f"--{line}", 'content-disposition: form-data; name="purpose"', "", "assistants"],
+        [f"--{line}", 'content-disposition: form-data; name="file"; filename="notes.txt"', "", who.words],
+        [f"--{line}--", ""],
     ]
     kind = f"multipart/form-data; boundary={line}"
-    body = "".join(parts).encode()
+    body = "\r\n".join(line for part in parts for line in part).encode()
     return Planned(
         who.at, who.number, who.app, "file_upload", ONCE, "POST", "/openai/v1/files", body, content_type=kind
     )

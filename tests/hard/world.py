@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import load
 from backend import Arrival, Backend, Pace
@@ -49,7 +49,7 @@ class World:
     routing: dict[str, Any] = field(default_factory=dict)
     other: dict[str, Any] = field(default_factory=dict)
 
-    async def __aenter__(self) -> "World":
+    async def __aenter__(self) -> Self:
         self.stack = AsyncExitStack()
         names = REGIONS[: self.regions]
         self.backends = [Backend(name, self.options.seed, self.pace) for name in names]
@@ -81,7 +81,8 @@ class World:
             if incident.start <= 0.0:
                 await self.backends[incident.region].set_fault(incident.fault)
         self.start = time.monotonic()
-        tasks = [asyncio.create_task(self._incident(incident)) for incident in incidents]
+        by_region = [[i for i in incidents if i.region == region] for region in range(self.regions)]
+        tasks = [asyncio.create_task(self._suffer(part)) for part in by_region if part]
         tasks.append(asyncio.create_task(self._measure_lag()))
         target = load.Target(self.product.port, self.product.setup.keys, patience)
         try:
@@ -99,14 +100,19 @@ class World:
         """Requests of clients that all regions got together."""
         return sum(len(self.arrivals(region)) for region in range(self.regions))
 
-    async def _incident(self, incident: Incident) -> None:
-        backend = self.backends[incident.region]
-        if incident.start > 0.0:
-            await self.sleep_until(incident.start)
-            await backend.set_fault(incident.fault)
-        if incident.end != float("inf"):
+    async def _suffer(self, incidents: Sequence[Incident]) -> None:
+        """All that happens to one region, in the order of time."""
+        ordered = sorted(incidents, key=lambda incident: incident.start)
+        backend = self.backends[ordered[0].region]
+        for incident, after in zip(ordered, [*ordered[1:], None], strict=True):
+            if incident.start > 0.0:
+                await self.sleep_until(incident.start)
+                await backend.set_fault(incident.fault)
+            if incident.end == float("inf"):
+                return
             await self.sleep_until(incident.end)
-            if backend.fault is incident.fault:
+            # No moment of health between two incidents that touch.
+            if after is None or after.start > incident.end:
                 await backend.set_fault(None)
 
     async def sleep_until(self, moment: float) -> None:

@@ -7,7 +7,7 @@ the last holds for every request. What may be repeated:
 | freedom | repeated elsewhere |
 |---|---|
 | free | always: it leaves nothing behind |
-| stored by default, the first of a chain | always: the failure came before the first byte of a response |
+| stored by default, the first of a chain | unless a response had begun |
 | once (a file, `store: true`) | only if every attempt met what surely did nothing: a refused connection, a 429 |
 | bound (a link of a chain, a stored thing) | never: one backend has what it names |
 """
@@ -41,16 +41,16 @@ class Judged:
     def possible(self) -> bool:
         """Whether a failed request could have been answered elsewhere."""
         outcome = self.outcome
-        if outcome.ok:
+        if not outcome.nothing_seen:
             return False
-        # Nothing of a body is a client's until it is whole, unless it is streamed.
-        if outcome.request.streamed and outcome.first_content_at is not None:
-            return False
-        if outcome.request.freedom in (traffic.FREE, traffic.DEFAULT_STORED):
+        met = [faults.BY_NAME[name] for name in self.met if name != "ok"]
+        if outcome.request.freedom == traffic.FREE:
             return True
+        if outcome.request.freedom == traffic.DEFAULT_STORED:
+            return not any(fault.begins_well for fault in met)
         if outcome.request.freedom == traffic.BOUND:
             return False
-        return all(name != "ok" and faults.BY_NAME[name].leaves_untouched for name in self.met)
+        return len(met) == len(self.met) and all(fault.leaves_untouched for fault in met)
 
 
 def report(judged: list[Judged], reloads: list[str]) -> dict[str, Any]:

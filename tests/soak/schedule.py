@@ -7,9 +7,10 @@ import faults
 from faults import Fault
 
 RELOAD_SECONDS = 20.0
-# Of an incident, and of the peace after it.
-INCIDENT_SECONDS = (6.0, 18.0)
-PEACE_SECONDS = (4.0, 12.0)
+# Of an incident, and of the peace after it: in a soak, and in one that is too short for more than a few of those.
+INCIDENT_SECONDS, PEACE_SECONDS = (6.0, 18.0), (4.0, 12.0)
+SHORT_INCIDENT_SECONDS, SHORT_PEACE_SECONDS = (2.5, 5.0), (1.5, 3.0)
+SHORT_SECONDS = 180.0
 # Calm before the first incident, and at the end: what is healed must be seen to serve.
 CALM_SECONDS = 5.0
 FAULTS: list[Fault] = [
@@ -71,6 +72,10 @@ class Schedule:
     reloads: list[float]
     seconds: float
 
+    @property
+    def short(self) -> bool:
+        return self.seconds < SHORT_SECONDS
+
 
 def schedule(seconds: float, rate: float, seed: int, regions: int) -> Schedule:
     return Schedule(
@@ -93,14 +98,17 @@ def slots(seconds: float, rate: float, source: random.Random) -> list[Slot]:
 
 def incidents(seconds: float, source: random.Random, regions: int) -> list[Incident]:
     """One after the other, each kind once before any comes again."""
+    short = seconds < SHORT_SECONDS
+    lasts = SHORT_INCIDENT_SECONDS if short else INCIDENT_SECONDS
+    peace = SHORT_PEACE_SECONDS if short else PEACE_SECONDS
     found: list[Incident] = []
     bag: list[Fault] = []
     at = CALM_SECONDS
     while True:
         if not bag:
             bag = source.sample(FAULTS, len(FAULTS))
-        end = at + source.uniform(*INCIDENT_SECONDS)
+        end = at + source.uniform(*lasts)
         if end > seconds - CALM_SECONDS:
             return found
         found.append(Incident(source.randrange(regions), bag.pop(), at, end))
-        at = end + source.uniform(*PEACE_SECONDS)
+        at = end + source.uniform(*peace)

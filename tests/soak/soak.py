@@ -26,8 +26,8 @@ from world import Options, World
 
 REGIONS = 3
 APP = "soak"
-# How long a client waits for the whole of a response.
-PATIENCE_SECONDS = 60.0
+# How long a client waits for the whole of a response; in a short soak less.
+PATIENCE_SECONDS, SHORT_PATIENCE_SECONDS = 60.0, 25.0
 # How many things may be named by later requests; the oldest are forgotten.
 REMEMBERED = 200
 
@@ -79,9 +79,10 @@ async def send_all(world: World, plan: Schedule) -> list[Outcome]:
     """An open loop: each request at its time."""
     stored = Stored()
     key = world.product.setup.keys[APP]
+    patience = SHORT_PATIENCE_SECONDS if plan.short else PATIENCE_SECONDS
 
     async def send(slot: Slot) -> Outcome:
-        outcome = await client.send(world.product.port, key, build(slot, stored), PATIENCE_SECONDS)
+        outcome = await client.send(world.product.port, key, build(slot, stored), patience)
         stored.note(outcome)
         return outcome
 

@@ -11,6 +11,7 @@ import load
 from cases import Case
 from faults import Fault
 from judged import Verdict, share
+from received import Request
 from traffic import Planned, Who, chat
 from world import Incident, Options, World
 
@@ -59,6 +60,35 @@ async def run(fault: Fault, warm: bool, options: Options) -> Verdict:
         return verdict
 
 
+async def bad_client(fault: Fault, options: Options) -> Verdict:
+    """The other side of it: where every region says the same to one app's requests, no region is at fault."""
+    seconds = 20.0 if options.quick else 35.0
+
+    def decide(request: Request) -> Fault | None:
+        return fault if request.app == "bad" else None
+
+    async with World(options, 3, ["good", "bad"]) as world:
+        for backend in world.backends:
+            backend.decide = decide
+        moments = [load.times(RATE / 2, seconds, f"{options.seed} {app}") for app in world.apps]
+        plan = load.merged(load.plan(moments[0], "good", make, 1), load.plan(moments[1], "bad", make, 500_001))
+        outcomes = await world.play(plan)
+        bad = [o for o in outcomes if o.request.app == "bad"]
+        good = [o for o in outcomes if o.request.app == "good"]
+        sent = sum(a.met != "ok" for region in range(3) for a in world.arrivals(region))
+        changes = await world.product.changes()
+        verdict = Verdict()
+        verdict.figures = {"good": load.summary(good), "bad": load.summary(bad), "changes": changes}
+        verdict.at_most("the good app's failed requests", sum(not o.ok for o in good), 0)
+        verdict.at_most("changes of the regions' states", sum(changes.values()), 0)
+        verdict.at_most(
+            "upstream requests for one of the bad app's", share(sent, len(bad)), 1.0 if fault is faults.E400 else 2.0
+        )
+        wrong = [o for o in bad if o.status != fault.status]
+        verdict.at_most("the bad app's requests that got another status", len(wrong), 0)
+        return verdict
+
+
 QUICK = [faults.E404, faults.E400, faults.HTML, faults.EMPTY_STREAM]
 CASES = [
     Case(
@@ -69,4 +99,7 @@ CASES = [
     )
     for fault in HIDDEN + SHOWN
     for state in ("warm", "cold")
+]
+CASES += [
+    Case(f"bad-client/{fault.name}", 9, partial(bad_client, fault), quick=False) for fault in (faults.E400, faults.E404)
 ]

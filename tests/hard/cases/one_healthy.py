@@ -24,6 +24,13 @@ KINDS: dict[str, list[Fault]] = {
     "reset": [faults.RESET],
     "mix": [faults.E503, faults.RESET, faults.REFUSE, faults.E500],
 }
+# Other ways to fail, tried at one size only.
+MORE_KINDS: dict[str, list[Fault]] = {
+    "close": [faults.CLOSE],
+    "late-503": [faults.LATE_503],
+    "error-event-first": [faults.ERROR_FIRST],
+    "all-of-these": [faults.CLOSE, faults.ERROR_FIRST, faults.E502],
+}
 WARM_SECONDS = 6.0
 # Of an incident that moves on.
 STEP_SECONDS = 6.0
@@ -55,7 +62,7 @@ def make(who: Who, dice: float) -> Planned:
 def incidents(what: Combination, quick: bool) -> tuple[list[Incident], float]:
     """What happens, and how long the load runs."""
     start = WARM_SECONDS if what.warm else 0.0
-    kinds = KINDS[what.kind]
+    kinds = (KINDS | MORE_KINDS)[what.kind]
     regions = range(what.regions)
     if what.shape == "at-once":
         end = start + (8.0 if quick else 14.0)
@@ -86,17 +93,19 @@ async def judge(world: World, outcomes: Sequence[Outcome], down: int) -> Verdict
     verdict = Verdict()
     free = [outcome for outcome in outcomes if outcome.request.freedom == FREE]
     once = [outcome for outcome in outcomes if outcome.request.freedom != FREE]
+    counted = [outcome for outcome in free if outcome.nothing_seen]
     verdict.figures = {
         "repeatable": load.summary(free),
         "not_repeatable": load.summary(once),
         "upstream": world.upstream(),
         "changes": await world.product.changes(),
-        "failed_by_second": by_second([outcome for outcome in free if not outcome.ok]),
+        "failed_by_second": by_second(counted),
         "lag_seconds": round(world.lag, 2),
     }
-    verdict.at_most("repeatable requests that failed", verdict.figures["repeatable"]["failed"], 0)
+    # A stream that an incident cuts cannot be mended.
+    verdict.at_most("repeatable requests that failed before any content", len(counted), 0)
     # Once for each target and incident, before that target is out.
-    verdict.at_most("other requests that failed", verdict.figures["not_repeatable"]["failed"], down)
+    verdict.at_most("other requests that failed", sum(o.nothing_seen for o in once), down)
     return verdict
 
 
@@ -136,5 +145,6 @@ COMBINATIONS = [
     # Where all but one are down and which one moves, more than three targets need more attempts than there are.
     if shape != "moving" or regions <= 3
 ]
+COMBINATIONS += [Combination(3, kind, "at-once", 30, warm) for kind in MORE_KINDS for warm in (True, False)]
 CASES = [Case(what.name, 1, partial(run, what), what.name in QUICK) for what in COMBINATIONS]
 CASES.append(Case("one-healthy-long", 1, long, quick=False))

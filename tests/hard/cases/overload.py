@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from functools import partial
 
 import load
-from backend import Backend, Request
+from backend import Backend
 from cases import Case
 from faults import Fault
 from judged import Verdict, share
+from received import Request
 from traffic import Planned, Who, chat
 from world import Options, World
 
@@ -25,11 +26,13 @@ WARM_SECONDS = 5.0
 class Bucket:
     """What a backend may still serve."""
 
+    rate: float = RATE
+    burst: float = BURST
     left: float = BURST
     at: float = 0.0
 
     def take(self, now: float) -> bool:
-        self.left = min(BURST, self.left + (now - self.at) * RATE) if self.at else BURST
+        self.left = min(self.burst, self.left + (now - self.at) * self.rate) if self.at else self.burst
         self.at = now
         if self.left < 1.0:
             return False
@@ -37,8 +40,7 @@ class Bucket:
         return True
 
 
-def limit(backend: Backend, what: str, retry_after: int | None) -> None:
-    bucket = Bucket()
+def limit(backend: Backend, what: str, retry_after: int | None, bucket: Bucket) -> None:
     refused = Fault(f"429_{what}", status=429, retry_after=retry_after)
 
     def decide(_request: Request) -> Fault | None:
@@ -55,7 +57,7 @@ async def run(what: str, retry_after: int | None, options: Options) -> Verdict:
     seconds = 20.0 if options.quick else 35.0
     async with World(options, 3) as world:
         for backend in world.backends:
-            limit(backend, what, retry_after)
+            limit(backend, what, retry_after, Bucket())
         halves = [load.times(OFFERED / 2, seconds, f"{options.seed} {app}") for app in world.apps]
         plan = load.merged(load.plan(halves[0], "app-a", make, 1), load.plan(halves[1], "app-b", make, 500_001))
         outcomes = await world.play(plan)
@@ -80,6 +82,26 @@ async def run(what: str, retry_after: int | None, options: Options) -> Verdict:
         return verdict
 
 
+async def one_limited(retry_after: int | None, options: Options) -> Verdict:
+    """One region of three may serve a tenth of its share; the others have room for everything."""
+    seconds = 20.0 if options.quick else 35.0
+    async with World(options, 3) as world:
+        limit(world.backends[0], "requests", retry_after, Bucket(rate=1.0, burst=1.0, left=1.0))
+        outcomes = await world.play(load.plan(load.times(30.0, seconds, f"{options.seed}"), "app-a", make, 1))
+        sent, upstream = len(outcomes), world.upstream()
+        verdict = Verdict()
+        verdict.figures = {
+            "all": load.summary(outcomes),
+            "upstream": upstream,
+            "refused_there": sum(a.met != "ok" for a in world.arrivals(0)),
+            "changes": await world.product.changes(),
+            "lag_seconds": round(world.lag, 2),
+        }
+        verdict.at_most("failed requests", sum(not o.ok for o in outcomes), 0)
+        verdict.at_most("extra upstream requests", share(upstream - sent, sent), 0.1)
+        return verdict
+
+
 SECONDS: list[int | None] = [1, 5, 30, None]
 QUICK = [("requests", 5), ("requests", None)]
 CASES = [
@@ -87,3 +109,4 @@ CASES = [
     for what in ("requests", "tokens")
     for named in SECONDS
 ]
+CASES += [Case(f"one-limited/retry-after-{n or 'none'}", 2, partial(one_limited, n), quick=False) for n in SECONDS]

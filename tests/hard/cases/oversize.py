@@ -7,10 +7,11 @@ Three backends with a limit of tokens each. One chat asks for 90,000 tokens and 
 from functools import partial
 
 import load
-from backend import Backend, Request
+from backend import Backend
 from cases import Case
 from faults import Fault
 from judged import Verdict, share
+from received import Request
 from traffic import Planned, Who, chat
 from world import Options, World
 

@@ -1,6 +1,6 @@
 """Item 10: what fails because of itself pays for itself.
 
-One app's requests carry a word that every backend answers with 500. They degrade no region, and do not use up what
+Every backend responds with 500 to all requests of one app. They degrade no region, and do not use up what
 the other app's requests are tried again with: a few of those fail at first, at random, and all of them must be served.
 """
 
@@ -9,14 +9,14 @@ from functools import partial
 
 import faults
 import load
-from backend import Backend, Request
+from backend import Backend
 from cases import Case
 from faults import Fault
 from judged import Verdict
+from received import Request
 from traffic import Planned, Who, chat, respond
 from world import Options, World
 
-POISON = "poisonous"
 GOOD_PER_SECOND = 12.0
 # Of the other app's first attempts.
 SPORADIC = 0.04
@@ -42,7 +42,7 @@ def stored(who: Who, dice: float) -> Planned:
 
 
 def repeated(who: Who, dice: float) -> Planned:
-    return chat(who, streamed=dice < 0.5, mark=POISON)
+    return chat(who, streamed=dice < 0.5)
 
 
 async def run(kind: str, sporadic: float, options: Options) -> Verdict:
