@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import os
 import signal
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,6 +66,8 @@ class Product:
         self.lines: list[dict[str, Any]] = []
 
     async def __aenter__(self) -> Self:
+        if not os.access(self.binary, os.X_OK):
+            raise Broken(f"{self.binary} is no executable; give another one with --binary")
         self._write()
         self.access = (self.directory / "access.log").open("wb")
         command = [self.binary, "run", "--config", str(self.file)]

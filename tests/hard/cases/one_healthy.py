@@ -93,6 +93,9 @@ async def judge(world: World, outcomes: Sequence[Outcome], down: int) -> Verdict
     verdict = Verdict()
     free = [outcome for outcome in outcomes if outcome.request.freedom == FREE]
     once = [outcome for outcome in outcomes if outcome.request.freedom != FREE]
+    # What a healthy region was already working on when an incident came is nobody's fault.
+    begun = {a.number for region in range(world.regions) for a in world.arrivals(region) if a.met == "ok"}
+    once_counted = [o for o in once if o.nothing_seen and o.request.number not in begun]
     counted = [outcome for outcome in free if outcome.nothing_seen]
     verdict.figures = {
         "repeatable": load.summary(free),
@@ -105,7 +108,7 @@ async def judge(world: World, outcomes: Sequence[Outcome], down: int) -> Verdict
     # A stream that an incident cuts cannot be mended.
     verdict.at_most("repeatable requests that failed before any content", len(counted), 0)
     # Once for each target and incident, before that target is out.
-    verdict.at_most("other requests that failed", sum(o.nothing_seen for o in once), down)
+    verdict.at_most("other requests that failed", len(once_counted), down)
     return verdict
 
 
