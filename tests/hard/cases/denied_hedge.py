@@ -14,7 +14,7 @@ from judged import Verdict
 from traffic import Planned, Who, chat
 from world import Incident, Options, World
 
-DOWN_AT, SILENT_AT, HEALED_AT, LAST_AT = 8.0, 9.5, 12.0, 14.0
+DOWN_AT, SILENT_AT, HEALED_AT, LAST_AT = 5.0, 9.5, 12.0, 14.0
 # The healed region's probes have some seconds between them.
 RESCUED_SECONDS = 25.0
 
