@@ -11,7 +11,6 @@
 use crate::azure::limit::retry_after;
 use crate::azure::route::Operation;
 use crate::azure::sse::Scanner;
-use crate::azure::sse::Seen;
 use crate::azure::sse::StreamError;
 use crate::azure::sse::is_event_stream;
 use crate::azure::status::Verdict;
@@ -404,19 +403,14 @@ impl Found {
             Some(chunk) => scanner.scan(chunk),
             None => scanner.finish(),
         };
-        Self::of(seen, scanner.finished(), chunk.is_none())
-    }
-
-    /// What has been seen of a stream means this, with whether a finish reason has passed and whether it has ended.
-    pub(crate) fn of(seen: Seen, is_finished: bool, is_ended: bool) -> Self {
         if seen.first_token {
             return Self::Content;
         }
         match seen.error {
             Some(StreamError::RateLimited) => Self::Failed(Outcome::Limited),
             Some(StreamError::Error) => Self::Failed(Outcome::ErrorEvent),
-            None if is_finished => Self::Complete,
-            None if seen.done || is_ended => Self::Failed(Outcome::EmptyStream),
+            None if scanner.finished() => Self::Complete,
+            None if seen.done || chunk.is_none() => Self::Failed(Outcome::EmptyStream),
             None => Self::Nothing,
         }
     }

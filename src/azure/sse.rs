@@ -118,6 +118,11 @@ impl Scanner {
         self.usage
     }
 
+    /// What is known after the last chunk.
+    pub fn seen(&self) -> Seen {
+        self.seen
+    }
+
     /// How far the response has come.
     pub fn ending(&self) -> Ending {
         self.ending

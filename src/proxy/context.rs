@@ -3,7 +3,6 @@
 use crate::azure::error::ClientError;
 use crate::azure::listing::without;
 use crate::azure::realtime::handshake::Offer;
-use crate::azure::route::Operation;
 use crate::azure::sse::is_event_stream;
 use crate::azure::stall::Pace;
 use crate::azure::unasked::Unasked;
@@ -207,11 +206,6 @@ impl Context {
         self.attempts = Some(request.attempts());
         self.request = Some(Arc::new(request));
         self.body = body;
-    }
-
-    /// What is asked for, once that is known.
-    pub(super) fn operation(&self) -> Option<Operation> {
-        self.request.as_ref().map(|request| request.operation())
     }
 
     /// The answer starts: what kind of reader suits it.

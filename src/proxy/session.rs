@@ -241,24 +241,20 @@ impl LlmSession {
     /// body ends uncleanly, unless the upstream itself has told it.
     fn broke_off(&mut self, error: Box<Error>) -> Result<Option<Bytes>> {
         let before_content = self.passing.take().is_some();
+        if matches!(self.ending(), Ending::Failed(_)) {
+            if *error.etype() != ErrorType::ReadTimedout {
+                return Err(error);
+            }
+            // Nothing followed.
+            self.over = true;
+            return Ok(self.last_chunk());
+        }
         if let Some(streaming) = self.streaming.as_mut() {
             streaming.take(None);
         }
-        let is_late = *error.etype() == ErrorType::ReadTimedout;
-        match self.ending() {
-            Ending::Whole | Ending::Closed => {
-                self.complete();
-                return Ok(self.last_chunk());
-            }
-            Ending::Failed(told) => {
-                self.failed(told);
-                if !is_late {
-                    return Err(error);
-                }
-                self.over = true;
-                return Ok(self.last_chunk());
-            }
-            Ending::Open | Ending::Unknown => {}
+        if matches!(self.ending(), Ending::Whole | Ending::Closed) {
+            self.complete();
+            return Ok(self.last_chunk());
         }
         if let Some(aftermath) = self.aftermath.take().filter(|_| !before_content) {
             aftermath.broke_off();

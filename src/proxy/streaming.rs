@@ -47,19 +47,15 @@ impl Streaming {
         let may_go_on = request.admitted.may_be_several_pictures();
         let since = (Ending::Unknown, Instant::now());
         let mut streaming = Self { request, scanner, may_go_on, since };
-        let seen = streaming.scanner.scan(b"");
-        streaming.publish(Scanned { seen, usage: streaming.scanner.usage() });
+        streaming.publish();
         Some(streaming)
     }
 
-    /// Takes the next chunk; `None`: the response has ended. Returns what it means where no content has passed.
+    /// Takes the next chunk; `None`: the response has ended. Returns what that means for a response without content.
     pub(super) fn take(&mut self, chunk: Option<&[u8]>) -> Found {
-        let seen = match chunk {
-            Some(chunk) => self.scanner.scan(chunk),
-            None => self.scanner.finish(),
-        };
-        self.publish(Scanned { seen, usage: self.scanner.usage() });
-        Found::of(seen, self.scanner.finished(), chunk.is_none())
+        let found = Found::scan(&mut self.scanner, chunk);
+        self.publish();
+        found
     }
 
     pub(super) fn ending(&self) -> Ending {
@@ -78,7 +74,8 @@ impl Streaming {
         Some(wait.saturating_sub(since.elapsed()))
     }
 
-    fn publish(&mut self, scanned: Scanned) {
+    fn publish(&mut self) {
+        let scanned = Scanned { seen: self.scanner.seen(), usage: self.scanner.usage() };
         self.request.progress.set_scanned(scanned);
         let ending = self.scanner.ending();
         if ending == self.since.0 {
