@@ -186,7 +186,7 @@ pub(super) fn bit(index: u32) -> u128 {
 /// The number that a value begins with, as far as it can be an index.
 pub(super) fn number(value: &[u8]) -> Option<u32> {
     let digits = value.iter().take(4).take_while(|byte| byte.is_ascii_digit());
-    let mut number = None;
+    let mut number: Option<u32> = None;
     for digit in digits {
         number = Some(number.unwrap_or(0) * 10 + u32::from(digit - b'0'));
     }
