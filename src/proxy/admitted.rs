@@ -67,6 +67,13 @@ impl Admitted {
         self.stream && !self.answering.background && self.route.operation.is_generated()
     }
 
+    /// Whether several pictures may be asked for, each of which ends with an event of its own. The number in a form is
+    /// not read.
+    pub(super) fn may_be_several_pictures(&self) -> bool {
+        let several = self.answering.answers.is_some_and(|n| n > 1) || self.content_type.is_some();
+        self.route.operation == Operation::Images && several
+    }
+
     /// What its answer can teach about speed.
     pub(super) fn timing(&self) -> Timing {
         match self.route.operation {
@@ -90,6 +97,8 @@ impl Admitted {
 pub(super) struct Answering {
     /// It is made whether or not anybody reads it.
     background: bool,
+    /// How many choices or pictures are asked for, if a JSON body says it.
+    answers: Option<u64>,
     /// What is written into the body so that the stream tells its usage: the client did not ask for it.
     pub(super) usage_edit: Option<Edit>,
 }
@@ -98,7 +107,8 @@ impl Answering {
     pub(super) fn of(operation: Operation, seen: &Peek<'_>, config: &Config) -> Self {
         let tells = matches!(operation, Operation::ChatCompletions | Operation::Completions);
         let usage_edit = seen.usage_edit.clone().filter(|_| tells && config.inject_usage);
-        Self { background: seen.background == Some(true), usage_edit }
+        let background = seen.background == Some(true);
+        Self { background, answers: seen.answers, usage_edit }
     }
 }
 

@@ -37,6 +37,7 @@ mod realtime;
 mod report;
 mod session;
 mod shed;
+mod streaming;
 mod watch;
 
 pub use connector::LlmConnector;

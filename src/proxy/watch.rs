@@ -260,20 +260,29 @@ pub(super) struct Aftermath {
 }
 
 impl Aftermath {
-    /// It broke off after content was passed on: a strike, and the attempt is told as broken.
+    /// It broke off or failed after content was passed on: a strike, and the attempt is told as broken.
     pub(super) fn broke_off(&self) {
         let model = self.request.model();
         let (number, now) = (self.request.ask().request, self.request.now());
         self.request.tell(model.pool.broke_off(self.target, number, now));
-        let outcome = Outcome::BrokenOff.as_str();
-        self.request.progress.edit(self.place, |record| record.outcome = outcome);
-        let backend = model.backends.get(self.target).map_or("", |b| &*b.name);
-        let attempts = &self.request.services.telemetry.metrics.attempts;
-        attempts.with_label_values(&[&*model.name, backend, outcome]).inc();
+        self.record(Outcome::BrokenOff);
+    }
+
+    /// It was stopped by a rate limit after content was passed on: that is no fault of the target.
+    pub(super) fn limited(&self) {
+        self.record(Outcome::Limited);
     }
 
     /// It came to its end.
     pub(super) fn completed(&self) {
         self.request.model().pool.completed(self.target);
+    }
+
+    fn record(&self, outcome: Outcome) {
+        let (model, outcome) = (self.request.model(), outcome.as_str());
+        self.request.progress.edit(self.place, |record| record.outcome = outcome);
+        let backend = model.backends.get(self.target).map_or("", |b| &*b.name);
+        let attempts = &self.request.services.telemetry.metrics.attempts;
+        attempts.with_label_values(&[&*model.name, backend, outcome]).inc();
     }
 }

@@ -10,6 +10,7 @@
 //! | 2xx that ends, or fails, before any content | `streams::a_stream_without_content_is_an_error_and_goes_elsewhere` |
 //! | the same with a rate limit's code | `streams::a_limit_told_inside_a_stream_is_a_limit` |
 //! | 2xx that breaks after content | `streams::what_breaks_after_content_is_told_and_never_spliced` |
+//! | 2xx that is half, whole or failed by its own events, however its connection ends | `endings::*` |
 //! | 400, 404 of the client's own, 405, 413, 415, 422 | `refusals::what_is_about_the_request_is_passed_on_unchanged` |
 //! | 401, 403 | `refusals::a_refused_credential_is_never_the_clients` |
 //! | 404 of a deployment that is configured | `refusals::a_deployment_that_should_be_there_is_looked_for_elsewhere` |
@@ -25,6 +26,7 @@
 //! The first region is where every request goes first.
 
 mod canned;
+mod endings;
 mod failures;
 mod limits;
 mod refusals;
