@@ -11,6 +11,7 @@ use crate::config::checked::{CallerHeaders, Config};
 use crate::live::{Live, LiveModel};
 use crate::proxy::ProbeRequest;
 use crate::proxy::caller;
+use crate::proxy::copies::Copies;
 use crate::proxy::identify::Proof;
 use crate::proxy::placement::Placement;
 use crate::proxy::progress::Progress;
@@ -64,6 +65,14 @@ impl Admitted {
     /// there is room: the client is to have the id at once, and the wait tells nothing of the target.
     pub(super) fn awaits_content(&self) -> bool {
         self.stream && !self.answering.background && self.route.operation.is_generated()
+    }
+
+    /// Whether a second copy of it is stored at a backend and is to be deleted: a response that may be sent twice
+    /// although Azure stores it, since only the default says so.
+    pub(super) fn leaves_copies(&self) -> bool {
+        self.route.operation == Operation::Responses
+            && self.store.is_none()
+            && self.repeat != Repeat::OnlyUntouched
     }
 
     /// What its answer can teach about speed.
@@ -121,6 +130,7 @@ pub(super) struct Services {
     pub(super) telemetry: Arc<Telemetry>,
     /// Wishes for a probe; full means that enough probes are wanted already.
     pub(super) probes: mpsc::Sender<ProbeRequest>,
+    pub(super) copies: Copies,
 }
 
 /// How long a client's request waits for what.
