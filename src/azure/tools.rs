@@ -63,7 +63,7 @@ impl<'a> Tools<'a> {
         lists(ALL) || (!self.has_unknown && self.types.iter().all(is_allowed))
     }
 
-    /// Reads the value of `tools`. `see` gets every string in it that is neither a key nor a type.
+    /// Reads the value of `tools`, or the object that brings tools from elsewhere. `see` gets every string in it that is neither a key nor a type.
     ///
     /// Nothing is refused: a value that is not a list of tools counts as an unknown tool, and Azure says what is
     /// wrong with it.
@@ -79,8 +79,8 @@ impl<'a> Tools<'a> {
         }
     }
 
-    /// Passes a value that brings tools, or stands where a tool belongs, and cannot be judged.
-    pub(super) fn pass_unknown<F: FnMut(Token<'a>)>(
+    /// Passes a value that stands where tools belong and cannot be judged.
+    fn pass_unknown<F: FnMut(Token<'a>)>(
         &mut self,
         cursor: &mut Cursor<'a>,
         see: &mut F,

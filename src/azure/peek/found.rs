@@ -82,19 +82,11 @@ impl<'a> Found<'a> {
             }
             "tools" => {
                 self.has_tools.set("tools", Some(()))?;
-                let (media, ids) = (&mut self.media, &mut self.ids);
-                Ok(self.tools.read(cursor, &mut |string| {
-                    media.see(string);
-                    ids.mention(string);
-                })?)
+                self.tools_member(cursor)
             }
             // Each may bring tools that do not stand in the body.
             "prompt" | "agent" | "agent_reference" if cursor.next_byte() == Some(b'{') => {
-                let (media, ids) = (&mut self.media, &mut self.ids);
-                Ok(self.tools.pass_unknown(cursor, &mut |string| {
-                    media.see(string);
-                    ids.mention(string);
-                })?)
+                self.tools_member(cursor)
             }
             "data_sources" => {
                 self.own_data = true;
@@ -117,6 +109,15 @@ impl<'a> Found<'a> {
                 self.ids.mention(string);
             })?),
         }
+    }
+
+    /// Reads what brings tools, and sees the strings in it as everywhere else.
+    fn tools_member(&mut self, cursor: &mut Cursor<'a>) -> Result<(), PeekError> {
+        let Self { media, ids, tools, .. } = self;
+        Ok(tools.read(cursor, &mut |string| {
+            media.see(string);
+            ids.mention(string);
+        })?)
     }
 
     fn conversation_member(
