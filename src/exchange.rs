@@ -16,6 +16,7 @@ use crate::azure::sse::is_event_stream;
 use crate::azure::status::Verdict;
 use crate::azure::status::error_code;
 use crate::azure::status::judge;
+use crate::azure::stored::StoredId;
 use crate::clock::Clock;
 use crate::time::Time;
 use bytes::{Bytes, BytesMut};
@@ -55,6 +56,8 @@ pub(crate) struct Sending {
     pub(crate) replay: bool,
     /// Whether it reads what another backend may have: a 404 then says only that this one has not.
     pub(crate) seek: bool,
+    /// Where the id of the response is noted, if the response is stored and may have to be deleted.
+    pub(crate) stored: Option<StoredId>,
 }
 
 /// When what was seen, whatever became of the exchange.
@@ -165,6 +168,8 @@ pub(crate) struct Answer {
     pub(crate) took_all: bool,
     /// What it is.
     pub(crate) kind: AnswerKind,
+    /// Where its id is noted: see [`Sending::stored`].
+    stored: Option<StoredId>,
 }
 
 impl Answer {
@@ -252,8 +257,8 @@ pub(crate) async fn begin(
     let kind = AnswerKind::Good;
     // Not the peer of a second try: what is kept is kept where the next request looks for it.
     let peer = sending.peer.clone();
-    let (held, scanner) = (None, None);
-    let mut answer = Answer { session, peer, held, scanner, ended: false, took_all, kind };
+    let (held, scanner, stored) = (None, None, sending.stored.clone());
+    let mut answer = Answer { session, peer, held, scanner, ended: false, took_all, kind, stored };
     if !(200..300).contains(&marks.status) {
         let answer = judge_error(answer, marks.status, clock).await?;
         if sending.seek && marks.status == 404 {
@@ -464,6 +469,9 @@ async fn read_more(answer: &mut Answer) -> Result<Option<Bytes>> {
         None => chunk.clone(),
         Some(before) => joined(before, &chunk),
     });
+    if let (Some(stored), Some(held)) = (&answer.stored, &answer.held) {
+        stored.search(held);
+    }
     Ok(Some(chunk))
 }
 

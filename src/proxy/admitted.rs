@@ -11,6 +11,7 @@ use crate::config::checked::{CallerHeaders, Config};
 use crate::live::{Live, LiveModel};
 use crate::proxy::ProbeRequest;
 use crate::proxy::caller;
+use crate::proxy::copies::Copies;
 use crate::proxy::identify::Proof;
 use crate::proxy::placement::Placement;
 use crate::proxy::progress::Progress;
@@ -74,6 +75,14 @@ impl Admitted {
         self.route.operation == Operation::Images && several
     }
 
+    /// Whether a second copy of it is stored at a backend and is to be deleted: a response that may be sent twice
+    /// although Azure stores it, since only the default says so.
+    pub(super) fn leaves_copies(&self) -> bool {
+        self.route.operation == Operation::Responses
+            && self.store.is_none()
+            && self.repeat != Repeat::OnlyUntouched
+    }
+
     /// What its answer can teach about speed.
     pub(super) fn timing(&self) -> Timing {
         match self.route.operation {
@@ -132,6 +141,7 @@ pub(super) struct Services {
     pub(super) telemetry: Arc<Telemetry>,
     /// Wishes for a probe; full means that enough probes are wanted already.
     pub(super) probes: mpsc::Sender<ProbeRequest>,
+    pub(super) copies: Copies,
 }
 
 /// How long a client's request waits for what.

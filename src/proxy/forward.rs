@@ -6,6 +6,7 @@
 use crate::azure::edit::{Edit, apply};
 use crate::azure::error::ClientError;
 use crate::azure::headers::{PAINTER_HEADER, UPSTREAM_CONTENT_TYPE};
+use crate::azure::stored::StoredId;
 use crate::exchange::{Failure, Outcome, Sending};
 use crate::live::LiveBackend;
 use crate::proxy::admitted::Admitted;
@@ -219,8 +220,9 @@ pub(super) fn sending(request: &Request, body: &Body, target: usize) -> Option<S
     let operation = request.operation();
     let stream = request.admitted.awaits_content();
     let seek = request.admitted.placement == Placement::Seek;
-    let replay = request.admitted.repeat == Repeat::Anytime;
-    Some(Sending { peer, request: request_header, body, operation, stream, replay, seek })
+    let replay = request.admitted.repeat != Repeat::OnlyUntouched;
+    let stored = request.admitted.leaves_copies().then(StoredId::default);
+    Some(Sending { peer, request: request_header, body, operation, stream, replay, seek, stored })
 }
 
 /// The body with the name that the model has on this backend, and the wish for its usage.

@@ -3,6 +3,7 @@
 //! The exchange runs in two steps, up to the response header and on to the first content: between them the
 //! race may find that there is nothing to wait for. Dropped, a leg closes its connection.
 
+use crate::azure::stored::StoredId;
 use crate::clock::Clock;
 use crate::exchange::{Answer, Begun, Failure, Marks, Outcome, Sending, begin, first_content};
 use crate::proxy::watch::Watch;
@@ -23,6 +24,8 @@ pub(super) struct Leg {
     http: Arc<HttpConnector>,
     clock: Clock,
     due: Instant,
+    /// The id of its response, where that may have to be deleted.
+    pub(super) stored: Option<StoredId>,
 }
 
 /// What a step of an attempt came to.
@@ -40,7 +43,7 @@ impl Leg {
         (clock, patience): (Clock, Duration),
     ) -> Self {
         let due = Instant::now() + patience;
-        let connector = Arc::clone(http);
+        let (connector, stored) = (Arc::clone(http), sending.stored.clone());
         let work = async move {
             let mut marks = Marks::default();
             let step = begin(&connector, &sending, &clock, &mut marks);
@@ -49,7 +52,7 @@ impl Leg {
             drop(sending);
             Said { marks, result: tidied(result, &connector).await }
         };
-        Self { watch, work: work.boxed(), http: Arc::clone(http), clock, due }
+        Self { watch, work: work.boxed(), http: Arc::clone(http), clock, due, stored }
     }
 
     /// The header is there, and the race waits for the first content.

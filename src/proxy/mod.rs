@@ -19,6 +19,7 @@ mod caller;
 mod claim;
 mod connector;
 mod context;
+mod copies;
 mod doors;
 mod early;
 mod entrance;
@@ -48,6 +49,7 @@ pub use realtime::Realtime;
 use crate::azure::route::Operation;
 use crate::live::Live;
 use crate::proxy::admitted::{Origin, Patience, Refusal, Request, Services};
+use crate::proxy::copies::Copies;
 use crate::proxy::doors::Doors;
 use crate::proxy::intake::Decision;
 use crate::proxy::race::Order;
@@ -108,7 +110,7 @@ impl FirstlightProxy {
         (realtime, draining): (Arc<Realtime>, Arc<AtomicBool>),
     ) -> Self {
         let doors = Doors::new(listening);
-        let services = Arc::new(Services { live, telemetry, probes });
+        let services = Arc::new(Services { live, telemetry, probes, copies: Copies::default() });
         Self { services, doors, realtime, draining }
     }
 }

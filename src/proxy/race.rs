@@ -12,6 +12,7 @@ use crate::exchange::{Answer, AnswerKind, Begun, Failure, Outcome, rest_asked};
 use crate::proxy::admitted::Request;
 use crate::proxy::body::Body;
 use crate::proxy::context::{Chosen, Context};
+use crate::proxy::copies;
 use crate::proxy::forward;
 use crate::proxy::leg::{Leg, first_to_speak};
 use crate::proxy::passing::Passing;
@@ -197,7 +198,7 @@ impl Race {
                 let pool = &self.request.model().pool;
                 // What must not be done twice goes elsewhere only if it was refused; of that the header of a 200 warns
                 // (good ones were never seen with a Retry-After).
-                let may = self.request.admitted.repeat == Repeat::Anytime
+                let may = self.request.admitted.repeat != Repeat::OnlyUntouched
                     || rest_asked(&answer, self.request.clock()).is_some();
                 if !may || !self.attempts.could_go_elsewhere(pool, self.request.now()) {
                     return Some(self.pass_on(index, answer));
@@ -237,6 +238,7 @@ impl Race {
             longest = longest.max(Some(now.since(leg.watch.sent())));
             leg.watch.lose();
             self.attempts.closed();
+            copies::left_by(&self.request, &self.http, (&leg, Outcome::Lost));
         }
         if let (true, Some(beaten), Some(ttft)) = (winner.is_hedge(), longest, winner.ttft()) {
             let lead = beaten.saturating_sub(ttft).as_secs_f64();
@@ -258,10 +260,13 @@ impl Race {
     }
 
     fn fail(&mut self, index: usize, mut failure: Failure) -> Option<Step> {
-        let mut watch = self.legs.swap_remove(index).watch;
+        let mut leg = self.legs.swap_remove(index);
         let request = Arc::clone(&self.request);
         let model = request.model();
-        let next = forward::failed(&request, &mut self.attempts, (&mut watch, &failure));
+        let next = forward::failed(&request, &mut self.attempts, (&mut leg.watch, &failure));
+        if !matches!(next, Next::GiveUp(_)) {
+            copies::left_by(&request, &self.http, (&leg, failure.outcome));
+        }
         self.unsure |= failure.outcome != Outcome::NotHere;
         let spare = failure.answer.take();
         // What was looked for may be where nobody answered: then nobody knows that it is not there.
@@ -272,7 +277,7 @@ impl Race {
         match (next, spare) {
             (Next::GiveUp(_), Some(answer)) if is_spare => {
                 // It failed, and is passed on for want of a better one: how it ends is told to nobody.
-                return Some(won(&watch, answer, None));
+                return Some(won(&leg.watch, answer, None));
             }
             (_, Some(answer)) => self.put_away(answer),
             (_, None) => {}
@@ -318,6 +323,15 @@ impl Race {
                 None
             }
             Err(none) => Some(Step::Lost(forward::nothing_left(&self.request, &none))),
+        }
+    }
+}
+
+impl Drop for Race {
+    /// The client left while attempts were open. One response is what it asked for; the others are copies.
+    fn drop(&mut self) {
+        for leg in self.legs.iter().skip(1) {
+            copies::left_by(&self.request, &self.http, (leg, Outcome::ClientAbort));
         }
     }
 }

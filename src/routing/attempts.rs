@@ -65,6 +65,8 @@ impl Bound {
 pub enum Repeat {
     /// Nothing is left behind by an attempt: it may be retried and hedged.
     Anytime,
+    /// It may be retried after every failure, but two attempts must not run at a time.
+    NotHedged,
     /// It may be sent again only if the backend did no work on it: no hedge, no retry after an error.
     OnlyUntouched,
 }
@@ -127,7 +129,7 @@ pub enum Denied {
 /// Why a late attempt is not raced by another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoHedge {
-    /// Hedging is off, or this request may not be sent twice.
+    /// Hedging is off, or this request may not be hedged.
     NotAllowed,
     /// It has as many attempts as it may have.
     Attempts,

@@ -204,6 +204,16 @@ pub(in crate::config) const STATE_DIRECTORY: Text = Text {
             a path that is written must work. `none` switches it off.",
 };
 
+pub(in crate::config) const REPEATABLE_TOOLS: Text = Text {
+    path: "retry.repeatable_tools",
+    shown: "[mcp]",
+    need: Need::Optional,
+    about: "Types of tools that may be used twice for one request, beside those without side effects (function, custom,\n\
+            file_search, web_search, web_search_preview, computer use). A request with any other tool (mcp,\n\
+            code_interpreter, image_generation, shell, ...) is neither hedged nor retried once a backend may have begun\n\
+            it. `all` stands for every type, and for tools that a stored prompt or an agent brings.",
+};
+
 /// The rows of this part.
 pub(super) const STEPS: &[Key] = &[
     Key::Group(&Group {
@@ -215,6 +225,7 @@ pub(super) const STEPS: &[Key] = &[
     Key::Real(&BUDGET_SHARE),
     Key::Whole(&BUDGET_MIN),
     Key::Real(&HOLD_HEADERS),
+    Key::Text(&REPEATABLE_TOOLS),
     Key::Group(&Group {
         path: "timeouts",
         sample: "",
