@@ -15,6 +15,7 @@ mod codes;
 mod count;
 pub mod edit;
 mod effort;
+mod encrypted;
 pub mod error;
 mod event;
 pub mod headers;
