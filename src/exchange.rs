@@ -82,6 +82,8 @@ pub(crate) enum Outcome {
     ServerError,
     /// 429, or its event inside a stream.
     Limited,
+    /// A 4xx that was kept aside: another attempt could still serve the request.
+    Refused,
     /// Our credential was refused.
     Unauthorised,
     /// The deployment is not there.
@@ -120,6 +122,7 @@ impl Outcome {
             Self::ErrorEvent => "error_event",
             Self::EmptyStream => "empty_stream",
             Self::BrokenOff => "broken_off",
+            Self::Refused => "refused",
             Self::ClientAbort => "client_abort",
             Self::Lost => "lost",
         }

@@ -129,7 +129,7 @@ impl Asked {
                 Some(self.first_token().map_or(ProbeOutcome::Answered, ProbeOutcome::FirstToken))
             }
             // Of the model that says nothing, however fast it was: the routing core knows what to make of it.
-            Outcome::Passed | Outcome::Conflict => Some(ProbeOutcome::Refused),
+            Outcome::Passed | Outcome::Refused | Outcome::Conflict => Some(ProbeOutcome::Refused),
             Outcome::TimedOut => Some(ProbeOutcome::TimedOut),
             Outcome::Limited => Some(ProbeOutcome::Limited(self.rest)),
             Outcome::Unauthorised => Some(ProbeOutcome::AuthFailed),

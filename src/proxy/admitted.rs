@@ -50,6 +50,8 @@ pub(super) struct Admitted {
     pub(super) store: Option<bool>,
     /// Ids that it names and nobody knew.
     pub(super) strange: BTreeSet<String>,
+    /// Whether its body names an id of something that is kept on one resource.
+    pub(super) names_ids: bool,
     /// Where it must go.
     pub(super) placement: Placement,
 }
@@ -68,6 +70,15 @@ impl Admitted {
 
     /// What its answer can teach about speed.
     pub(super) fn timing(&self) -> Timing {
+    /// Whether only the model is asked for, and nothing that lives on one resource.
+    pub(super) fn is_of_model(&self) -> bool {
+        let resource = matches!(
+            self.route.operation,
+            Operation::Resource | Operation::Realtime | Operation::Models
+        );
+        !resource && !self.names_ids
+    }
+
         match self.route.operation {
             _ if self.awaits_content() => Timing::FirstToken,
             Operation::Embeddings => Timing::FirstToken,

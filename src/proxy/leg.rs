@@ -19,6 +19,8 @@ use tokio::time::timeout_at;
 /// One attempt that is under way.
 pub(super) struct Leg {
     pub(super) watch: Watch,
+    /// Whether it is the first attempt of its request.
+    pub(super) is_first: bool,
     work: BoxFuture<'static, Said>,
     http: Arc<HttpConnector>,
     clock: Clock,
@@ -49,7 +51,7 @@ impl Leg {
             drop(sending);
             Said { marks, result: tidied(result, &connector).await }
         };
-        Self { watch, work: work.boxed(), http: Arc::clone(http), clock, due }
+        Self { watch, is_first: false, work: work.boxed(), http: Arc::clone(http), clock, due }
     }
 
     /// The header is there, and the race waits for the first content.
