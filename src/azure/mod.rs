@@ -18,6 +18,7 @@ mod effort;
 mod encrypted;
 pub mod error;
 mod event;
+pub mod form;
 pub mod headers;
 pub mod ids;
 pub mod in_stream;

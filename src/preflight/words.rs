@@ -168,6 +168,10 @@ pub(super) fn answer(asked: &Asked, proof: &Proof, deployment: &str, step: Durat
             format!("HTTP {status}"),
             "it fails: try again; look at the resource's health",
         ),
+        Outcome::Malformed => Look::bad(
+            format!("HTTP {status}, no JSON"),
+            "it is not the API that answers: correct the endpoint, or what stands in front of it",
+        ),
         Outcome::ServerError
         | Outcome::ErrorEvent
         | Outcome::EmptyStream

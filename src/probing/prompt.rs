@@ -1,5 +1,6 @@
 //! What a probe sends, and what its answer tells. `firstlight check --live` asks in the very same way.
 
+use crate::azure::form::Form;
 use crate::azure::route::Operation;
 use crate::config::checked::ProbeKind;
 use crate::exchange::{Answer, AnswerKind, Failure, Marks, Outcome, Sending};
@@ -78,6 +79,8 @@ pub(crate) fn prompt(
         stream,
         replay: true,
         seek: false,
+        form: if stream { Form::Events } else { Form::Object },
+        memory: None,
     })
 }
 
@@ -138,7 +141,8 @@ impl Asked {
             | Outcome::Reset
             | Outcome::ServerError
             | Outcome::ErrorEvent
-            | Outcome::EmptyStream => Some(ProbeOutcome::Failed),
+            | Outcome::EmptyStream
+            | Outcome::Malformed => Some(ProbeOutcome::Failed),
             Outcome::NotHere | Outcome::BrokenOff | Outcome::ClientAbort | Outcome::Lost => None,
         }
     }

@@ -28,6 +28,8 @@ use tokio::sync::mpsc;
 /// A request that may go on, but for its body.
 pub(super) struct Admitted {
     pub(super) route: Route,
+    /// Whose it is.
+    pub(super) app: Arc<str>,
     pub(super) model: Arc<LiveModel>,
     /// The model that its tool makes pictures with, if a header names one.
     pub(super) painter: Option<Arc<LiveModel>>,
@@ -48,10 +50,10 @@ pub(super) struct Admitted {
     pub(super) repeat: Repeat,
     /// Whether the answer is to be stored, if it says.
     pub(super) store: Option<bool>,
-    /// Ids that it names and nobody knew.
-    pub(super) strange: BTreeSet<String>,
     /// Whether its body names an id of something that is kept on one resource.
     pub(super) names_ids: bool,
+    /// Ids that it names and nobody knew.
+    pub(super) strange: BTreeSet<String>,
     /// Where it must go.
     pub(super) placement: Placement,
 }
@@ -68,8 +70,6 @@ impl Admitted {
         self.stream && !self.answering.background && self.route.operation.is_generated()
     }
 
-    /// What its answer can teach about speed.
-    pub(super) fn timing(&self) -> Timing {
     /// Whether only the model is asked for, and nothing that lives on one resource.
     pub(super) fn is_of_model(&self) -> bool {
         let resource = matches!(
@@ -79,6 +79,8 @@ impl Admitted {
         !resource && !self.names_ids
     }
 
+    /// What its answer can teach about speed.
+    pub(super) fn timing(&self) -> Timing {
         match self.route.operation {
             _ if self.awaits_content() => Timing::FirstToken,
             Operation::Embeddings => Timing::FirstToken,

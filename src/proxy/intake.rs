@@ -170,6 +170,7 @@ fn judge(
         names_ids: seen.ids != Named::default(),
         strange: placement::strange(&seen.ids, &knowledge),
         placement,
+        app: Arc::clone(&name),
         route,
     })
 }

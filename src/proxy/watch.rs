@@ -238,16 +238,18 @@ pub(super) fn how_it_failed(outcome: Outcome) -> Failed {
         Outcome::Connect => Failed::Connect,
         Outcome::Limited => Failed::Limited,
         Outcome::Unauthorised | Outcome::DeploymentMissing | Outcome::NotHere => Failed::Refused,
-        Outcome::Reset | Outcome::ServerError | Outcome::ErrorEvent | Outcome::EmptyStream => {
-            Failed::Error
-        }
+        Outcome::Reset
+        | Outcome::ServerError
+        | Outcome::ErrorEvent
+        | Outcome::EmptyStream
+        | Outcome::Malformed => Failed::Error,
         Outcome::TimedOut => Failed::TimedOut,
         Outcome::Conflict
         | Outcome::Ok
         | Outcome::Passed
+        | Outcome::Refused
         | Outcome::BrokenOff
         | Outcome::ClientAbort
-        | Outcome::Refused
         | Outcome::Lost => Failed::Unclear,
     }
 }
