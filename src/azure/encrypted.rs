@@ -139,7 +139,8 @@ mod tests {
     #[test]
     fn the_key_is_of_the_text_and_not_of_its_escapes() {
         let key = key_of(VALUE.as_bytes()).unwrap();
-        assert_eq!(key, format!("enc_{}", &hex::encode(Sha256::digest(VALUE))[..32]));
+        let hash = hex::encode(Sha256::digest(VALUE));
+        assert_eq!(key, format!("enc_{}", hash.get(..32).unwrap()));
         assert!(is_key(&key) && !is_key("enc_12") && !is_key("rs_0123456789abcdef"));
         for escaped in [
             VALUE.replace('/', "\\/"),

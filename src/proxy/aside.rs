@@ -1,9 +1,9 @@
 //! Refusals that are kept aside: what a 4xx of one attempt means for a request that another attempt may still serve.
 //!
 //! The first attempt's 4xx is the client's own mistake and ends the race. One of a later attempt counts for less: it
-//! waits while another attempt is open, though not for minutes, and is passed on only if nothing better comes. A refusal that is about the
-//! resource (404, 410, encrypted content that only its own resource can read) counts for less still: an earlier rate
-//! limit, with its time, tells the client more.
+//! waits while another attempt is open, though not for minutes, and is passed on only if nothing better comes. A
+//! refusal that is about the resource (404, 410, encrypted content that only its own resource can read) counts for
+//! less still: an earlier rate limit, with its time, tells the client more.
 //!
 //! A refusal is tried elsewhere in two cases, once: it is a 404 or 410 to a request that names nothing kept on one
 //! resource, or an earlier attempt was limited. A 400 alone is never tried elsewhere.

@@ -346,7 +346,9 @@ impl Race {
             // Another target has said what is wrong with the request: it is not tried a third time.
             watch.fail(&failure);
             self.attempts.closed();
-            failure.answer.into_iter().for_each(|answer| self.put_away(answer));
+            if let Some(answer) = failure.answer.take() {
+                self.put_away(answer);
+            }
             return Some(self.give_up(failure.outcome));
         }
         let next = forward::failed(&request, &mut self.attempts, (&mut watch, &failure));

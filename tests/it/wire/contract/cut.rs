@@ -30,7 +30,7 @@ impl Framing {
     /// The first `sent` bytes of a body, as if all were to follow.
     fn cut(self, body: &str, sent: usize) -> String {
         let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n";
-        let (length, sent) = (body.len(), &body[..sent]);
+        let (length, sent) = (body.len(), body.split_at(sent).0);
         match self {
             Self::Length => format!("{head}content-length: {length}\r\n\r\n{sent}"),
             // In two chunks, of which the second is cut.

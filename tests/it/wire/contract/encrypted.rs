@@ -67,7 +67,10 @@ async fn it_leads_back_to_the_backend_that_wrote_it() {
         for (key, content) in [(PROBE_KEY, other), (KEY, CONTENT)] {
             let free = ask(&world, key, None, &question(Some(content), stream)).await;
             assert_eq!((free.backend(), free.attempts()), (Some(FIRST), Some(1)));
-            assert_eq!((free.status, free.error_code().as_str()), (400, "invalid_encrypted_content"));
+            assert_eq!(
+                (free.status, free.error_code().as_str()),
+                (400, "invalid_encrypted_content")
+            );
         }
     }
 }
