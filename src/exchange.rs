@@ -108,7 +108,7 @@ pub(crate) enum Outcome {
     EmptyStream,
     /// A 2xx whose body is empty or not in the form that it must have.
     Malformed,
-    /// Good at first, then it broke off after content was passed on.
+    /// Good at first, then it broke off or failed after content was passed on.
     BrokenOff,
     /// The client left first.
     ClientAbort,
@@ -178,6 +178,8 @@ pub(crate) struct Answer {
     pub(crate) peer: HttpPeer,
     /// What was read and not yet passed on.
     pub(crate) held: Option<Bytes>,
+    /// The scanner that has read what is held of a stream, if one has.
+    pub(crate) scanner: Option<Box<Scanner>>,
     /// Whether the upstream finished its answer.
     pub(crate) ended: bool,
     /// Whether the upstream took the whole request, without which its connection is of no further use.
@@ -274,7 +276,8 @@ pub(crate) async fn begin(
     let kind = AnswerKind::Good;
     // Not the peer of a second try: what is kept is kept where the next request looks for it.
     let peer = sending.peer.clone();
-    let answer = Answer { session, peer, held: None, ended: false, took_all, kind, room: None };
+    let (held, scanner, room) = (None, None, None);
+    let answer = Answer { session, peer, held, scanner, ended: false, took_all, kind, room };
     if !(200..300).contains(&marks.status) {
         let answer = judge_error(answer, marks.status, clock).await?;
         if sending.seek && marks.status == 404 {
@@ -367,41 +370,46 @@ pub(crate) async fn first_content(
     clock: &Clock,
     marks: &mut Marks,
 ) -> std::result::Result<Answer, Failure> {
-    let mut opening = Opening::new(operation);
+    let mut scanner = Box::new(Scanner::new(operation));
     loop {
         let Ok(chunk) = read_more(&mut answer).await else {
             return Err(Failure::bare(Outcome::Reset));
         };
-        let mut found = opening.see(chunk.as_deref());
+        let mut found = Found::scan(&mut scanner, chunk.as_deref());
         if found == Found::Nothing && answer.ended {
-            found = opening.see(None);
+            found = Found::scan(&mut scanner, None);
         }
         let held = answer.held.as_ref().map_or(0, Bytes::len);
-        match found {
-            Found::Failed(outcome) => {
-                let rest = rest_asked(&answer, clock);
-                // An empty stream tells the client nothing.
-                let is_spare = outcome != Outcome::EmptyStream;
-                return Err(Failure { outcome, answer: Some(answer), is_spare, rest });
-            }
-            Found::Complete => return Ok(answer),
-            Found::Nothing if held <= HOLD_BYTES => {}
-            // It is passed on as it is, and how fast its model is stays unknown.
-            Found::Nothing => return Ok(answer),
-            Found::Content => {
-                marks.first_token = Some(clock.now());
-                return Ok(answer);
-            }
+        if found != Found::Nothing || held > HOLD_BYTES {
+            answer.scanner = Some(scanner);
+            return opened(answer, found, clock, marks);
         }
     }
 }
 
-/// The part of a stream before its first content.
-pub(crate) struct Opening {
-    scanner: Scanner,
+fn opened(
+    answer: Answer,
+    found: Found,
+    clock: &Clock,
+    marks: &mut Marks,
+) -> std::result::Result<Answer, Failure> {
+    match found {
+        Found::Failed(outcome) => {
+            let rest = rest_asked(&answer, clock);
+            // An empty stream tells the client nothing.
+            let is_spare = outcome != Outcome::EmptyStream;
+            Err(Failure { outcome, answer: Some(answer), is_spare, rest })
+        }
+        // Too much is held: it is passed on as it is, and how fast its model is stays unknown.
+        Found::Complete | Found::Nothing => Ok(answer),
+        Found::Content => {
+            marks.first_token = Some(clock.now());
+            Ok(answer)
+        }
+    }
 }
 
-/// What a chunk of it came to.
+/// What a chunk of a stream before its first content came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
     /// Nothing that decides.
@@ -414,26 +422,22 @@ pub(crate) enum Found {
     Failed(Outcome),
 }
 
-impl Opening {
-    pub(crate) fn new(operation: Operation) -> Self {
-        Self { scanner: Scanner::new(operation) }
-    }
-
-    /// Takes the next chunk; `None`: the answer has ended.
-    pub(crate) fn see(&mut self, chunk: Option<&[u8]>) -> Found {
+impl Found {
+    /// Scans the next chunk; `None`: the answer has ended.
+    pub(crate) fn scan(scanner: &mut Scanner, chunk: Option<&[u8]>) -> Self {
         let seen = match chunk {
-            Some(chunk) => self.scanner.scan(chunk),
-            None => self.scanner.finish(),
+            Some(chunk) => scanner.scan(chunk),
+            None => scanner.finish(),
         };
         if seen.first_token {
-            return Found::Content;
+            return Self::Content;
         }
         match seen.error {
-            Some(StreamError::RateLimited) => Found::Failed(Outcome::Limited),
-            Some(StreamError::Error) => Found::Failed(Outcome::ErrorEvent),
-            None if self.scanner.finished() => Found::Complete,
-            None if seen.done || chunk.is_none() => Found::Failed(Outcome::EmptyStream),
-            None => Found::Nothing,
+            Some(StreamError::RateLimited) => Self::Failed(Outcome::Limited),
+            Some(StreamError::Error) => Self::Failed(Outcome::ErrorEvent),
+            None if scanner.finished() => Self::Complete,
+            None if seen.done || chunk.is_none() => Self::Failed(Outcome::EmptyStream),
+            None => Self::Nothing,
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Everything that a proxy must know about the protocol and nothing about the proxy: which paths exist
 //! ([`route`]), what a request body asks for ([`peek`]) and how it is changed in places ([`edit`]), whether it may be asked for twice ([`repeat`]), when
-//! a stream has said its first word ([`sse`]), how fast it goes on ([`stall`]), what it cost ([`usage`], which some clients did not ask for: [`unasked`]), what
+//! a stream has said its first word ([`sse`]), whether its response is whole ([`ending`]), how fast it goes on ([`stall`]), what it cost ([`usage`], which some clients did not ask for: [`unasked`]), what
 //! an answer says about the backend that gave it ([`status`], [`limit`]), which headers may cross
 //! ([`headers`]), what a WebSocket says ([`realtime`]) and how our own refusals read ([`error`]), inside a stream as
 //! well ([`in_stream`]).
@@ -16,6 +16,7 @@ mod count;
 pub mod edit;
 mod effort;
 mod encrypted;
+pub mod ending;
 pub mod error;
 mod event;
 pub mod form;

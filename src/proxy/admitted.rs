@@ -14,6 +14,7 @@ use crate::proxy::caller;
 use crate::proxy::identify::Proof;
 use crate::proxy::placement::Placement;
 use crate::proxy::progress::Progress;
+use crate::rng::stable_hash;
 use crate::routing::{Ask, Attempts, Event, Limits, Repeat, Timing};
 use crate::telemetry::Telemetry;
 use crate::time::Time;
@@ -79,6 +80,13 @@ impl Admitted {
         !resource && !self.names_ids
     }
 
+    /// Whether several pictures may be asked for, each of which ends with an event of its own. The number in a form is
+    /// not read.
+    pub(super) fn may_be_several_pictures(&self) -> bool {
+        let several = self.answering.answers.is_some_and(|n| n > 1) || self.content_type.is_some();
+        self.route.operation == Operation::Images && several
+    }
+
     /// What its answer can teach about speed.
     pub(super) fn timing(&self) -> Timing {
         match self.route.operation {
@@ -102,6 +110,8 @@ impl Admitted {
 pub(super) struct Answering {
     /// It is made whether or not anybody reads it.
     background: bool,
+    /// How many choices or pictures are asked for, if a JSON body says it.
+    answers: Option<u64>,
     /// What is written into the body so that the stream tells its usage: the client did not ask for it.
     pub(super) usage_edit: Option<Edit>,
 }
@@ -110,7 +120,8 @@ impl Answering {
     pub(super) fn of(operation: Operation, seen: &Peek<'_>, config: &Config) -> Self {
         let tells = matches!(operation, Operation::ChatCompletions | Operation::Completions);
         let usage_edit = seen.usage_edit.clone().filter(|_| tells && config.inject_usage);
-        Self { background: seen.background == Some(true), usage_edit }
+        let background = seen.background == Some(true);
+        Self { background, answers: seen.answers, usage_edit }
     }
 }
 
@@ -158,6 +169,8 @@ pub(super) struct Request {
     headers: HeaderMap,
     /// A number that no other request has.
     serial: u64,
+    /// Hashes of the app, and of its key or token subject.
+    sender: (u64, u64),
     max_attempts: u32,
 }
 
@@ -181,6 +194,7 @@ impl Request {
             patience: origin.patience,
             headers: crossing(origin),
             serial: origin.serial,
+            sender: sender(origin),
             max_attempts: origin.max_attempts,
         }
     }
@@ -208,9 +222,17 @@ impl Request {
 
     /// What it is to the routing core.
     pub(super) fn ask(&self) -> Ask {
-        let Admitted { prompt_tokens, affinity, .. } = &self.admitted;
-        let timing = self.admitted.timing();
-        Ask { request: self.serial, timing, prompt_tokens: *prompt_tokens, affinity: *affinity }
+        let Admitted { prompt_tokens, affinity, repeat, placement, .. } = &self.admitted;
+        let (app, credential) = self.sender;
+        Ask {
+            request: self.serial,
+            timing: self.admitted.timing(),
+            prompt_tokens: *prompt_tokens,
+            affinity: *affinity,
+            app,
+            credential,
+            wary: *repeat == Repeat::OnlyUntouched && placement.bound().only().is_none(),
+        }
     }
 
     /// Its attempts, none of them made.
@@ -235,6 +257,15 @@ impl Request {
             self.services.telemetry.target_changed(self.model(), event, self.now());
         }
     }
+}
+
+/// Hashes of the app that a request comes from, and of the key or token subject that proved it.
+fn sender(origin: &Origin<'_>) -> (u64, u64) {
+    let (_, app, proof) = origin.caller;
+    let app = app.unwrap_or_default();
+    let subject = proof.caller().and_then(|caller| caller.object_id.as_deref());
+    let credential = proof.key().map(|(id, _)| id).or(subject).unwrap_or_default();
+    (stable_hash(app.as_bytes()), stable_hash([app, credential].join("\n").as_bytes()))
 }
 
 /// The client's headers that cross, and those that say who it is. What it sends under their names does not cross.

@@ -88,6 +88,24 @@ pub(super) fn reach(
     }
 }
 
+/// Opens the one more attempt on the same target, if something can still be sent there.
+pub(super) fn again(
+    request: &Request,
+    attempts: &mut Attempts,
+) -> Result<(Chosen, HttpPeer), NoTarget> {
+    let picked = attempts.again().ok_or(NoTarget::AllUsed)?;
+    let peer = request.model().backends.get(picked.target).and_then(|backend| backend.peer());
+    let peer = peer.filter(|_| is_addressed(request, picked));
+    let reached = peer.and_then(|peer| {
+        let lease = dispatch(request, picked)?;
+        Some((Chosen { lease, why: picked.why }, peer))
+    });
+    if reached.is_none() {
+        attempts.closed();
+    }
+    reached.ok_or(NoTarget::AllUsed)
+}
+
 /// Why nothing can be sent to a backend: the word for the log.
 fn obstacle(request: &Request, backend: &LiveBackend) -> Option<&'static str> {
     if backend.addresses().is_empty() {
@@ -152,7 +170,7 @@ pub(super) fn failed(
     attempts: &mut Attempts,
     (watch, failure): (&mut Watch, &Failure),
 ) -> Next {
-    let how = watch.fail(failure);
+    let how = watch.fail(failure, attempts);
     let (model, now) = (request.model(), request.now());
     let (next, forgiven) = attempts.failed(&model.pool, watch.target(), how, now);
     for event in forgiven {
@@ -161,7 +179,7 @@ pub(super) fn failed(
     let metrics = &request.services.telemetry.metrics;
     match next {
         Next::Wait => {}
-        Next::Retry => {
+        Next::Retry | Next::Again => {
             let reason = failure.outcome.as_str();
             metrics.retries.with_label_values(&[&*model.name, reason]).inc();
         }

@@ -38,6 +38,7 @@ mod realtime;
 mod report;
 mod session;
 mod shed;
+mod streaming;
 mod watch;
 
 pub use connector::LlmConnector;

@@ -3,7 +3,7 @@
 //! Its attempt is still judged by that content: here the lease is kept and settled when it passes, or when it
 //! is clear that it does not come.
 
-use crate::exchange::{AnswerKind, Failure, Found, Opening, Outcome};
+use crate::exchange::{AnswerKind, Failure, Found, Outcome};
 use crate::proxy::admitted::Request;
 use crate::proxy::watch::Watch;
 use crate::routing::Attempts;
@@ -21,7 +21,6 @@ pub(super) struct Passing {
     request: Arc<Request>,
     watch: Watch,
     attempts: Attempts,
-    opening: Opening,
     /// The rest that its header asks for, should it turn out to be a limit.
     rest: Option<Duration>,
     due: Instant,
@@ -46,8 +45,7 @@ impl Passing {
         rest: Option<Duration>,
         due: Instant,
     ) -> Self {
-        let opening = Opening::new(request.operation());
-        Self { request, watch, attempts, opening, rest, due }
+        Self { request, watch, attempts, rest, due }
     }
 
     /// Reads the next chunk, minding the deadlines meanwhile. After an error the attempt is settled.
@@ -74,9 +72,9 @@ impl Passing {
         })
     }
 
-    /// Takes what was read; `None`: the answer has ended.
-    pub(super) fn saw(&mut self, chunk: Option<&[u8]>) -> Settled {
-        match self.opening.see(chunk) {
+    /// Takes what the next chunk, or the end, came to.
+    pub(super) fn saw(&mut self, found: Found) -> Settled {
+        match found {
             Found::Nothing => Settled::No,
             Found::Content => {
                 self.watch.marks.first_token = Some(self.request.now());
@@ -95,7 +93,8 @@ impl Passing {
     }
 
     fn fail(&mut self, outcome: Outcome) {
-        let how = self.watch.fail(&Failure { rest: self.rest, ..Failure::bare(outcome) });
+        let failure = Failure { rest: self.rest, ..Failure::bare(outcome) };
+        let how = self.watch.fail(&failure, &self.attempts);
         let (model, target) = (self.request.model(), self.watch.target());
         for event in self.attempts.gave_up(&model.pool, target, how, self.request.now()) {
             self.request.tell(Some(event));

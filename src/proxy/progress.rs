@@ -4,6 +4,8 @@
 //! instructions and never across an await.
 
 use crate::azure::error::ClientError;
+use crate::azure::sse::Seen;
+use crate::azure::usage::Usage;
 use crate::exchange::Outcome;
 use crate::telemetry::access_log::Attempt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,6 +14,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 #[derive(Default)]
 pub(super) struct Progress {
     inner: Mutex<State>,
+    scanned: Mutex<Scanned>,
+}
+
+/// How far the stream that answers was scanned. The connector reads it a few chunks ahead of what the client was
+/// sent.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Scanned {
+    pub(super) seen: Seen,
+    pub(super) usage: Option<Usage>,
 }
 
 /// What [`Progress`] guards.
@@ -39,6 +50,14 @@ impl State {
 impl Progress {
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn scanned(&self) -> Scanned {
+        *self.scanned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn set_scanned(&self, scanned: Scanned) {
+        *self.scanned.lock().unwrap_or_else(PoisonError::into_inner) = scanned;
     }
 
     /// An attempt begins. Returns its place, for [`Progress::edit`].

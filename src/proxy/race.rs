@@ -17,7 +17,9 @@ use crate::proxy::forward;
 use crate::proxy::leg::{Leg, first_to_speak};
 use crate::proxy::passing::Passing;
 use crate::proxy::watch::{Aftermath, Watch};
-use crate::routing::{Attempts, Failed, Next, Repeat, Urgency};
+use crate::routing::{
+    Attempts, Failed, Next, NoHedge, NoTarget, Repeat, Urgency, pause_before_again,
+};
 use crate::time::Time;
 use pingora_core::connectors::http::Connector as HttpConnector;
 use pingora_core::{Error, ErrorType};
@@ -54,6 +56,10 @@ pub(super) struct Race {
     attempts: Attempts,
     legs: Vec<Leg>,
     began: Time,
+    /// When the same target is tried once more, though none is open until then.
+    again_at: Option<Time>,
+    /// Why the last hedge was denied: a stuck attempt asks again and again.
+    denied: Option<NoHedge>,
     /// Whether an attempt failed in another way than that what it looked for is not there.
     unsure: bool,
     /// The refusal of an attempt, while another may still serve the request.
@@ -95,6 +101,8 @@ impl Race {
             attempts,
             legs: Vec::with_capacity(2),
             began,
+            again_at: None,
+            denied: None,
             unsure: false,
             aside: None,
             looked: false,
@@ -120,11 +128,16 @@ impl Race {
     /// Goes on until it is over, or until that moment.
     pub(super) async fn run(&mut self, until: Option<Time>) -> Step {
         loop {
-            if self.legs.is_empty() {
+            let now = self.request.now();
+            if self.again_at.is_some_and(|at| at <= now)
+                && let Some(lost) = self.again()
+            {
+                return lost;
+            }
+            if self.legs.is_empty() && self.again_at.is_none() {
                 // A request could not be built: a mistake of ours.
                 return Step::Lost(ClientError::Internal);
             }
-            let now = self.request.now();
             self.look_at_deadlines(now);
             if until.is_some_and(|until| until <= now) {
                 return Step::Open;
@@ -134,7 +147,7 @@ impl Race {
             if aside.is_some_and(|until| until <= now) {
                 return self.use_aside();
             }
-            let next = deadlines.chain(until).chain(aside).min();
+            let next = deadlines.chain(until).chain(aside).chain(self.again_at).min();
             let pause = next.map_or(Duration::MAX, |next| next.since(now));
             tokio::select! {
                 biased;
@@ -165,6 +178,9 @@ impl Race {
             let picked = match self.attempts.hedge(&model.pool, urgency, now, rng) {
                 Ok(picked) => picked,
                 Err(no) => {
+                    if self.denied.replace(no) == Some(no) {
+                        return;
+                    }
                     let denied = format!("denied_{}", no.as_str());
                     hedges.with_label_values(&[&*model.name, denied.as_str()]).inc();
                     return;
@@ -223,8 +239,17 @@ impl Race {
     fn win(&mut self, index: usize, answer: Answer) -> Step {
         let mut watch = self.legs.swap_remove(index).watch;
         self.beat_the_others(&watch);
-        watch.succeed(answer.kind);
-        self.attempts.closed();
+        let kind = answer.kind;
+        watch.succeed(kind);
+        match kind {
+            AnswerKind::Passed => self.attempts.closed(),
+            AnswerKind::Good => {
+                let (request, now) = (&self.request, self.request.now());
+                for event in self.attempts.served(&request.model().pool, now) {
+                    request.tell(Some(event));
+                }
+            }
+        }
         self.drop_aside();
         let aftermath = watch.aftermath();
         won(&watch, answer, Some(aftermath))
@@ -344,7 +369,7 @@ impl Race {
             self.note_limit(watch.target(), failure.rest);
         } else if self.legs.is_empty() && self.aside.as_ref().is_some_and(Aside::is_certain) {
             // Another target has said what is wrong with the request: it is not tried a third time.
-            watch.fail(&failure);
+            watch.fail(&failure, &self.attempts);
             self.attempts.closed();
             if let Some(answer) = failure.answer.take() {
                 self.put_away(answer);
@@ -370,6 +395,11 @@ impl Race {
         match next {
             Next::Wait => None,
             Next::Retry => self.retry(),
+            Next::Again => {
+                let pause = pause_before_again(&mut request.services.live.rng());
+                self.again_at = Some(request.now() + pause);
+                None
+            }
             Next::GiveUp(_) => Some(self.give_up(failure.outcome)),
         }
     }
@@ -388,10 +418,22 @@ impl Race {
         tokio::spawn(async move { answer.release(&http).await });
     }
 
+    /// The pause is over.
+    fn again(&mut self) -> Option<Step> {
+        self.again_at = None;
+        let chosen = forward::again(&self.request, &mut self.attempts);
+        self.follow(chosen.map(|(chosen, _)| chosen))
+    }
+
     /// Another attempt follows.
     fn retry(&mut self) -> Option<Step> {
-        match forward::reach(&self.request, &mut self.attempts) {
-            Ok((Chosen { lease, why }, _)) => {
+        let chosen = forward::reach(&self.request, &mut self.attempts);
+        self.follow(chosen.map(|(chosen, _)| chosen))
+    }
+
+    fn follow(&mut self, chosen: Result<Chosen, NoTarget>) -> Option<Step> {
+        match chosen {
+            Ok(Chosen { lease, why }) => {
                 self.send(Watch::new(Arc::clone(&self.request), lease, why));
                 None
             }

@@ -45,7 +45,7 @@ rows! {
     SHED = "firstlight_shed_total" ["reason"]
         "Requests refused with 503 for want of room: concurrent (limits.concurrent), share (its app has its fair share of that), memory (limits.buffered_mib), targets (max_in_flight of all).";
     ATTEMPTS = "firstlight_attempts_total" ["model", "backend", "outcome"]
-        "Upstream attempts by how they ended. One that breaks off after its first content was ok, and then is broken_off, too.";
+        "Upstream attempts by how they ended. One that fails after its first content is counted as ok and then as broken_off (or limited), too.";
     PICKS = "firstlight_picks_total" ["model", "backend", "why"]
         "Choices of a target by reason.";
     TTFT = "firstlight_ttft_seconds" ["model", "backend", "size"]

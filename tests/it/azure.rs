@@ -22,6 +22,7 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 use std::time::Duration;
 
+mod ending;
 mod in_stream;
 mod realtime;
 mod typed;

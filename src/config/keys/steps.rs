@@ -12,11 +12,12 @@ use crate::config::keys::entrance;
 
 pub(in crate::config) const MAX_ATTEMPTS: Whole = Whole {
     path: "retry.max_attempts",
-    default: Usual::of(3),
+    default: Usual::of(5),
     least: 1,
     most: 10,
     unit: "attempts",
-    about: "The first included. 1 never retries.",
+    about: "The first included. 1 never retries. Each goes to another backend, so that with five of them one healthy\n\
+            backend serves every request, also the first ones of an outage.",
 };
 
 pub(in crate::config) const BUDGET_SHARE: Real = Real {

@@ -2,8 +2,8 @@
 
 use super::{Bench, spec};
 use firstlight::routing::{
-    Attempts, Bound, Denied, Failed, Limits, Next, NoHedge, NoTarget, Pool, Repeat, RetryBudget,
-    Settings, State, Timing, Urgency, Why,
+    Attempts, Backing, Bound, Denied, Failed, Limits, Next, NoHedge, NoTarget, Pool, Repeat,
+    RetryBudget, Settings, State, Timing, Urgency, Why,
 };
 use std::sync::Arc;
 
@@ -204,7 +204,11 @@ fn who_gives_up_alone_forgives_only_if_others_failed_too() {
         let mut last = 0;
         for n in 0..how_many {
             last = next(&mut bench, &mut attempts).unwrap();
-            bench.pool.dispatch(last, attempts.ask(), bench.now).unwrap().failed(bench.now);
+            bench
+                .pool
+                .dispatch(last, attempts.ask(), bench.now)
+                .unwrap()
+                .failed(Backing::Elsewhere, bench.now);
             if n + 1 < how_many {
                 attempts.failed(&bench.pool, last, Failed::Error, bench.now);
             }
@@ -250,7 +254,7 @@ fn a_hedge_goes_to_a_healthy_target_only() {
 fn fail_next(bench: &mut Bench, attempts: &mut Attempts) {
     let Ok(target) = next(bench, attempts) else { return };
     let lease = bench.pool.dispatch(target, attempts.ask(), bench.now).unwrap();
-    lease.failed(bench.now);
+    lease.failed(Backing::Elsewhere, bench.now);
     attempts.failed(&bench.pool, target, Failed::Error, bench.now);
 }
 

@@ -116,7 +116,7 @@ impl Canned {
 }
 
 /// Reads one request; its head, unless the other side closed before.
-async fn request(socket: &mut TcpStream) -> Option<String> {
+pub(super) async fn request(socket: &mut TcpStream) -> Option<String> {
     let mut read = Vec::new();
     loop {
         let text = String::from_utf8_lossy(&read).into_owned();

@@ -12,6 +12,7 @@
 //! | 2xx that is empty or not in its form | `malformed::what_is_not_in_its_form_goes_elsewhere` |
 //! | 2xx of JSON that is cut midway | `cut::a_small_response_that_is_cut_goes_elsewhere` |
 //! | 2xx that breaks after content | `streams::what_breaks_after_content_is_told_and_never_spliced` |
+//! | 2xx that is half, whole or failed by its own events, however its connection ends | `endings::*` |
 //! | 400, 405, 413, 415, 422 | `refusals::what_is_about_the_request_is_passed_on_unchanged` |
 //! | 404, 410 to what names nothing that is kept | `refusals::what_is_not_there_is_looked_for_in_one_other_place` |
 //! | 4xx of an attempt that is not the first | `aside::*` |
@@ -33,6 +34,7 @@ mod aside;
 mod canned;
 mod cut;
 mod encrypted;
+mod endings;
 mod failures;
 mod limits;
 mod malformed;
