@@ -8,6 +8,9 @@
 //! It has two steps, [`begin`] up to the response header and [`first_content`], since a race looks at what is
 //! left to try between them.
 
+mod whole;
+
+use crate::azure::form::{Form, is_readable};
 use crate::azure::limit::retry_after;
 use crate::azure::route::Operation;
 use crate::azure::sse::Scanner;
@@ -18,8 +21,9 @@ use crate::azure::status::error_code;
 use crate::azure::status::judge;
 use crate::azure::stored::StoredId;
 use crate::clock::Clock;
+use crate::quota::Held;
 use crate::time::Time;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use pingora_core::connectors::http::Connector as HttpConnector;
 use pingora_core::protocols::http::client::HttpSession;
@@ -27,6 +31,8 @@ use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorType, Result};
 use pingora_http::RequestHeader;
 use std::time::Duration;
+pub(crate) use whole::Memory;
+use whole::read_more;
 
 /// The most that is held back while waiting for the first content token. A stream that says more than this
 /// without content is passed on as it is.
@@ -58,6 +64,10 @@ pub(crate) struct Sending {
     pub(crate) seek: bool,
     /// Where the id of the response is noted, if the response is stored and may have to be deleted.
     pub(crate) stored: Option<StoredId>,
+    /// The form that a good response must have.
+    pub(crate) form: Form,
+    /// What a small JSON response is held with to its end; `None`: it is passed on as it comes.
+    pub(crate) memory: Option<Memory>,
 }
 
 /// When what was seen, whatever became of the exchange.
@@ -75,6 +85,8 @@ pub(crate) enum Outcome {
     Ok,
     /// Passed on as it is: the client's own mistake, or nothing else could be tried.
     Passed,
+    /// A 4xx that was kept aside: another attempt could still serve the request.
+    Refused,
     /// No connection.
     Connect,
     /// The connection broke before any content.
@@ -97,6 +109,8 @@ pub(crate) enum Outcome {
     ErrorEvent,
     /// The stream ended before any content.
     EmptyStream,
+    /// A 2xx whose body is empty or not in the form that it must have.
+    Malformed,
     /// Good at first, then it broke off or failed after content was passed on.
     BrokenOff,
     /// The client left first.
@@ -111,6 +125,7 @@ impl Outcome {
         match self {
             Self::Ok => "ok",
             Self::Passed => "passed",
+            Self::Refused => "refused",
             Self::Connect => "connect",
             Self::Reset => "reset",
             Self::TimedOut => "timed_out",
@@ -122,6 +137,7 @@ impl Outcome {
             Self::Conflict => "conflict",
             Self::ErrorEvent => "error_event",
             Self::EmptyStream => "empty_stream",
+            Self::Malformed => "malformed",
             Self::BrokenOff => "broken_off",
             Self::ClientAbort => "client_abort",
             Self::Lost => "lost",
@@ -149,7 +165,12 @@ impl Outcome {
     pub(crate) const fn is_error(self) -> bool {
         matches!(
             self,
-            Self::Connect | Self::Reset | Self::ServerError | Self::ErrorEvent | Self::EmptyStream
+            Self::Connect
+                | Self::Reset
+                | Self::ServerError
+                | Self::ErrorEvent
+                | Self::EmptyStream
+                | Self::Malformed
         )
     }
 }
@@ -169,7 +190,9 @@ pub(crate) struct Answer {
     /// What it is.
     pub(crate) kind: AnswerKind,
     /// Where its id is noted: see [`Sending::stored`].
-    stored: Option<StoredId>,
+    pub(crate) stored: Option<StoredId>,
+    /// The memory that it holds until the client has it.
+    pub(crate) room: Option<Held>,
 }
 
 impl Answer {
@@ -254,11 +277,13 @@ pub(crate) async fn begin(
     let header = session.response_header();
     marks.status = header.map_or(0, |h| h.status.as_u16());
     let event_stream = header.is_some_and(|h| is_event_stream(&h.headers));
+    let readable = header.is_some_and(|h| is_readable(h.status.as_u16(), &h.headers));
     let kind = AnswerKind::Good;
     // Not the peer of a second try: what is kept is kept where the next request looks for it.
     let peer = sending.peer.clone();
-    let (held, scanner, stored) = (None, None, sending.stored.clone());
-    let mut answer = Answer { session, peer, held, scanner, ended: false, took_all, kind, stored };
+    let (held, scanner, room, stored) = (None, None, None, sending.stored.clone());
+    let answer =
+        Answer { session, peer, held, scanner, ended: false, took_all, kind, stored, room };
     if !(200..300).contains(&marks.status) {
         let answer = judge_error(answer, marks.status, clock).await?;
         if sending.seek && marks.status == 404 {
@@ -268,14 +293,14 @@ pub(crate) async fn begin(
         }
         return Ok(Begun::Ready(answer));
     }
+    if sending.stream && event_stream {
+        return Ok(Begun::Stream(answer));
+    }
+    let answer = whole::read(answer, sending, readable).await?;
     if sending.operation == Operation::Embeddings {
         // Time to headers is what an embedding has for a first token.
         marks.first_token = marks.header;
     }
-    if sending.stream && event_stream {
-        return Ok(Begun::Stream(answer));
-    }
-    read_more(&mut answer).await.map_err(|_| Failure::bare(Outcome::Reset))?;
     Ok(Begun::Ready(answer))
 }
 
@@ -377,7 +402,9 @@ fn opened(
     match found {
         Found::Failed(outcome) => {
             let rest = rest_asked(&answer, clock);
-            Err(Failure { outcome, answer: Some(answer), is_spare: true, rest })
+            // An empty stream tells the client nothing.
+            let is_spare = outcome != Outcome::EmptyStream;
+            Err(Failure { outcome, answer: Some(answer), is_spare, rest })
         }
         // Too much is held: it is passed on as it is, and how fast its model is stays unknown.
         Found::Complete | Found::Nothing => Ok(answer),
@@ -451,39 +478,6 @@ async fn read_error_body(answer: &mut Answer) -> Result<()> {
         read_more(answer).await?;
     }
     Ok(())
-}
-
-/// Reads one chunk, adds it to what is held and returns it. `None`: the answer is complete.
-async fn read_more(answer: &mut Answer) -> Result<Option<Bytes>> {
-    if answer.session.response_done() {
-        answer.ended = true;
-        return Ok(None);
-    }
-    let chunk = answer.session.read_response_body().await?;
-    let Some(chunk) = chunk else {
-        answer.ended = true;
-        return Ok(None);
-    };
-    answer.ended = answer.session.response_done();
-    answer.held = Some(match answer.held.take() {
-        None => chunk.clone(),
-        Some(before) => joined(before, &chunk),
-    });
-    if let (Some(stored), Some(held)) = (&answer.stored, &answer.held) {
-        stored.search(held);
-    }
-    Ok(Some(chunk))
-}
-
-/// Nobody else holds what was joined before, so it grows in place.
-fn joined(before: Bytes, chunk: &[u8]) -> Bytes {
-    let mut joined = before.try_into_mut().unwrap_or_else(|before| {
-        let mut copy = BytesMut::with_capacity(before.len() + chunk.len());
-        copy.extend_from_slice(&before);
-        copy
-    });
-    joined.extend_from_slice(chunk);
-    joined.freeze()
 }
 
 /// The rest that the header of an answer asks for.

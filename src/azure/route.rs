@@ -135,6 +135,14 @@ impl Route {
         self.tail.len() > 1 && self.tail.last().is_some_and(|part| part == "content")
     }
 
+    /// Whether what it asks for on a resource is told in JSON objects: not contents, nor the calls of a conversation, nor
+    /// what the operator added.
+    pub(super) fn tells_of_objects(&self) -> bool {
+        let is_raw = |part: &String| part == "content" || part == "thumbnail";
+        let family = self.family();
+        surface::is_known(family) && family != "realtime" && !self.tail.iter().any(is_raw)
+    }
+
     /// The ids in the path. Below what the operator added, nobody knows the words.
     pub fn ids(&self) -> impl Iterator<Item = &str> {
         let kept = self.operation == Operation::Resource;

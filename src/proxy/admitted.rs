@@ -30,6 +30,8 @@ use tokio::sync::mpsc;
 /// A request that may go on, but for its body.
 pub(super) struct Admitted {
     pub(super) route: Route,
+    /// Whose it is.
+    pub(super) app: Arc<str>,
     pub(super) model: Arc<LiveModel>,
     /// The model that its tool makes pictures with, if a header names one.
     pub(super) painter: Option<Arc<LiveModel>>,
@@ -50,6 +52,8 @@ pub(super) struct Admitted {
     pub(super) repeat: Repeat,
     /// Whether the answer is to be stored, if it says.
     pub(super) store: Option<bool>,
+    /// Whether its body names an id of something that is kept on one resource.
+    pub(super) names_ids: bool,
     /// Ids that it names and nobody knew.
     pub(super) strange: BTreeSet<String>,
     /// Where it must go.
@@ -66,6 +70,15 @@ impl Admitted {
     /// there is room: the client is to have the id at once, and the wait tells nothing of the target.
     pub(super) fn awaits_content(&self) -> bool {
         self.stream && !self.answering.background && self.route.operation.is_generated()
+    }
+
+    /// Whether only the model is asked for, and nothing that lives on one resource.
+    pub(super) fn is_of_model(&self) -> bool {
+        let resource = matches!(
+            self.route.operation,
+            Operation::Resource | Operation::Realtime | Operation::Models
+        );
+        !resource && !self.names_ids
     }
 
     /// Whether several pictures may be asked for, each of which ends with an event of its own. The number in a form is

@@ -7,6 +7,7 @@
 //! Nothing can be done about a copy whose id was not read before its connection was closed; it is only counted.
 //! Ids that a client was sent, or has sent itself, are never deleted.
 
+use crate::azure::form::Form;
 use crate::azure::route::Operation;
 use crate::exchange::{Marks, Outcome, Sending, exchange};
 use crate::live::LiveBackend;
@@ -127,6 +128,8 @@ impl Copy {
             replay: true,
             seek: false,
             stored: None,
+            form: Form::Any,
+            memory: None,
         };
         let mut marks = Marks::default();
         match exchange(http, &sending, clock, &mut marks).await {

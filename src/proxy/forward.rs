@@ -5,9 +5,11 @@
 
 use crate::azure::edit::{Edit, apply};
 use crate::azure::error::ClientError;
+use crate::azure::form::Form;
 use crate::azure::headers::{PAINTER_HEADER, UPSTREAM_CONTENT_TYPE};
+use crate::azure::route::Operation;
 use crate::azure::stored::StoredId;
-use crate::exchange::{Failure, Outcome, Sending};
+use crate::exchange::{Failure, Memory, Outcome, Sending};
 use crate::live::LiveBackend;
 use crate::proxy::admitted::Admitted;
 use crate::proxy::admitted::Request;
@@ -31,6 +33,7 @@ use http::{Method, header};
 use pingora_core::protocols::tls::{ALPN, CustomALPN};
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_http::RequestHeader;
+use std::sync::Arc;
 
 /// Keeps the peers of the connector apart from those of Pingora's own path, which is not used.
 const CONNECTOR_GROUP: u64 = 1;
@@ -195,6 +198,10 @@ pub(super) fn give_up(request: &Request, attempts: &mut Attempts, last: Outcome)
     if last == Outcome::Unauthorised && request.progress.all_ended(last) {
         return ClientError::UpstreamAuth;
     }
+    let empty = [Outcome::Malformed, Outcome::EmptyStream];
+    if empty.contains(&last) && request.progress.all_ended_in(&empty) {
+        return ClientError::UpstreamMalformed;
+    }
     let rng = &mut request.services.live.rng();
     // Asked only to learn what is left.
     let left = attempts.next(&request.model().pool, request.now(), rng);
@@ -222,7 +229,17 @@ pub(super) fn sending(request: &Request, body: &Body, target: usize) -> Option<S
     let seek = request.admitted.placement == Placement::Seek;
     let replay = request.admitted.repeat != Repeat::OnlyUntouched;
     let stored = request.admitted.leaves_copies().then(StoredId::default);
-    Some(Sending { peer, request: request_header, body, operation, stream, replay, seek, stored })
+    let form = Form::of(&request.admitted.route, request.admitted.stream);
+    let shares = Arc::clone(request.services.live.memory());
+    let memory =
+        holds_json(operation).then(|| Memory { shares, app: Arc::clone(&request.admitted.app) });
+    let request = request_header;
+    Some(Sending { peer, request, body, operation, stream, replay, seek, stored, form, memory })
+}
+
+/// Whether a JSON response is small and worth making again elsewhere if it is cut.
+fn holds_json(operation: Operation) -> bool {
+    operation.is_generated() || matches!(operation, Operation::Embeddings | Operation::Images)
 }
 
 /// The body with the name that the model has on this backend, and the wish for its usage.

@@ -3,6 +3,7 @@
 
 use crate::azure::error::ClientError;
 use crate::azure::headers::PAINTER_HEADER;
+use crate::azure::ids::Named;
 use crate::azure::peek::Peek;
 use crate::azure::realtime::credentials::gather;
 use crate::azure::repeat;
@@ -166,8 +167,10 @@ fn judge(
         affinity: seen.affinity,
         effort: seen.effort,
         store: seen.store,
+        names_ids: seen.ids != Named::default(),
         strange: placement::strange(&seen.ids, &knowledge),
         placement,
+        app: Arc::clone(&name),
         route,
     })
 }

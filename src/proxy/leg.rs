@@ -20,6 +20,8 @@ use tokio::time::timeout_at;
 /// One attempt that is under way.
 pub(super) struct Leg {
     pub(super) watch: Watch,
+    /// Whether it is the first attempt of its request.
+    pub(super) is_first: bool,
     work: BoxFuture<'static, Said>,
     http: Arc<HttpConnector>,
     clock: Clock,
@@ -52,7 +54,8 @@ impl Leg {
             drop(sending);
             Said { marks, result: tidied(result, &connector).await }
         };
-        Self { watch, work: work.boxed(), http: Arc::clone(http), clock, due, stored }
+        let http = Arc::clone(http);
+        Self { watch, is_first: false, work: work.boxed(), http, clock, due, stored }
     }
 
     /// The header is there, and the race waits for the first content.

@@ -13,6 +13,7 @@
 mod admitted;
 mod answer;
 mod arrival;
+mod aside;
 mod asked;
 mod body;
 mod caller;

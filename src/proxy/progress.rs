@@ -87,6 +87,12 @@ impl Progress {
         self.lock().attempts.iter().all(|attempt| attempt.outcome == outcome.as_str())
     }
 
+    /// Whether all attempts ended in one of these ways.
+    pub(super) fn all_ended_in(&self, outcomes: &[Outcome]) -> bool {
+        let is_one = |word: &str| outcomes.iter().any(|outcome| outcome.as_str() == word);
+        self.lock().attempts.iter().all(|attempt| is_one(attempt.outcome))
+    }
+
     /// The client gets this attempt's answer.
     pub(super) fn answered(&self, place: usize) {
         self.lock().answered_by = Some(place);

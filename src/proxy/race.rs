@@ -10,6 +10,7 @@
 use crate::azure::error::ClientError;
 use crate::exchange::{Answer, AnswerKind, Begun, Failure, Outcome, rest_asked};
 use crate::proxy::admitted::Request;
+use crate::proxy::aside::{Aside, Refusal, Ruling};
 use crate::proxy::body::Body;
 use crate::proxy::context::{Chosen, Context};
 use crate::proxy::copies;
@@ -17,7 +18,9 @@ use crate::proxy::forward;
 use crate::proxy::leg::{Leg, first_to_speak};
 use crate::proxy::passing::Passing;
 use crate::proxy::watch::{Aftermath, Watch};
-use crate::routing::{Attempts, Next, NoHedge, NoTarget, Repeat, Urgency, pause_before_again};
+use crate::routing::{
+    Attempts, Failed, Next, NoHedge, NoTarget, Repeat, Urgency, pause_before_again,
+};
 use crate::time::Time;
 use pingora_core::connectors::http::Connector as HttpConnector;
 use pingora_core::{Error, ErrorType};
@@ -60,6 +63,12 @@ pub(super) struct Race {
     denied: Option<NoHedge>,
     /// Whether an attempt failed in another way than that what it looked for is not there.
     unsure: bool,
+    /// The refusal of an attempt, while another may still serve the request.
+    aside: Option<Aside>,
+    /// Whether another attempt was asked for because of a refusal.
+    looked: bool,
+    /// When the first target that refused with a rate limit may be asked again.
+    limited_until: Option<Time>,
 }
 
 /// How far a race has come.
@@ -96,8 +105,14 @@ impl Race {
             again_at: None,
             denied: None,
             unsure: false,
+            aside: None,
+            looked: false,
+            limited_until: None,
         };
         race.send(first);
+        if let Some(leg) = race.legs.first_mut() {
+            leg.is_first = true;
+        }
         race
     }
 
@@ -129,7 +144,11 @@ impl Race {
                 return Step::Open;
             }
             let deadlines = self.legs.iter().filter_map(|leg| leg.watch.next_deadline());
-            let next = deadlines.chain(until).chain(self.again_at).min();
+            let aside = self.aside.as_ref().map(|aside| aside.until);
+            if aside.is_some_and(|until| until <= now) {
+                return self.use_aside();
+            }
+            let next = deadlines.chain(until).chain(aside).chain(self.again_at).min();
             let pause = next.map_or(Duration::MAX, |next| next.since(now));
             tokio::select! {
                 biased;
@@ -193,6 +212,9 @@ impl Race {
     /// A step of an attempt ended.
     fn hear(&mut self, index: usize, said: Result<Begun, Failure>) -> Option<Step> {
         match said {
+            Ok(Begun::Ready(answer)) if answer.kind == AnswerKind::Passed => {
+                self.refused(index, answer)
+            }
             Ok(Begun::Ready(answer)) => Some(self.win(index, answer)),
             Ok(Begun::Stream(answer)) => {
                 let pool = &self.request.model().pool;
@@ -200,7 +222,10 @@ impl Race {
                 // (good ones were never seen with a Retry-After).
                 let may = self.request.admitted.repeat != Repeat::OnlyUntouched
                     || rest_asked(&answer, self.request.clock()).is_some();
-                if !may || !self.attempts.could_go_elsewhere(pool, self.request.now()) {
+                // A refusal that was kept aside is another response that could be given.
+                let other = self.aside.is_some()
+                    || (may && self.attempts.could_go_elsewhere(pool, self.request.now()));
+                if !other {
                     return Some(self.pass_on(index, answer));
                 }
                 if let Some(leg) = self.legs.get_mut(index) {
@@ -226,6 +251,7 @@ impl Race {
                 }
             }
         }
+        self.drop_aside();
         let aftermath = watch.aftermath();
         won(&watch, answer, Some(aftermath))
     }
@@ -247,6 +273,84 @@ impl Race {
         }
     }
 
+    /// A refusal that would be passed on: it is kept aside while another attempt may still serve the request.
+    fn refused(&mut self, index: usize, answer: Answer) -> Option<Step> {
+        let leg = self.legs.get(index)?;
+        let refusal = Refusal {
+            is_first: leg.is_first,
+            is_alone: self.legs.len() == 1,
+            was_limited: self.limited_until.is_some(),
+            has_looked: self.looked,
+            is_of_model: self.request.admitted.is_of_model(),
+            ..Refusal::of(&answer, leg.watch.marks.status)
+        };
+        let ruling = refusal.rule();
+        if ruling == Ruling::Pass {
+            return Some(self.win(index, answer));
+        }
+        let mut watch = self.legs.swap_remove(index).watch;
+        watch.set_aside();
+        let target = watch.target();
+        let until = refusal.until(self.began, self.request.now());
+        let (better, other) = Aside { watch, answer, refusal, until }.better(self.aside.take());
+        self.aside = Some(better);
+        if let Some(other) = other {
+            self.put_away(other.answer);
+        }
+        if ruling == Ruling::Elsewhere {
+            return self.look_elsewhere(target);
+        }
+        self.attempts.closed();
+        (ruling == Ruling::End).then(|| self.give_up(Outcome::Refused))
+    }
+
+    /// Another target is asked after a refusal, if one may be.
+    fn look_elsewhere(&mut self, target: usize) -> Option<Step> {
+        self.looked = true;
+        let request = Arc::clone(&self.request);
+        let (model, now) = (request.model(), request.now());
+        let (next, forgiven) = self.attempts.failed(&model.pool, target, Failed::Refused, now);
+        for event in forgiven {
+            request.tell(Some(event));
+        }
+        if next != Next::Retry {
+            return Some(self.give_up(Outcome::Refused));
+        }
+        let retries = &request.services.telemetry.metrics.retries;
+        retries.with_label_values(&[&*model.name, Outcome::Refused.as_str()]).inc();
+        self.retry()
+    }
+
+    /// What was kept aside has waited for long enough: it ends the race.
+    fn use_aside(&mut self) -> Step {
+        if let Some(aside) = self.aside.take() {
+            self.beat_the_others(&aside.watch);
+            self.aside = Some(aside);
+        }
+        self.give_up(Outcome::Refused)
+    }
+
+    fn drop_aside(&mut self) {
+        if let Some(aside) = self.aside.take() {
+            self.put_away(aside.answer);
+        }
+    }
+
+    /// Nothing more is tried: the client gets what was kept aside, if anything, or our own refusal.
+    fn give_up(&mut self, last: Outcome) -> Step {
+        let Some(aside) = self.aside.take() else {
+            let request = Arc::clone(&self.request);
+            return Step::Lost(forward::give_up(&request, &mut self.attempts, last));
+        };
+        if let Some(until) = self.limited_until.filter(|_| aside.refusal.yields_to_limit()) {
+            self.put_away(aside.answer);
+            let retry_after = until.since(self.request.now());
+            return Step::Lost(ClientError::AllLimited { retry_after });
+        }
+        aside.watch.stands();
+        won(&aside.watch, aside.answer, None)
+    }
+
     /// There is no use in holding this one's header back: nothing else could be tried.
     fn pass_on(&mut self, index: usize, answer: Answer) -> Step {
         let mut leg = self.legs.swap_remove(index);
@@ -263,6 +367,17 @@ impl Race {
         let mut leg = self.legs.swap_remove(index);
         let request = Arc::clone(&self.request);
         let model = request.model();
+        if failure.outcome == Outcome::Limited {
+            self.note_limit(leg.watch.target(), failure.rest);
+        } else if self.legs.is_empty() && self.aside.as_ref().is_some_and(Aside::is_certain) {
+            // Another target has said what is wrong with the request: it is not tried a third time.
+            leg.watch.fail(&failure, &self.attempts);
+            self.attempts.closed();
+            if let Some(answer) = failure.answer.take() {
+                self.put_away(answer);
+            }
+            return Some(self.give_up(failure.outcome));
+        }
         let next = forward::failed(&request, &mut self.attempts, (&mut leg.watch, &failure));
         if !matches!(next, Next::GiveUp(_)) {
             copies::left_by(&request, &self.http, (&leg, failure.outcome));
@@ -275,7 +390,7 @@ impl Race {
         let sure = asked_all && !self.unsure;
         let is_spare = failure.is_spare && (sure || failure.outcome != Outcome::NotHere);
         match (next, spare) {
-            (Next::GiveUp(_), Some(answer)) if is_spare => {
+            (Next::GiveUp(_), Some(answer)) if is_spare && self.aside.is_none() => {
                 // It failed, and is passed on for want of a better one: how it ends is told to nobody.
                 return Some(won(&leg.watch, answer, None));
             }
@@ -290,11 +405,16 @@ impl Race {
                 self.again_at = Some(request.now() + pause);
                 None
             }
-            Next::GiveUp(_) => {
-                let refusal = forward::give_up(&request, &mut self.attempts, failure.outcome);
-                Some(Step::Lost(refusal))
-            }
+            Next::GiveUp(_) => Some(self.give_up(failure.outcome)),
         }
+    }
+
+    /// Records when a target that refused with a rate limit may be asked again.
+    fn note_limit(&mut self, target: usize, asked: Option<Duration>) {
+        let now = self.request.now();
+        let rest = asked.or_else(|| self.request.model().pool.rest(target, now));
+        let until = now + rest.unwrap_or_default();
+        self.limited_until = Some(self.limited_until.map_or(until, |before| before.min(until)));
     }
 
     /// Gives a connection back beside the race: nothing that was decided waits for it, or is lost with it.
@@ -322,6 +442,7 @@ impl Race {
                 self.send(Watch::new(Arc::clone(&self.request), lease, why));
                 None
             }
+            Err(_) if self.aside.is_some() => Some(self.give_up(Outcome::Refused)),
             Err(none) => Some(Step::Lost(forward::nothing_left(&self.request, &none))),
         }
     }

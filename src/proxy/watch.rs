@@ -24,6 +24,8 @@ pub(super) struct Watch {
     /// Where its record is.
     place: usize,
     why: Why,
+    /// Whether its refusal is kept aside: see [`Watch::set_aside`].
+    is_aside: bool,
     pub(super) marks: Marks,
 }
 
@@ -34,7 +36,7 @@ impl Watch {
         let place = backend.map_or(usize::MAX, |b| request.progress.begin(&b.name, why.as_str()));
         let marks = Marks::default();
         let seat = lease.take_seat();
-        Self { request, lease: Some(lease), seat, target, sent, place, why, marks }
+        Self { request, lease: Some(lease), seat, target, sent, place, why, is_aside: false, marks }
     }
 
     pub(super) fn target(&self) -> usize {
@@ -85,7 +87,8 @@ impl Watch {
         if kind == AnswerKind::Passed {
             let refused = is_refusal(self.marks.status);
             self.told(lease.passed(refused, self.request.now()));
-            return self.close(Outcome::Passed);
+            let outcome = if self.is_aside { Outcome::Refused } else { Outcome::Passed };
+            return self.close(outcome);
         }
         let event = match self.marks.first_token {
             // The first content token is the one thing that feeds the score.
@@ -123,6 +126,19 @@ impl Watch {
         if ended.confirm {
             self.wish(ProbeWish::Confirm);
         }
+    }
+
+    /// Settles a refusal that is kept aside while another attempt may still serve the request.
+    pub(super) fn set_aside(&mut self) {
+        self.is_aside = true;
+        self.succeed(AnswerKind::Passed);
+        self.seat = None;
+    }
+
+    /// Records that the client gets the refusal that was kept aside.
+    pub(super) fn stands(&self) {
+        let outcome = Outcome::Passed.as_str();
+        self.request.progress.edit(self.place, |record| record.outcome = outcome);
     }
 
     /// Another attempt had its first content earlier: what this one waited is a lower bound.
@@ -238,13 +254,16 @@ pub(super) fn how_it_failed(outcome: Outcome) -> Failed {
         Outcome::Connect => Failed::Connect,
         Outcome::Limited => Failed::Limited,
         Outcome::Unauthorised | Outcome::DeploymentMissing | Outcome::NotHere => Failed::Refused,
-        Outcome::Reset | Outcome::ServerError | Outcome::ErrorEvent | Outcome::EmptyStream => {
-            Failed::Error
-        }
+        Outcome::Reset
+        | Outcome::ServerError
+        | Outcome::ErrorEvent
+        | Outcome::EmptyStream
+        | Outcome::Malformed => Failed::Error,
         Outcome::TimedOut => Failed::TimedOut,
         Outcome::Conflict
         | Outcome::Ok
         | Outcome::Passed
+        | Outcome::Refused
         | Outcome::BrokenOff
         | Outcome::ClientAbort
         | Outcome::Lost => Failed::Unclear,

@@ -241,7 +241,8 @@ async fn a_retry_waits_until_no_attempt_is_open() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_clients_own_mistake_is_an_answer_whoever_tells_it() {
-    let world = World::of(setup("")).await;
+    // A hedge's refusal waits for the first attempt: here until its time is over.
+    let world = World::of(patient_setup("timeouts: { first_token_seconds: 0.75 }")).await;
     world.fault("a", Fault::FreezeBeforeHeaders);
     let mut body = streamed_chat();
     body["messages"][0]["content"] = "trigger content filter".into();
