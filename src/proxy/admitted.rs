@@ -14,7 +14,7 @@ use crate::proxy::caller;
 use crate::proxy::identify::Proof;
 use crate::proxy::placement::Placement;
 use crate::proxy::progress::Progress;
-use crate::routing::{Ask, Attempts, Event, Limits, Repeat, Timing};
+use crate::routing::{Ask, Attempts, Class, Event, Kind, Limits, Repeat, Timing};
 use crate::telemetry::Telemetry;
 use crate::time::Time;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -91,14 +91,34 @@ pub(super) struct Answering {
     background: bool,
     /// What is written into the body so that the stream tells its usage: the client did not ask for it.
     pub(super) usage_edit: Option<Edit>,
+    /// What a response is compared with that is not streamed.
+    class: Class,
 }
 
 impl Answering {
     pub(super) fn of(operation: Operation, seen: &Peek<'_>, config: &Config) -> Self {
         let tells = matches!(operation, Operation::ChatCompletions | Operation::Completions);
         let usage_edit = seen.usage_edit.clone().filter(|_| tells && config.inject_usage);
-        Self { background: seen.background == Some(true), usage_edit }
+        let class = class(operation, seen);
+        Self { background: seen.background == Some(true), usage_edit, class }
     }
+}
+
+/// What a whole response is compared with. What is heard or spoken is as long as what is sent.
+fn class(operation: Operation, seen: &Peek<'_>) -> Class {
+    let prompt = Some(seen.prompt_tokens_estimate);
+    let (kind, length) = match operation {
+        Operation::ChatCompletions => (Kind::Chat, seen.max_tokens),
+        Operation::Completions => (Kind::Completions, seen.max_tokens),
+        Operation::Responses => (Kind::Responses, seen.max_tokens),
+        Operation::Images => (Kind::Images, None),
+        Operation::Transcriptions => (Kind::Transcriptions, prompt),
+        Operation::Speech => (Kind::Speech, prompt),
+        Operation::Embeddings | Operation::Models | Operation::Realtime | Operation::Resource => {
+            (Kind::Other, None)
+        }
+    };
+    Class::of(kind, length, seen.answers.unwrap_or(1))
 }
 
 /// Why a request does not go on.
@@ -195,9 +215,10 @@ impl Request {
 
     /// What it is to the routing core.
     pub(super) fn ask(&self) -> Ask {
-        let Admitted { prompt_tokens, affinity, .. } = &self.admitted;
+        let Admitted { prompt_tokens, affinity, answering, .. } = &self.admitted;
         let timing = self.admitted.timing();
-        Ask { request: self.serial, timing, prompt_tokens: *prompt_tokens, affinity: *affinity }
+        let (prompt_tokens, affinity) = (*prompt_tokens, *affinity);
+        Ask { request: self.serial, timing, prompt_tokens, affinity, class: answering.class }
     }
 
     /// Its attempts, none of them made.

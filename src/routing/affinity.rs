@@ -83,8 +83,9 @@ impl Yardstick<'_> {
         if self.why == Why::Weight {
             return target.state.ratio(settings, now) <= IN_BAND;
         }
-        let unknown = self.pool.fleet().load().unknown_ms(settings);
-        let cost = |target: &Target| target.state.cost(settings, unknown, now);
+        let fleet = self.pool.fleet().load();
+        let rates = (fleet.unknown_ms(settings), fleet.whole);
+        let cost = |target: &Target| target.state.cost(settings, rates, now);
         cost(target) <= cost(self.drawn) * settings.affinity.max_cost_ratio
     }
 }

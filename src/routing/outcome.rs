@@ -2,7 +2,7 @@
 
 use crate::routing::expected::{Basis, Expected};
 use crate::routing::health::{Cause, Change, State};
-use crate::routing::lease::{Slot, Stage, Timing};
+use crate::routing::lease::{Slot, Stage};
 use crate::routing::norm::Lateness;
 use crate::routing::pool::{Pool, Target};
 use crate::routing::settings::Mode;
@@ -38,7 +38,12 @@ impl Pool {
     }
 
     /// Absolute mode: an answer, or the lower bound of one, judged by fixed times.
-    fn timed(&self, target: usize, ttft: Duration, (sent, now): (Time, Time)) -> Option<Event> {
+    pub(super) fn timed(
+        &self,
+        target: usize,
+        ttft: Duration,
+        (sent, now): (Time, Time),
+    ) -> Option<Event> {
         let settings = self.settings();
         let state = &self.targets().get(target)?.state;
         let ttft_ms = millis(ttft);
@@ -159,7 +164,7 @@ impl Pool {
         Some(change)
     }
 
-    fn move_score(&self, known: &mut Known, sample_ms: f64, now: Time) {
+    pub(super) fn move_score(&self, known: &mut Known, sample_ms: f64, now: Time) {
         let before = match (self.settings().detect.mode, known.speed.raw_score()) {
             // The first sample is better than any guess; an average with one would look like a slow start.
             (Mode::Relative, None) => sample_ms,
@@ -172,14 +177,6 @@ impl Pool {
         let settings = self.settings();
         let unknown = self.fleet().load().unknown_ms(settings);
         known.reading(settings).score_ms(settings, unknown, now)
-    }
-
-    /// When an answer that is not streamed is late: at D, or at half more than they usually take.
-    pub(super) fn total_late(&self, expected: &Expected) -> Duration {
-        let settings = self.settings();
-        let usual = self.shared().with_norm(|norm| norm.total_ms(settings));
-        let known = usual.and_then(|ms| Duration::try_from_secs_f64(1.5 * ms / 1000.0).ok());
-        known.map_or(settings.hedge.non_stream_deadline, |late| late.max(expected.late))
     }
 
     /// An attempt was given up by our own time-out.
@@ -235,7 +232,7 @@ impl Pool {
         self.strike((slot.target, slot.sent), strike, weight, now)
     }
 
-    /// A good answer whose speed says nothing.
+    /// A good answer without a first token.
     pub(super) fn answered(&self, slot: &Slot, now: Time) {
         let Some(Target { state, .. }) = self.targets().get(slot.target) else { return };
         state.answered(now);
@@ -244,9 +241,6 @@ impl Pool {
             known.health.strikes.good_outcome();
             known.health.strikes.void_errors();
         });
-        if slot.ask.timing == Timing::Untimed {
-            self.shared().with_norm(|norm| norm.learn_total(millis(now.since(slot.sent))));
-        }
     }
 
     /// A 429 to what was sent at `sent`.

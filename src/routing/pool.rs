@@ -180,7 +180,7 @@ impl Pool {
     pub fn dispatch(self: &Arc<Self>, target: usize, ask: Ask, now: Time) -> Option<Lease> {
         let found = self.targets.get(target)?;
         let (state, seat) = (Arc::clone(&found.state), found.sit()?);
-        let expected = self.expected(&state, Size::of(ask.prompt_tokens));
+        let expected = self.measure(&state, &ask);
         Some(Lease::open((Arc::clone(self), state), seat, (target, ask, expected), now))
     }
 
@@ -238,6 +238,7 @@ impl Pool {
     pub(super) fn look(&self, now: Time) {
         let before = self.fleet.load();
         let next = before.look(&self.settings, &self.members(), now);
+        let next = next.with_totals(self.shared.with_norm(|norm| norm.total_ms(&self.settings)));
         if next.new_normal && !before.new_normal {
             self.shared.counters.rebased.fetch_add(1, Relaxed);
         }

@@ -13,6 +13,7 @@ use crate::routing::pool::Pool;
 use crate::routing::settings::Mode;
 use crate::routing::strikes::Strike;
 use crate::routing::target::{Block, TargetState};
+use crate::routing::totals::Class;
 use crate::time::Time;
 use crate::time::millis;
 use std::sync::Arc;
@@ -79,7 +80,8 @@ impl ProbeLease {
         };
         // Errors of two probes are errors of two requests.
         let (request, timing) = (sent.nanos(), Timing::FirstToken);
-        let ask = Ask { request, timing, prompt_tokens: 0, affinity: None };
+        let (prompt_tokens, affinity, class) = (0, None, Class::default());
+        let ask = Ask { request, timing, prompt_tokens, affinity, class };
         Self { pool, state, slot: Slot { target, ask, expected, sent }, stage }
     }
 

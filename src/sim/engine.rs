@@ -6,8 +6,8 @@
 
 use crate::rng::{Rng, stable_hash};
 use crate::routing::{
-    Ask, Attempts, Bound, Event, Failed, Lease, Limits, Next, Picked, Pool, Repeat, RetryBudget,
-    Settings, TargetSpec, Timing, Urgency,
+    Ask, Attempts, Bound, Class, Event, Failed, Lease, Limits, Next, Picked, Pool, Repeat,
+    RetryBudget, Settings, TargetSpec, Timing, Urgency,
 };
 use crate::sim::balancer::{Balancer, Fact, Order, Outcome, Purpose};
 use crate::sim::prober::Prober;
@@ -260,7 +260,8 @@ impl Balancer for Engine {
                 // As peek does with a name.
                 let affinity = conversation.map(|one| stable_hash(&one.to_le_bytes()));
                 let timing = Timing::FirstToken;
-                self.arrived(Ask { request, timing, prompt_tokens, affinity }, now, orders);
+                let class = Class::default();
+                self.arrived(Ask { request, timing, prompt_tokens, affinity, class }, now, orders);
             }
             Fact::Heard { attempt, outcome } => self.heard(attempt, outcome, now, orders),
             Fact::Due { attempt } => self.due(attempt, now, orders),

@@ -9,10 +9,11 @@ mod requests;
 mod rescue;
 mod rules;
 mod tiers;
+mod whole;
 
 use firstlight::rng::Rng;
 use firstlight::routing::{
-    Ask, Change, Event, Lease, NoTarget, Pool, ProbeOutcome, RetryBudget, Settings, State,
+    Ask, Change, Class, Event, Lease, NoTarget, Pool, ProbeOutcome, RetryBudget, Settings, State,
     TargetSpec, Timing, Used, View, Why,
 };
 use firstlight::time::Time;
@@ -55,7 +56,13 @@ impl Bench {
     /// What a new request asks.
     fn ask(&self, timing: Timing, prompt_tokens: u64) -> Ask {
         self.requests.set(self.requests.get() + 1);
-        Ask { request: self.requests.get(), timing, prompt_tokens, affinity: None }
+        Ask {
+            request: self.requests.get(),
+            timing,
+            prompt_tokens,
+            affinity: None,
+            class: Class::default(),
+        }
     }
 
     fn lease(&self, target: usize) -> Lease {
