@@ -63,8 +63,7 @@ impl Pool {
             Stage::Trip | Stage::None => None,
         };
         let detect = &self.settings().detect;
-        let ill = state.whole.is_suspect() || !state.was_heard_since(slot.sent);
-        if detect.mode == Mode::Absolute || !ill {
+        if detect.mode == Mode::Absolute || !self.is_ill(slot) {
             return Overdue { hedge, ..Overdue::default() };
         }
         let faith = self.faith(slot);
@@ -143,12 +142,23 @@ impl Pool {
             return self.failed(slot, now);
         }
         self.learn_whether_late(slot, age);
+        // Past 2 T all of it was counted, if the target looked ill.
         let weight = match stage {
             Stage::Late => detect.strike_late + detect.strike_trip + detect.strike_double,
             Stage::Trip => detect.strike_trip + detect.strike_double,
+            Stage::None if self.is_ill(slot) => 0.0,
             Stage::Double | Stage::None => detect.strike_double,
         };
         self.strike_whole(slot, weight, now)
+    }
+
+    /// Whether what is late tells of the target: half of what waits there is, or nothing was answered that was sent
+    /// there later.
+    fn is_ill(&self, slot: &Slot) -> bool {
+        let of = |Target { state, .. }: &Target| {
+            state.whole.is_suspect() || !state.was_heard_since(slot.sent)
+        };
+        self.targets().get(slot.target).is_some_and(of)
     }
 
     fn learn_whether_late(&self, slot: &Slot, total: Duration) {
