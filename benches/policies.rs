@@ -14,7 +14,7 @@
 )]
 
 use firstlight::sim::{
-    Burst, Cached, EVENTS, Figures, Scenario, Summary, Tail, Wander, balancer, run,
+    Burst, Cached, EVENTS, Figures, Group, Scenario, Summary, Tail, Wander, balancer, run,
 };
 use std::fmt::Write;
 use std::time::{Duration, Instant};
@@ -84,7 +84,8 @@ fn document(plan: &Plan) -> String {
     ];
     for (title, rps, headroom) in settings {
         let healthy = world(plan, rps, headroom);
-        let events = EVENTS.iter().map(|event| healthy.with_event(event.name).unwrap());
+        let events = EVENTS.iter().filter(|event| event.group == Group::Basic);
+        let events = events.map(|event| healthy.with_event(event.name).unwrap());
         slow_table(&mut text, title, events.collect(), plan);
     }
     let title = "Other shapes of the world, 10 requests/s, headroom 2, one region 10 times slower";

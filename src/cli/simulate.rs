@@ -13,7 +13,17 @@ use clap::builder::PossibleValuesParser;
 use std::path::PathBuf;
 use std::time::Duration;
 
-const REGIONS: &[&str] = &["eastus2", "swedencentral", "westus3"];
+/// The regions of the built-in worlds; as many are used as are asked for.
+const REGIONS: &[&str] = &[
+    "eastus2",
+    "swedencentral",
+    "westus3",
+    "uksouth",
+    "japaneast",
+    "francecentral",
+    "australiaeast",
+    "canadaeast",
+];
 /// The name of the policy that the operator's file describes.
 const CONFIGURED: &str = "configured";
 const ALL: &str = "all";
@@ -33,6 +43,9 @@ pub(super) struct Options {
     /// What all regions together can serve, in loads. [default: 2]
     #[arg(long, value_name = "H", value_parser = positive)]
     headroom: Option<f64>,
+    /// Regions of the built-in world, 1 to 8. [default: 3]
+    #[arg(long, value_name = "N", conflicts_with = "config", value_parser = clap::value_parser!(u8).range(1..=8))]
+    regions: Option<u8>,
     /// Virtual minutes, 6 to 1440; the event lasts from 1/3 to 5/9 of them. [default: 90]
     #[arg(long, value_name = "M", value_parser = clap::value_parser!(u64).range(6..=1440))]
     minutes: Option<u64>,
@@ -49,7 +62,7 @@ pub(super) struct Options {
     #[arg(long, value_name = "NAME", requires = "config")]
     model: Option<String>,
     /// A world of your own, faults included: a file like conf/scenario.yaml.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["event", "rps", "headroom", "minutes"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["event", "rps", "headroom", "minutes", "regions"])]
     scenario: Option<PathBuf>,
     /// Print every run as JSON.
     #[arg(long)]
@@ -183,8 +196,9 @@ fn scenarios(options: &Options, own: Option<&Own>) -> anyhow::Result<Option<Vec<
 }
 
 fn built_in(options: &Options, own: Option<&Own>) -> Vec<Scenario> {
+    let regions = usize::from(options.regions.unwrap_or(3));
     let names = own.map_or_else(
-        || REGIONS.to_vec(),
+        || REGIONS.iter().copied().take(regions).collect(),
         |own| own.regions.iter().map(|region| region.name.as_str()).collect(),
     );
     let length = Duration::from_secs(60 * options.minutes.unwrap_or(90));
@@ -221,6 +235,7 @@ fn tuning(config: &Config, model: &Model) -> Tuning {
     Tuning {
         settings: crate::live::settings(&model.routing),
         first_token: model.first_token,
+        answer: config.timeouts.answer,
         max_attempts: config.retry.max_attempts,
         retry_share: config.retry.budget_share,
         retry_min: config.retry.budget_min,

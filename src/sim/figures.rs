@@ -19,6 +19,10 @@ pub struct Figures {
     pub slow4_outside: u32,
     /// Refused, or left by their client, in the whole run.
     pub errors: u32,
+    /// Left by their client, in the whole run.
+    pub unanswered: u32,
+    /// Failed, and no region would have served them, in the whole run.
+    pub hopeless: u32,
     /// Time to first token, in the window.
     pub p50: f64,
     /// Time to first token, in the window.
@@ -57,6 +61,8 @@ impl From<&Run> for Figures {
             slow2: tally.slow2,
             slow4_outside: tally.slow4_outside,
             errors: tally.errors,
+            unanswered: tally.unanswered,
+            hopeless: tally.hopeless,
             p50: quantile(&times, 0.50),
             p95: quantile(&times, 0.95),
             p99: quantile(&times, 0.99),

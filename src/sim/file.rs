@@ -6,7 +6,8 @@ use crate::config::{Fields, Problem, read_fields};
 use crate::sim::duration;
 use crate::sim::fault::{Fault, Kind, Where};
 use crate::sim::scenario::{
-    Arrivals, Burst, Cached, Conversations, Prompts, Region, Scenario, Tail, Wander, capacity_rps,
+    Arrivals, Burst, Cached, Conversations, Freedom, Outputs, Prompts, Region, Scenario, Tail,
+    Wander, capacity_rps,
 };
 use std::time::Duration;
 
@@ -19,6 +20,11 @@ const TOP: &[&str] = &[
     "patience_seconds",
     "headroom",
     "prompts",
+    "outputs",
+    "not_streamed",
+    "bound",
+    "once",
+    "apps",
     "conversations",
     "arrivals",
     "regions",
@@ -51,6 +57,13 @@ fn scenario(file: &Fields<'_>) -> Scenario {
             median_tokens: prompts.real("median_tokens", 1.0..=1_000_000.0, median_tokens),
             sigma: prompts.real("sigma", 0.0..=3.0, sigma),
         }),
+        outputs: outputs(file),
+        not_streamed: file.real("not_streamed", SHARE, 0.0),
+        freedom: Freedom {
+            bound: file.real("bound", SHARE, 0.0),
+            once: file.real("once", SHARE, 0.0),
+        },
+        apps: whole(file.real("apps", 1.0..=1000.0, 10.0)),
         conversations: conversations(file),
         decode: duration(file.real("decode_seconds", 0.0..=600.0, 6.0)),
         patience: duration(file.real("patience_seconds", 1.0..=3600.0, 60.0)),
@@ -59,11 +72,29 @@ fn scenario(file: &Fields<'_>) -> Scenario {
     }
 }
 
+fn outputs(file: &Fields<'_>) -> Outputs {
+    let usual = Outputs::USUAL;
+    let keys = &["median_tokens", "sigma", "tokens_per_second"];
+    file.inner("outputs", keys).map_or(usual, |outputs| Outputs {
+        median_tokens: outputs.real("median_tokens", 1.0..=100_000.0, usual.median_tokens),
+        sigma: outputs.real("sigma", 0.0..=3.0, usual.sigma),
+        tokens_per_second: outputs.real(
+            "tokens_per_second",
+            0.1..=10_000.0,
+            usual.tokens_per_second,
+        ),
+    })
+}
+
+/// A whole number that a range has bounded.
+fn whole(number: f64) -> u32 {
+    u32::try_from(duration(number).as_secs()).unwrap_or(1)
+}
+
 fn conversations(file: &Fields<'_>) -> Option<Conversations> {
     let section = file.inner("conversations", &["count", "remembered_seconds", "factor"])?;
-    let count = duration(section.required("count", 1.0..=1_000_000.0)).as_secs();
     Some(Conversations {
-        count: u32::try_from(count).unwrap_or(1),
+        count: whole(section.required("count", 1.0..=1_000_000.0)),
         remembered: duration(section.real("remembered_seconds", 0.0..=86_400.0, 420.0)),
         factor: section.real("factor", 0.01..=1.0, 0.5),
     })
@@ -112,10 +143,6 @@ fn regions(file: &Fields<'_>, rps: f64) -> Vec<Region> {
 /// `usual` with what is written about it.
 fn region(fields: &Fields<'_>, usual: Region) -> Region {
     let median_ms = usual.median.as_secs_f64() * 1000.0;
-    let whole = |key, least, most| {
-        let number = duration(fields.real(key, least..=most, 1.0));
-        u32::try_from(number.as_secs()).unwrap_or(1)
-    };
     let tail = fields.inner("tail", &["share", "least", "most"]).map(|tail| Tail {
         share: tail.required("share", SHARE),
         least: tail.real("least", 1.0..=1000.0, usual.tail.least),
@@ -130,8 +157,8 @@ fn region(fields: &Fields<'_>, usual: Region) -> Region {
         memory: minutes(wander.real("minutes", 0.1..=1440.0, 10.0)),
     });
     Region {
-        tier: whole("tier", 0.0, 100.0),
-        weight: whole("weight", 1.0, 1000.0),
+        tier: whole(fields.real("tier", 0.0..=100.0, 1.0)),
+        weight: whole(fields.real("weight", 1.0..=1000.0, 1.0)),
         median: duration(fields.real("median_ms", 1.0..=600_000.0, median_ms) / 1000.0),
         sigma: fields.real("sigma", 0.0..=3.0, usual.sigma),
         tail: tail.unwrap_or(usual.tail),
@@ -142,11 +169,19 @@ fn region(fields: &Fields<'_>, usual: Region) -> Region {
     }
 }
 
-const KINDS: &[&str] = &["slow", "drift", "flapping", "silent", "errors", "limited", "capacity"];
+const KINDS: &[&str] = &[
+    "slow", "drift", "flapping", "silent", "errors", "refuse", "reset", "reject", "unusable",
+    "limited", "poison", "capacity",
+];
 /// The keys that a kind has beside those of every fault.
 const KEYS_OF: &[(&str, &[&str])] = &[
     ("factor", &["slow", "drift", "flapping"]),
-    ("share", &["slow", "silent", "errors", "limited"]),
+    (
+        "share",
+        &["slow", "silent", "errors", "refuse", "reset", "reject", "unusable", "limited", "poison"],
+    ),
+    ("status", &["reject"]),
+    ("repeatable", &["poison"]),
     ("seconds", &["flapping"]),
     ("retry_after_seconds", &["limited"]),
     ("left", &["capacity"]),
@@ -159,6 +194,8 @@ const FAULT: &[&str] = &[
     "factor",
     "share",
     "seconds",
+    "status",
+    "repeatable",
     "retry_after_seconds",
     "left",
 ];
@@ -168,11 +205,18 @@ fn faults(file: &Fields<'_>, regions: &[&str]) -> Vec<Fault> {
 }
 
 fn fault(fields: &Fields<'_>, regions: &[&str]) -> Option<Fault> {
-    let places: Vec<&str> = regions.iter().copied().chain(["any", "all"]).collect();
-    let place = fields.word("region", &places).map(|word| match word {
-        "any" => Where::BySeed,
-        "all" => Where::Everywhere,
-        name => Where::Named(name.to_owned()),
+    let groups = ["any", "all", "all_but_one"];
+    let places: Vec<&str> = regions.iter().copied().chain(groups).collect();
+    let place = fields.words("region", &places).map(|words| match *words {
+        ["any"] => Where::BySeed,
+        ["all"] => Where::Everywhere,
+        ["all_but_one"] => Where::AllButOne,
+        ref names => {
+            if names.iter().any(|name| groups.contains(name)) {
+                fields.refuse("region", "not only names", "write names, or one of the words alone");
+            }
+            Where::Named(names.iter().map(|name| (*name).to_owned()).collect())
+        }
     });
     let from = fields.required("from_minute", MINUTES);
     let to = fields.required("to_minute", MINUTES);
@@ -200,16 +244,39 @@ fn kind(fields: &Fields<'_>, word: &str) -> Kind {
         }
         "silent" => Kind::Silent { share: share() },
         "errors" => Kind::Errors { share: share() },
+        "refuse" => Kind::Refuse { share: share() },
+        "reset" => Kind::Reset { share: share() },
+        "reject" => Kind::Reject { share: share(), status: status(fields) },
+        "unusable" => Kind::Unusable { share: share() },
         "limited" => Kind::Limited {
             share: share(),
             retry_after: fields
                 .has("retry_after_seconds")
                 .then(|| duration(fields.required("retry_after_seconds", 0.0..=86_400.0))),
         },
+        "poison" => Kind::Poison { share: share(), repeatable: flag(fields, "repeatable", true) },
         "capacity" => Kind::Capacity { left: fields.required("left", SHARE) },
         // `slow`; anything else was refused.
         _ => Kind::Slow { factor: factor(), share: share() },
     }
+}
+
+/// True or false, or the default if it is not written.
+fn flag(fields: &Fields<'_>, key: &str, default: bool) -> bool {
+    if !fields.has(key) {
+        return default;
+    }
+    fields.word(key, &["true", "false"]).is_none_or(|word| word == "true")
+}
+
+/// Not 401, 403, 408, 409, 429 and 499: a proxy does not pass those on.
+fn status(fields: &Fields<'_>) -> u16 {
+    let status = u16::try_from(duration(fields.real("status", 400.0..=498.0, 400.0)).as_secs());
+    let status = status.unwrap_or(400);
+    if matches!(status, 401 | 403 | 408 | 409 | 429) {
+        fields.refuse("status", "not a client's mistake", "write 400, 404, 410, 413 or 422");
+    }
+    status
 }
 
 #[cfg(test)]
@@ -250,7 +317,7 @@ mod tests {
                 "1:1  minute: unknown key; did you mean `minutes`?",
                 "2:18  arrivals.rps: text, not a number; write a number from 0.01 to 1000",
                 "4:15  regions.a.sigma: out of range; write a number from 0 to 3",
-                "6:13  faults[0].region: `b` is not known here; write one of `a`, `any`, `all`",
+                "6:13  faults[0].region: `b` is not known here; write one of `a`, `any`, `all`, `all_but_one`",
                 "6:66  faults[0].to_minute: not after `from_minute`; write a later minute",
                 "7:3  faults[1]: `factor` is missing; write `factor: ` and a number",
                 "7:36  faults[1].share: `drift` has no `share`; leave it out",

@@ -103,7 +103,9 @@ impl Prober {
         let Some(Probe { lease, sent, .. }) = self.open.remove(&attempt) else { return };
         let found = match outcome {
             Outcome::FirstToken => ProbeOutcome::FirstToken(now.since(sent)),
-            Outcome::Failed => ProbeOutcome::Failed,
+            Outcome::Failed | Outcome::Unreachable => ProbeOutcome::Failed,
+            Outcome::Refused(_) => ProbeOutcome::Refused,
+            Outcome::Whole | Outcome::Unusable => ProbeOutcome::Answered,
             Outcome::Limited(asked) => ProbeOutcome::Limited(asked),
         };
         note(lease.ended(found, now), orders);

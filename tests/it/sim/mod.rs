@@ -5,6 +5,8 @@
 //! `promises`: the same in other worlds,
 //! with many seeds, and that nothing is thrown out when nothing is wrong. `command`: `firstlight simulate`.
 //!
+//! `totals`: where nothing is streamed.
+//!
 //! A run that fails says its seed; `FIRSTLIGHT_SIM_SEED=17 cargo test --test it sim::shadow` runs that one alone.
 
 mod affinity;
@@ -12,3 +14,4 @@ mod bars;
 mod command;
 mod promises;
 mod shadow;
+mod totals;

@@ -62,7 +62,7 @@ impl Watched {
             Fact::Heard { attempt, outcome } => {
                 self.probes.remove(&attempt);
                 if let Some((request, _)) = self.open.remove(&attempt)
-                    && outcome == Outcome::FirstToken
+                    && matches!(outcome, Outcome::FirstToken | Outcome::Whole)
                 {
                     self.requests.remove(&request);
                 }
@@ -141,11 +141,12 @@ impl Watched {
             let open = self.open.values().filter(|(_, at)| *at == region).count();
             hold!(
                 self,
-                usize::try_from(view.in_flight) == Ok(open),
+                usize::try_from(view.in_flight + view.whole.0) == Ok(open),
                 "in flight is not what is open",
                 now
             );
             hold!(self, view.late <= view.in_flight, "more late than in flight", now);
+            hold!(self, view.whole.1 <= view.whole.0, "more late than wait", now);
             hold!(self, view.score_ms.is_finite() && view.score_ms >= 0.0, "not a score", now);
             hold!(self, view.strikes.is_finite() && view.strikes >= 0.0, "not strikes", now);
         }
