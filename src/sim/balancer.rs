@@ -74,12 +74,32 @@ pub enum Outcome {
     Failed,
     /// No connection: the region did no work.
     Unreachable,
-    /// A 429, with its Retry-After.
-    Limited(Option<Duration>),
+    /// A 429.
+    Limited(RateLimited),
     /// Another 4xx, with its status: as far as a proxy can tell, the client's own mistake.
     Refused(u16),
     /// A 200 without content.
     Unusable,
+}
+
+/// The part of a 429 that a proxy can read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateLimited {
+    /// Its Retry-After.
+    pub retry_after: Option<Duration>,
+    /// The quota that is exhausted, by its message or its `x-ratelimit-remaining-...` headers.
+    pub of: Quota,
+}
+
+/// The quota that a 429 names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quota {
+    /// Tokens: a smaller request may still fit.
+    Tokens,
+    /// Requests: the size does not matter.
+    Requests,
+    /// None is named.
+    Unknown,
 }
 
 /// What an attempt is for.

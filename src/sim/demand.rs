@@ -8,7 +8,7 @@ use crate::rng::Rng;
 use crate::sim::balancer::Profile;
 use crate::sim::duration;
 use crate::sim::fault::Kind;
-use crate::sim::scenario::Scenario;
+use crate::sim::scenario::{Prompts, Scenario};
 
 /// `max_tokens` as a multiple of the median response of its class.
 const ALLOWED: f64 = 4.0;
@@ -25,8 +25,19 @@ const APP: usize = usize::MAX - 3;
 const UNUSUAL: usize = usize::MAX - 4;
 const FREEDOM: usize = usize::MAX - 5;
 
+/// The sender of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// A client.
+    Client,
+    /// A client, with a request that gets a 500 from every region.
+    Poison,
+    /// The balancer.
+    Probe,
+}
+
 /// One request, with what only the world knows of it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Demand {
     pub(super) number: u64,
     pub(super) prompt_tokens: f64,
@@ -35,10 +46,7 @@ pub(super) struct Demand {
     /// The length of its response.
     pub(super) output_tokens: f64,
     pub(super) streamed: bool,
-    /// Every region answers it with 500.
-    pub(super) poison: bool,
-    /// A request of the balancer's own.
-    pub(super) probe: bool,
+    pub(super) origin: Origin,
     app: u32,
     conversation: Option<u64>,
     bound: Option<usize>,
@@ -67,8 +75,7 @@ impl Demand {
             max_tokens,
             output_tokens,
             streamed,
-            poison: false,
-            probe: false,
+            origin: Origin::Client,
             app: u32::try_from(app).unwrap_or(0),
             conversation: conversations.map(|count| luck(CONVERSATION).bits() % count),
             bound: is_bound.then_some(home),
@@ -87,8 +94,13 @@ impl Demand {
         if let Kind::Poison { share, repeatable } = kind
             && coin < share
         {
-            (self.poison, self.app) = (true, UNUSUAL_APP);
+            (self.origin, self.app) = (Origin::Poison, UNUSUAL_APP);
             self.repeatable = repeatable;
+        }
+        if let Kind::Oversize { share, max_tokens } = kind
+            && coin < share
+        {
+            (self.max_tokens, self.app) = (max_tokens, UNUSUAL_APP);
         }
     }
 
@@ -100,8 +112,7 @@ impl Demand {
             max_tokens: 1.0,
             output_tokens: 1.0,
             streamed: true,
-            poison: false,
-            probe: true,
+            origin: Origin::Probe,
             app: UNUSUAL_APP,
             conversation: None,
             bound: None,
@@ -122,22 +133,37 @@ impl Demand {
         }
     }
 
+    /// The size that a quota of tokens counts.
+    pub(super) fn estimated_tokens(&self) -> f64 {
+        self.prompt_tokens + self.max_tokens
+    }
+
     pub(super) fn conversation(&self) -> Option<u64> {
         self.conversation
     }
 
     /// What it takes of a region's capacity, in requests.
     pub(super) fn work(&self) -> f64 {
-        if self.probe { PROBE_WORK } else { 1.0 }
+        if self.origin == Origin::Probe { PROBE_WORK } else { 1.0 }
     }
+}
+
+/// The mean of the size that a quota of tokens counts.
+pub(super) fn mean_tokens(scenario: &Scenario) -> f64 {
+    let Prompts { median_tokens, sigma } = scenario.prompts;
+    let prompt = median_tokens * (sigma * sigma / 2.0).exp();
+    let classes = 0.25 * scale(0.0) + 0.5 * scale(0.5) + 0.25 * scale(1.0);
+    prompt + ALLOWED * classes * scenario.outputs.median_tokens
 }
 
 /// The share of the median response that the class of this coin has.
 fn scale(coin: f64) -> f64 {
-    match coin {
-        coin if coin < 0.25 => 0.25,
-        coin if coin < 0.75 => 1.0,
-        _ => 4.0,
+    if coin < 0.25 {
+        0.25
+    } else if coin < 0.75 {
+        1.0
+    } else {
+        4.0
     }
 }
 
@@ -200,12 +226,33 @@ mod tests {
     }
 
     #[test]
+    fn the_mean_size_is_that_of_the_requests() {
+        let world = world("none");
+        let size = |number| Demand::draw(&world, 1, (number, 0.0)).estimated_tokens();
+        let mean = (0..MANY).map(size).sum::<f64>() / 20_000.0;
+        assert!((mean / mean_tokens(&world) - 1.0).abs() < 0.05, "{mean}");
+    }
+
+    #[test]
+    fn one_app_sends_what_fits_nowhere() {
+        let world = world("oversize");
+        let is = |d: &Demand| world.is_too_large(d) && d.app == UNUSUAL_APP;
+        let found = share(&world, 1900.0, is);
+        assert!((0.002..0.005).contains(&found), "{found}");
+        assert!(share(&world, 1700.0, is) < 0.0005);
+    }
+
+    fn is_poison(demand: &Demand) -> bool {
+        demand.origin == Origin::Poison
+    }
+
+    #[test]
     fn one_app_sends_the_poison_while_it_lasts() {
         let world = world("poison");
-        near(share(&world, 1900.0, |d| d.poison && d.app == UNUSUAL_APP), 0.02);
-        near(share(&world, 1900.0, |d| d.poison && d.app != UNUSUAL_APP), 0.0);
-        near(share(&world, 1700.0, |d| d.poison), 0.0);
+        near(share(&world, 1900.0, |d| is_poison(d) && d.app == UNUSUAL_APP), 0.1);
+        near(share(&world, 1900.0, |d| is_poison(d) && d.app != UNUSUAL_APP), 0.0);
+        near(share(&world, 1700.0, is_poison), 0.0);
         let stored = self::world("poison_stored");
-        near(share(&stored, 1900.0, |d| d.poison && !d.repeatable), 0.02);
+        near(share(&stored, 1900.0, |d| is_poison(d) && !d.repeatable), 0.1);
     }
 }

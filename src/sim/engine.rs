@@ -223,8 +223,8 @@ impl Engine {
             }
             Outcome::Failed => self.failed(attempt, (leg, End::Failed), now, orders),
             Outcome::Unreachable => self.failed(attempt, (leg, End::Unreachable), now, orders),
-            Outcome::Limited(asked) => {
-                self.failed(attempt, (leg, End::Limited(asked)), now, orders);
+            Outcome::Limited(limited) => {
+                self.failed(attempt, (leg, End::Limited(limited.retry_after)), now, orders);
             }
             // As on the wire, both are passed on: a 4xx teaches nothing, a 2xx is good.
             Outcome::Refused(_) => {

@@ -2,8 +2,10 @@
 //!
 //! Faults last from a third to five ninths of the run: minutes 30 to 50 of 90.
 
+use crate::sim::demand::mean_tokens;
 use crate::sim::fault::{Fault, Kind, Where};
-use crate::sim::scenario::Scenario;
+use crate::sim::float;
+use crate::sim::scenario::{Arrivals, RateLimit, Scenario, Tail};
 use std::time::Duration;
 
 /// Length of each incident of `rolling`.
@@ -104,11 +106,24 @@ pub const EVENTS: &[Event] = &[
         world.not_streamed = 1.0;
         one(world, Kind::Slow { factor: 10.0, share: 1.0 });
     }),
-    hard("poison", "2 % of the requests, all of one app, get a 500 from every region", |world| {
-        put(world, Where::Everywhere, Kind::Poison { share: 0.02, repeatable: true });
+    hard("poison", "a tenth of the requests, all of one app, gets a 500 everywhere", |world| {
+        put(world, Where::Everywhere, Kind::Poison { share: 0.1, repeatable: true });
     }),
-    hard("poison_stored", "the same, and those may not be sent again", |world| {
-        put(world, Where::Everywhere, Kind::Poison { share: 0.02, repeatable: false });
+    hard("poison_stored", "the same, and those requests may not be sent again", |world| {
+        put(world, Where::Everywhere, Kind::Poison { share: 0.1, repeatable: false });
+    }),
+    hard("oversize", "one app sends a request now and then that no region's quota holds", oversize),
+    hard("overload", "the load is 1.5 times the quotas of all regions; Retry-After 5 s", overload),
+    hard("alone", "there is one region, and half of its responses are 500", |world| {
+        world.regions.truncate(1);
+        size_for_all(world);
+        one(world, Kind::Errors { share: 0.5 });
+    }),
+    hard("thinking220", "every first token takes 220 s, the clients wait for an hour", |world| {
+        think(world, Duration::from_secs(220));
+    }),
+    hard("thinking300", "every first token takes 300 s, the clients wait for an hour", |world| {
+        think(world, Duration::from_mins(5));
     }),
     basic("none", "nothing goes wrong", |_| {}),
 ];
@@ -119,6 +134,39 @@ pub(super) fn apply(name: &str, healthy: &Scenario) -> Option<Scenario> {
     let mut world = Scenario { name: name.to_owned(), faults: Vec::new(), ..healthy.clone() };
     (event.change)(&mut world);
     Some(world)
+}
+
+/// Each region has a quota of tokens for twice its share of the load; a request of 90,000 comes twice a minute.
+fn oversize(world: &mut Scenario) {
+    let regions = float(world.regions.len().max(1));
+    let per_second = 2.0 * world.arrivals.rps * mean_tokens(world) / regions;
+    let retry_after = Some(Duration::from_mins(1));
+    for region in &mut world.regions {
+        region.token_limit = Some(RateLimit { per_second, burst: 60_000.0, retry_after });
+    }
+    let share = (1.0 / (30.0 * world.arrivals.rps)).min(0.5);
+    put(world, Where::Everywhere, Kind::Oversize { share, max_tokens: 90_000.0 });
+}
+
+/// Each region has a quota of requests for two thirds of its share of the load, for the whole run.
+fn overload(world: &mut Scenario) {
+    let regions = float(world.regions.len().max(1));
+    let per_second = world.arrivals.rps / 1.5 / regions;
+    let retry_after = Some(Duration::from_secs(5));
+    for region in &mut world.regions {
+        let burst = per_second.max(1.0);
+        region.request_limit = Some(RateLimit { per_second, burst, retry_after });
+    }
+}
+
+/// Three requests a minute at most, whose first token takes this long everywhere, with little spread.
+fn think(world: &mut Scenario, median: Duration) {
+    world.arrivals = Arrivals::even(world.arrivals.rps.min(0.05));
+    world.prompts.sigma = 0.2;
+    world.patience = Duration::from_hours(1);
+    for region in &mut world.regions {
+        (region.median, region.sigma, region.tail) = (median, 0.06, Tail::NONE);
+    }
 }
 
 /// The time of the faults in a run of this length.
@@ -152,7 +200,7 @@ fn all_but_one(world: &mut Scenario, kind: Kind) {
 fn mix(world: &mut Scenario) {
     size_for_all(world);
     let (from, to) = window(world.length);
-    let phase = (to - from) / 3;
+    let phase = to.saturating_sub(from) / 3;
     for number in 0..3_u32 {
         for rank in 0..world.regions.len().saturating_sub(1) {
             let ways = [SERVER_ERRORS, REFUSES, RESETS];
@@ -172,7 +220,7 @@ fn rolling(world: &mut Scenario) {
     let mut step = 0;
     while from < to {
         // In the next round each region fails in the other way.
-        let kind = if (step + step / turns) % 2 == 0 { REFUSES } else { SERVER_ERRORS };
+        let kind = if (step + step / turns).is_multiple_of(2) { REFUSES } else { SERVER_ERRORS };
         let end = (from + INCIDENT).min(to);
         world.faults.push(Fault { place: Where::Next(step % turns), kind, from, to: end });
         (from, step) = (end, step + 1);
@@ -214,15 +262,18 @@ mod tests {
 
     #[test]
     fn one_region_stays_healthy_whatever_the_number() {
-        for event in ["all_but_one_5xx", "all_but_one_refuse", "all_but_one_mix"] {
-            for regions in 1..=NAMES.len() {
-                let world = world(regions, event);
-                for second in [1800.0, 2250.0, 2999.0] {
-                    let mut expected: Vec<usize> = (0..regions).collect();
-                    expected.remove(1 % regions);
-                    assert_eq!(bad(&world, second, 1), expected, "{event}, {regions} regions");
-                }
+        let check = |event: &str, regions: usize| {
+            let world = world(regions, event);
+            for second in [1800.0, 2250.0, 2999.0] {
+                let mut expected: Vec<usize> = (0..regions).collect();
+                expected.remove(1 % regions);
+                assert_eq!(bad(&world, second, 1), expected, "{event}, {regions} regions");
             }
+        };
+        for regions in 1..=NAMES.len() {
+            check("all_but_one_5xx", regions);
+            check("all_but_one_refuse", regions);
+            check("all_but_one_mix", regions);
         }
     }
 

@@ -1,6 +1,6 @@
 //! Faults: what goes wrong in a region, when, and what that does to one request.
 
-use crate::sim::balancer::Outcome;
+use crate::sim::balancer::{Outcome, Quota, RateLimited};
 use std::time::Duration;
 
 /// One thing that goes wrong for a while.
@@ -99,6 +99,13 @@ pub enum Kind {
         /// Whether they may be sent again.
         repeatable: bool,
     },
+    /// This share of the requests, all of one app, allows so many output tokens.
+    Oversize {
+        /// Share of the requests, 0 to 1.
+        share: f64,
+        /// The most output tokens that each allows.
+        max_tokens: f64,
+    },
     /// Only this share of the capacity is left.
     Capacity {
         /// Share that is left, 0 to 1.
@@ -109,7 +116,7 @@ pub enum Kind {
 impl Kind {
     /// Whether the requests are at fault, and no region is.
     pub(super) const fn is_of_requests(self) -> bool {
-        matches!(self, Self::Poison { .. })
+        matches!(self, Self::Poison { .. } | Self::Oversize { .. })
     }
 }
 
@@ -180,7 +187,8 @@ impl Fault {
             }
             Kind::Unusable { share } if coin < share => Fate::Ends(Outcome::Unusable, AT_ONCE),
             Kind::Limited { share, retry_after } if coin < share => {
-                Fate::Ends(Outcome::Limited(retry_after), LIMITED)
+                let limited = RateLimited { retry_after, of: Quota::Unknown };
+                Fate::Ends(Outcome::Limited(limited), LIMITED)
             }
             Kind::Slow { .. }
             | Kind::Flapping { .. }
@@ -192,6 +200,7 @@ impl Fault {
             | Kind::Unusable { .. }
             | Kind::Limited { .. }
             | Kind::Poison { .. }
+            | Kind::Oversize { .. }
             | Kind::Capacity { .. } => Fate::Served(1.0),
         }
     }

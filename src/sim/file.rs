@@ -6,8 +6,8 @@ use crate::config::{Fields, Problem, read_fields};
 use crate::sim::duration;
 use crate::sim::fault::{Fault, Kind, Where};
 use crate::sim::scenario::{
-    Arrivals, Burst, Cached, Conversations, Freedom, Outputs, Prompts, Region, Scenario, Tail,
-    Wander, capacity_rps,
+    Arrivals, Burst, Cached, Conversations, Freedom, Outputs, Prompts, RateLimit, Region, Scenario,
+    Tail, Wander, capacity_rps,
 };
 use std::time::Duration;
 
@@ -30,8 +30,18 @@ const TOP: &[&str] = &[
     "regions",
     "faults",
 ];
-const REGION: &[&str] =
-    &["median_ms", "sigma", "tail", "cached", "wander", "capacity_rps", "tier", "weight"];
+const REGION: &[&str] = &[
+    "median_ms",
+    "sigma",
+    "tail",
+    "cached",
+    "wander",
+    "capacity_rps",
+    "token_limit",
+    "request_limit",
+    "tier",
+    "weight",
+];
 const SHARE: std::ops::RangeInclusive<f64> = 0.0..=1.0;
 const MINUTES: std::ops::RangeInclusive<f64> = 0.0..=1440.0;
 const RPS: std::ops::RangeInclusive<f64> = 0.01..=1000.0;
@@ -165,22 +175,54 @@ fn region(fields: &Fields<'_>, usual: Region) -> Region {
         cached,
         wander,
         capacity_rps: fields.real("capacity_rps", 0.0..=100_000.0, usual.capacity_rps),
+        token_limit: token_limit(fields),
+        request_limit: request_limit(fields),
         name: usual.name,
     }
 }
 
+/// Tokens a minute; a tenth of them at once, if nothing else is written.
+fn token_limit(fields: &Fields<'_>) -> Option<RateLimit> {
+    let keys = &["per_minute", "burst", "retry_after_seconds"];
+    let limit = fields.inner("token_limit", keys)?;
+    let per_minute = limit.required("per_minute", 1.0..=1e9);
+    Some(RateLimit {
+        per_second: per_minute / 60.0,
+        burst: limit.real("burst", 1.0..=1e9, per_minute / 10.0),
+        retry_after: retry_after(&limit),
+    })
+}
+
+/// Requests a second; those of one second at once, if nothing else is written.
+fn request_limit(fields: &Fields<'_>) -> Option<RateLimit> {
+    let keys = &["per_second", "burst", "retry_after_seconds"];
+    let limit = fields.inner("request_limit", keys)?;
+    let per_second = limit.required("per_second", 0.01..=1e6);
+    let burst = limit.real("burst", 1.0..=1e6, per_second.max(1.0));
+    Some(RateLimit { per_second, burst, retry_after: retry_after(&limit) })
+}
+
+fn retry_after(fields: &Fields<'_>) -> Option<Duration> {
+    let key = "retry_after_seconds";
+    fields.has(key).then(|| duration(fields.required(key, 0.0..=86_400.0)))
+}
+
 const KINDS: &[&str] = &[
     "slow", "drift", "flapping", "silent", "errors", "refuse", "reset", "reject", "unusable",
-    "limited", "poison", "capacity",
+    "limited", "poison", "oversize", "capacity",
 ];
 /// The keys that a kind has beside those of every fault.
 const KEYS_OF: &[(&str, &[&str])] = &[
     ("factor", &["slow", "drift", "flapping"]),
     (
         "share",
-        &["slow", "silent", "errors", "refuse", "reset", "reject", "unusable", "limited", "poison"],
+        &[
+            "slow", "silent", "errors", "refuse", "reset", "reject", "unusable", "limited",
+            "poison", "oversize",
+        ],
     ),
     ("status", &["reject"]),
+    ("max_tokens", &["oversize"]),
     ("repeatable", &["poison"]),
     ("seconds", &["flapping"]),
     ("retry_after_seconds", &["limited"]),
@@ -195,6 +237,7 @@ const FAULT: &[&str] = &[
     "share",
     "seconds",
     "status",
+    "max_tokens",
     "repeatable",
     "retry_after_seconds",
     "left",
@@ -248,13 +291,12 @@ fn kind(fields: &Fields<'_>, word: &str) -> Kind {
         "reset" => Kind::Reset { share: share() },
         "reject" => Kind::Reject { share: share(), status: status(fields) },
         "unusable" => Kind::Unusable { share: share() },
-        "limited" => Kind::Limited {
-            share: share(),
-            retry_after: fields
-                .has("retry_after_seconds")
-                .then(|| duration(fields.required("retry_after_seconds", 0.0..=86_400.0))),
-        },
+        "limited" => Kind::Limited { share: share(), retry_after: retry_after(fields) },
         "poison" => Kind::Poison { share: share(), repeatable: flag(fields, "repeatable", true) },
+        "oversize" => Kind::Oversize {
+            share: share(),
+            max_tokens: fields.required("max_tokens", 1.0..=1_000_000.0),
+        },
         "capacity" => Kind::Capacity { left: fields.required("left", SHARE) },
         // `slow`; anything else was refused.
         _ => Kind::Slow { factor: factor(), share: share() },
@@ -295,7 +337,13 @@ mod tests {
     #[test]
     fn the_example_can_be_read() {
         let scenario = read(include_str!("../../conf/scenario.yaml")).unwrap();
-        assert_eq!((scenario.regions.len(), scenario.faults.len()), (3, 7));
+        assert_eq!((scenario.regions.len(), scenario.faults.len()), (3, 14));
+        let written = scenario.faults.iter().filter_map(|fault| match &fault.place {
+            Where::Named(names) => Some(names.len()),
+            Where::BySeed | Where::Everywhere | Where::AllButOne | Where::Next(_) => None,
+        });
+        assert_eq!(written.collect::<Vec<_>>(), [1, 2]);
+        assert!(scenario.has_limits());
         assert_eq!(scenario.regions[2].weight, 2);
         assert_eq!(scenario.regions[1].median, Duration::from_millis(1400));
         assert_eq!(scenario.arrivals.steps, [(Duration::from_mins(40), 12.0)]);
@@ -321,6 +369,23 @@ mod tests {
                 "6:66  faults[0].to_minute: not after `from_minute`; write a later minute",
                 "7:3  faults[1]: `factor` is missing; write `factor: ` and a number",
                 "7:36  faults[1].share: `drift` has no `share`; leave it out",
+            ],
+        );
+    }
+
+    #[test]
+    fn lists_of_regions_and_statuses_are_checked() {
+        check(
+            "regions: { a: {}, b: {} }\nfaults:\n\
+             - { region: [ a, c ], kind: refuse, from_minute: 1, to_minute: 2 }\n\
+             - { region: [ a, any ], kind: reset, from_minute: 1, to_minute: 2 }\n\
+             - { region: b, kind: reject, status: 429, from_minute: 1, to_minute: 2 }\n\
+             - { region: b, kind: oversize, from_minute: 1, to_minute: 2 }\n",
+            &[
+                "3:18  faults[0].region[1]: `c` is not known here",
+                "4:13  faults[1].region: not only names; write names, or one of the words alone",
+                "5:36  faults[2].status: not a client's mistake",
+                "6:3  faults[3]: `max_tokens` is missing",
             ],
         );
     }

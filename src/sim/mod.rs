@@ -18,6 +18,7 @@
 mod arrival;
 mod balancer;
 mod baseline;
+mod bucket;
 mod demand;
 mod engine;
 mod event;
@@ -36,7 +37,7 @@ mod tally;
 mod traffic;
 mod world;
 
-pub use balancer::{Balancer, Fact, Order, Outcome, Profile, Purpose};
+pub use balancer::{Balancer, Fact, Order, Outcome, Profile, Purpose, Quota, RateLimited};
 pub use engine::{Engine, Tuning};
 pub use event::{EVENTS, Event, Group};
 pub use fault::{Fault, Kind, Where};
@@ -46,8 +47,8 @@ pub use policy::{POLICIES, balancer};
 pub use queue::Queue;
 pub use run::{Run, run};
 pub use scenario::{
-    Arrivals, Burst, Cached, Conversations, Freedom, Outputs, Prompts, Region, Scenario, Tail,
-    Wander,
+    Arrivals, Burst, Cached, Conversations, Freedom, Outputs, Prompts, RateLimit, Region, Scenario,
+    Tail, Wander,
 };
 pub use table::{heading, row};
 pub use tally::Tally;

@@ -106,7 +106,7 @@ impl Prober {
             Outcome::Failed | Outcome::Unreachable => ProbeOutcome::Failed,
             Outcome::Refused(_) => ProbeOutcome::Refused,
             Outcome::Whole | Outcome::Unusable => ProbeOutcome::Answered,
-            Outcome::Limited(asked) => ProbeOutcome::Limited(asked),
+            Outcome::Limited(limited) => ProbeOutcome::Limited(limited.retry_after),
         };
         note(lease.ended(found, now), orders);
     }

@@ -191,7 +191,7 @@ impl Driver {
                 debug_assert!(false, "an attempt for a request that is over");
                 return;
             };
-            patient.demand.clone()
+            patient.demand
         };
         self.tally.sent(purpose, (region, demand.prompt_tokens), now);
         let open = Open { request, purpose, streams: false };

@@ -122,6 +122,21 @@ pub struct Region {
     pub wander: Option<Wander>,
     /// Requests a second that it can serve.
     pub capacity_rps: f64,
+    /// The quota of tokens: a request counts with its prompt and the most output tokens that it allows.
+    pub token_limit: Option<RateLimit>,
+    /// The quota of requests.
+    pub request_limit: Option<RateLimit>,
+}
+
+/// A quota, as a token bucket; what does not fit is answered 429.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RateLimit {
+    /// Tokens or requests a second.
+    pub per_second: f64,
+    /// How many fit at once after a pause.
+    pub burst: f64,
+    /// The Retry-After of a 429; `None`: it has none.
+    pub retry_after: Option<Duration>,
 }
 
 /// A share of the answers takes 2 to 5 times as long.
@@ -161,6 +176,8 @@ pub(super) fn shape(prompt_tokens: f64) -> f64 {
 impl Tail {
     /// 0.3 % of the answers take 2 to 5 times as long.
     pub const USUAL: Self = Self { share: 0.003, least: 2.0, most: 5.0 };
+    /// None does.
+    pub const NONE: Self = Self { share: 0.0, least: 1.0, most: 1.0 };
     /// 2 % of them do.
     pub const HEAVY: Self = Self { share: 0.02, least: 2.0, most: 5.0 };
 }
@@ -201,6 +218,8 @@ impl Region {
             cached: None,
             wander: None,
             capacity_rps,
+            token_limit: None,
+            request_limit: None,
         }
     }
 }
@@ -255,6 +274,20 @@ impl Scenario {
             return first_token;
         }
         first_token + decode_seconds(self, demand)
+    }
+
+    /// Whether no region has a quota that this request fits in, however empty the region is.
+    pub(super) fn is_too_large(&self, demand: &Demand) -> bool {
+        let fits = |region: &Region| {
+            region.token_limit.is_none_or(|limit| demand.estimated_tokens() <= limit.burst)
+        };
+        !self.regions.iter().any(fits)
+    }
+
+    /// Whether a region has a quota.
+    pub fn has_limits(&self) -> bool {
+        let has = |r: &Region| r.token_limit.is_some() || r.request_limit.is_some();
+        self.regions.iter().any(has)
     }
 
     /// The mean healthy median of the fleet for a prompt of this size, in seconds.

@@ -8,7 +8,7 @@
 
 use crate::routing::{Change, Event};
 use crate::sim::balancer::Purpose;
-use crate::sim::demand::Demand;
+use crate::sim::demand::{Demand, Origin};
 use crate::sim::scenario::Scenario;
 use crate::sim::seconds;
 use crate::sim::traffic::Traffic;
@@ -47,6 +47,10 @@ pub struct Tally {
     pub slow4_outside: u32,
     /// Refused, or left without an answer, in the whole run.
     pub errors: u32,
+    /// Served, of those that arrived in the window.
+    pub good: u32,
+    /// Refused or left, and could have been served, of those that arrived in the window.
+    pub refused: u32,
     /// Left without a response, in the whole run.
     pub unanswered: u32,
     /// Requests that failed and that no region would have served, in the whole run.
@@ -88,6 +92,8 @@ impl Tally {
             slow4: 0,
             slow4_outside: 0,
             errors: 0,
+            good: 0,
+            refused: 0,
             unanswered: 0,
             hopeless: 0,
             exclusions: 0,
@@ -111,6 +117,7 @@ impl Tally {
 
     pub(super) fn answered(&mut self, patient: &Patient, now: Time, by: Purpose) {
         self.hedges_won += u32::from(by == Purpose::Hedge);
+        self.good += u32::from(self.is_in_window(patient.arrived));
         self.waited(patient, now);
     }
 
@@ -127,9 +134,11 @@ impl Tally {
 
     /// Whether it could have been served.
     fn failed(&mut self, patient: &Patient) -> bool {
-        let hopeless = patient.demand.poison;
+        let demand = &patient.demand;
+        let hopeless = demand.origin == Origin::Poison || self.scenario.is_too_large(demand);
         self.hopeless += u32::from(hopeless);
         self.errors += u32::from(!hopeless);
+        self.refused += u32::from(!hopeless && self.is_in_window(patient.arrived));
         !hopeless
     }
 
@@ -143,6 +152,11 @@ impl Tally {
         } else {
             self.slow4_outside += u32::from(ratio > 4.0);
         }
+    }
+
+    /// Good responses a second, of requests that arrived in the window.
+    pub fn good_rps(&self) -> f64 {
+        f64::from(self.good) / (self.window.1 - self.window.0).max(1e-9)
     }
 
     fn is_in_window(&self, at: Time) -> bool {

@@ -6,12 +6,13 @@
 
 use crate::rng::Rng;
 use crate::sim::arrival::Stream;
-use crate::sim::balancer::Outcome;
-use crate::sim::demand::{Demand, decode_seconds, luck};
+use crate::sim::balancer::{Outcome, Quota, RateLimited};
+use crate::sim::bucket::Bucket;
+use crate::sim::demand::{Demand, Origin, decode_seconds, luck};
 use crate::sim::duration;
 use crate::sim::fault::{ERROR, Fate, Fault, LIMITED};
 use crate::sim::queue::Queue;
-use crate::sim::scenario::{Region, Scenario, Wander, shape};
+use crate::sim::scenario::{RateLimit, Region, Scenario, Wander, shape};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -42,12 +43,28 @@ struct Place {
     region: Region,
     faults: Vec<Fault>,
     queue: Queue,
+    tokens: Option<Gauge>,
+    requests: Option<Gauge>,
     /// The logarithm of the wandering multiplier, a value a step.
     wander: Vec<f64>,
     /// The share of the capacity at the last request.
     capacity: f64,
     /// When each conversation was last here.
     cache: BTreeMap<u64, f64>,
+}
+
+/// One quota of a region.
+#[derive(Debug)]
+struct Gauge {
+    bucket: Bucket,
+    limited: RateLimited,
+}
+
+impl Gauge {
+    fn new(limit: RateLimit, of: Quota) -> Self {
+        let bucket = Bucket::new(limit.per_second, limit.burst);
+        Self { bucket, limited: RateLimited { retry_after: limit.retry_after, of } }
+    }
 }
 
 impl World {
@@ -59,6 +76,8 @@ impl World {
                 region: region.clone(),
                 faults: scenario.faults.iter().filter(here).cloned().collect(),
                 queue: Queue::default(),
+                tokens: region.token_limit.map(|limit| Gauge::new(limit, Quota::Tokens)),
+                requests: region.request_limit.map(|limit| Gauge::new(limit, Quota::Requests)),
                 wander: region.wander.map_or_else(Vec::new, |w| walk(w, scenario, seed, number)),
                 capacity: 1.0,
                 cache: BTreeMap::new(),
@@ -104,7 +123,10 @@ impl World {
                 return Reply::After(duration(time), outcome);
             }
         };
-        if demand.poison {
+        if let Err(limited) = place.count(demand, now) {
+            return Reply::After(duration(LIMITED.0), Outcome::Limited(limited));
+        }
+        if demand.origin == Origin::Poison {
             return Reply::After(duration(ERROR.0), Outcome::Failed);
         }
         match place.enter(demand.work(), now) {
@@ -118,8 +140,9 @@ impl World {
                 Reply::After(duration(wait + service + rest), Outcome::Whole)
             }
             Err(over) => {
-                let asked = Outcome::Limited(Some(duration(over.max(1.0))));
-                Reply::After(duration(LIMITED.0), asked)
+                let retry_after = Some(duration(over.max(1.0)));
+                let limited = RateLimited { retry_after, of: Quota::Unknown };
+                Reply::After(duration(LIMITED.0), Outcome::Limited(limited))
             }
         }
     }
@@ -150,6 +173,23 @@ impl Place {
             }
         }
         Fate::Served(factor)
+    }
+
+    /// Takes a request from the quotas, from none of them if it does not fit in each.
+    fn count(&mut self, demand: &Demand, now: f64) -> Result<(), RateLimited> {
+        let counted = [
+            self.requests.as_mut().map(|gauge| (gauge, 1.0)),
+            self.tokens.as_mut().map(|gauge| (gauge, demand.estimated_tokens())),
+        ];
+        let mut fitting = Vec::new();
+        for (gauge, amount) in counted.into_iter().flatten() {
+            if !gauge.bucket.fits(amount, now) {
+                return Err(gauge.limited);
+            }
+            fitting.push((gauge, amount));
+        }
+        fitting.into_iter().for_each(|(gauge, amount)| gauge.bucket.take(amount));
+        Ok(())
     }
 
     fn enter(&mut self, work: f64, now: f64) -> Result<f64, f64> {
@@ -203,8 +243,9 @@ mod tests {
 
     /// A request of 1,000 tokens.
     fn request(number: u32) -> Demand {
-        let demand = Demand::draw(&scenario(), 7, (u64::from(number), 0.0));
-        Demand { prompt_tokens: 1000.0, ..demand }
+        let mut demand = Demand::draw(&scenario(), 7, (u64::from(number), 0.0));
+        demand.prompt_tokens = 1000.0;
+        demand
     }
 
     /// The sorted times of 20,000 requests of 1,000 tokens, each to an idle region 0.
@@ -267,8 +308,45 @@ mod tests {
         let mut world = World::new(&scenario().with_event("capacity").unwrap(), 0);
         let replies: Vec<_> =
             (0..100_u32).map(|n| world.send(&request(n), (0, 1900.0 + f64::from(n)))).collect();
-        let refused = |r: &&Reply| matches!(r, Reply::After(_, Outcome::Limited(Some(_))));
+        let refused = |r: &&Reply| matches!(r, Reply::After(_, Outcome::Limited(_)));
         assert!(replies.iter().filter(refused).count() > 20);
         assert!(world.is_bad(0, 1900.0) && !world.is_bad(1, 1900.0) && !world.is_bad(0, 3000.0));
+    }
+
+    #[test]
+    fn a_quota_of_tokens_refuses_what_is_too_large_and_serves_the_rest() {
+        let mut limited = scenario();
+        let retry_after = Some(Duration::from_secs(60));
+        let limit = RateLimit { per_second: 1000.0, burst: 60_000.0, retry_after };
+        limited.regions[0].token_limit = Some(limit);
+        let mut world = World::new(&limited, 1);
+        let mut send = |max_tokens: f64, now: f64| {
+            let mut demand = request(1);
+            demand.max_tokens = max_tokens;
+            world.send(&demand, (0, now))
+        };
+        let of = Quota::Tokens;
+        let refused =
+            Reply::After(duration(LIMITED.0), Outcome::Limited(RateLimited { retry_after, of }));
+        assert_eq!(send(90_000.0, 100.0), refused);
+        assert!((0..9).all(|_| send(5_000.0, 100.0) != refused), "the large one took nothing");
+        assert_eq!(send(9_000.0, 100.0), refused);
+        assert_ne!(send(9_000.0, 110.0), refused);
+    }
+
+    #[test]
+    fn a_quota_of_requests_serves_its_rate() {
+        let mut limited = scenario();
+        let limit = RateLimit { per_second: 2.0, burst: 2.0, retry_after: None };
+        limited.regions[0].request_limit = Some(limit);
+        let mut world = World::new(&limited, 1);
+        let of = Quota::Requests;
+        let limited = Outcome::Limited(RateLimited { retry_after: None, of });
+        let served = (0..100_u32).filter(|n| {
+            let reply = world.send(&request(*n), (0, f64::from(*n) / 10.0));
+            !matches!(reply, Reply::After(_, outcome) if outcome == limited)
+        });
+        let served = served.count();
+        assert!((20..=22).contains(&served), "{served} in 10 s");
     }
 }

@@ -15,3 +15,4 @@ mod command;
 mod promises;
 mod shadow;
 mod totals;
+mod worlds;
