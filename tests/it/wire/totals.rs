@@ -15,7 +15,8 @@ async fn world() -> World {
 
 /// So many at once, all of which are answered.
 async fn chats(world: &World, n: usize) {
-    for answer in join_all((0..n).map(|_| world.post(V1_CHAT, &chat()))).await {
+    let body = chat();
+    for answer in join_all((0..n).map(|_| world.post(V1_CHAT, &body))).await {
         assert_eq!(answer.status, 200, "{}", answer.text());
     }
 }
