@@ -174,14 +174,14 @@ impl Lease {
     fn late_for_all_we_know(&mut self, now: Time) -> Overdue {
         let Slot { ask, expected, sent, .. } = &mut self.slot;
         let last = self.pool.settings().hedge.non_stream_deadline;
-        if ask.timing == Timing::Unmeasured || now.since(*sent) >= last {
+        let known = self.pool.measure(&self.state, ask);
+        if known.basis != Basis::Cold {
+            *expected = known;
+        } else if ask.timing == Timing::Unmeasured || now.since(*sent) >= last {
             self.stage = Stage::None;
             return Overdue { hedge: Some(Urgency::Late), ..Overdue::default() };
-        }
-        let next = expected.late.saturating_mul(2).min(last);
-        *expected = self.pool.measure(&self.state, ask);
-        if expected.basis == Basis::Cold {
-            expected.late = next;
+        } else {
+            expected.late = expected.late.saturating_mul(2).min(last);
         }
         Overdue::default()
     }

@@ -37,6 +37,8 @@ use std::time::Duration;
 
 /// A lost race is evidence after so many times the usual time.
 const LOST_RATIO: f64 = 2.0;
+/// What a response counts as at most, in units of `trip_ms`, that is not to count as slow.
+const NOT_SLOW: f64 = 0.99;
 
 impl Pool {
     /// What an attempt is measured by.
@@ -205,8 +207,7 @@ impl Pool {
         let ms = millis(time) / usual.ms * settings.default_score_ms;
         let trip_ms = usual.late_mult * settings.detect.trip_factor * usual.ms;
         let slow = usual.samples >= settings.baseline.warm_samples && millis(time) >= trip_ms;
-        // The last value that is not slow.
-        let most = if slow { f64::INFINITY } else { settings.detect.trip_ms.next_down() };
+        let most = if slow { f64::INFINITY } else { NOT_SLOW * settings.detect.trip_ms };
         Duration::try_from_secs_f64(ms.min(most) / 1000.0).unwrap_or(Duration::MAX)
     }
 }
