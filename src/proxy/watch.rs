@@ -86,15 +86,14 @@ impl Watch {
             drop(lease);
             return self.close(Outcome::Passed);
         }
-        let event = match self.marks.first_token {
+        let event = if let Some(at) = self.marks.first_token {
             // The first content token is the one thing that feeds the score.
-            Some(at) => lease.first_token(at),
-            None => {
-                if let Some(at) = self.marks.header {
-                    lease.header_came(at);
-                }
-                lease.answered(self.request.now())
+            lease.first_token(at)
+        } else {
+            if let Some(at) = self.marks.header {
+                lease.header_came(at);
             }
+            lease.answered(self.request.now())
         };
         self.request.tell(event);
         self.close(Outcome::Ok);

@@ -164,7 +164,7 @@ impl Pool {
         Some(change)
     }
 
-    pub(super) fn move_score(&self, known: &mut Known, sample_ms: f64, now: Time) {
+    fn move_score(&self, known: &mut Known, sample_ms: f64, now: Time) {
         let before = match (self.settings().detect.mode, known.speed.raw_score()) {
             // The first sample is better than any guess; an average with one would look like a slow start.
             (Mode::Relative, None) => sample_ms,
@@ -215,13 +215,16 @@ impl Pool {
         if !counts {
             return;
         }
-        state.change(|known| {
-            if bound_ms > self.known_score(known, now) {
-                self.move_score(known, bound_ms, now);
-            }
-        });
+        state.change(|known| self.raise_score(known, bound_ms, now));
         if expected.basis == Basis::Proven {
             self.shared().with_norm(|norm| norm.learn_late(&settings.detect, Lateness::Late));
+        }
+    }
+
+    /// A lower bound moves the score, if it lies above it.
+    pub(super) fn raise_score(&self, known: &mut Known, bound_ms: f64, now: Time) {
+        if bound_ms > self.known_score(known, now) {
+            self.move_score(known, bound_ms, now);
         }
     }
 

@@ -123,11 +123,7 @@ impl Pool {
         let bound_ms = millis(self.in_units_of_the_class(slot, age));
         let detect = &self.settings().detect;
         if detect.mode == Mode::Absolute && bound_ms >= detect.trip_ms {
-            state.change(|known| {
-                if bound_ms > self.known_score(known, now) {
-                    self.move_score(known, bound_ms, now);
-                }
-            });
+            state.change(|known| self.raise_score(known, bound_ms, now));
         }
     }
 

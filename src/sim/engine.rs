@@ -81,6 +81,9 @@ struct Leg {
     lease: Lease,
 }
 
+/// How a lease is given up.
+type GiveUp = fn(Lease, Time) -> Option<Event>;
+
 /// One request that waits for its first token.
 struct Life {
     attempts: Attempts,
@@ -245,12 +248,7 @@ impl Engine {
     }
 
     /// The request is over: what is still open of it is dropped, and ends so.
-    fn close(
-        &mut self,
-        (request, end): (u64, fn(Lease, Time) -> Option<Event>),
-        now: Time,
-        orders: &mut Vec<Order>,
-    ) {
+    fn close(&mut self, (request, end): (u64, GiveUp), now: Time, orders: &mut Vec<Order>) {
         let legs = self.requests.remove(&request).map(|life| life.legs);
         for attempt in legs.into_iter().flatten() {
             if let Some(leg) = self.legs.remove(&attempt) {
