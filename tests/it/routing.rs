@@ -10,6 +10,7 @@ mod requests;
 mod rescue;
 mod rules;
 mod tiers;
+mod whole;
 
 use firstlight::rng::Rng;
 use firstlight::routing::{

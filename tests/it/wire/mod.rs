@@ -34,5 +34,6 @@ mod reload_keeps;
 mod reload_refused;
 mod streams;
 mod tiers;
+mod totals;
 mod upstream_tls;
 mod usage;
