@@ -9,6 +9,7 @@
 //! left to try between them.
 
 use crate::azure::limit::retry_after;
+use crate::azure::limit_kind::{LimitKind, limit_kind};
 use crate::azure::route::Operation;
 use crate::azure::sse::Scanner;
 use crate::azure::sse::StreamError;
@@ -55,6 +56,8 @@ pub(crate) struct Sending {
     pub(crate) replay: bool,
     /// Whether it reads what another backend may have: a 404 then says only that this one has not.
     pub(crate) seek: bool,
+    /// About how many tokens it counts as.
+    pub(crate) tokens: u64,
 }
 
 /// When what was seen, whatever became of the exchange.
@@ -206,11 +209,13 @@ pub(crate) struct Failure {
     pub(crate) is_spare: bool,
     /// The rest that a rate limit asked for.
     pub(crate) rest: Option<Duration>,
+    /// What a rate limit counts.
+    pub(crate) kind: LimitKind,
 }
 
 impl Failure {
     pub(crate) fn bare(outcome: Outcome) -> Self {
-        Self { outcome, answer: None, is_spare: false, rest: None }
+        Self { outcome, answer: None, is_spare: false, rest: None, kind: LimitKind::default() }
     }
 }
 
@@ -231,7 +236,9 @@ pub(crate) async fn exchange(
 ) -> std::result::Result<Answer, Failure> {
     match begin(http, sending, clock, marks).await? {
         Begun::Ready(answer) => Ok(answer),
-        Begun::Stream(answer) => first_content(answer, sending.operation, clock, marks).await,
+        Begun::Stream(answer) => {
+            first_content(answer, (sending.operation, sending.tokens), clock, marks).await
+        }
     }
 }
 
@@ -252,11 +259,12 @@ pub(crate) async fn begin(
     let peer = sending.peer.clone();
     let mut answer = Answer { session, peer, held: None, ended: false, took_all, kind };
     if !(200..300).contains(&marks.status) {
-        let answer = judge_error(answer, marks.status, clock).await?;
+        let answer = judge_error(answer, (marks.status, sending.tokens), clock).await?;
         if sending.seek && marks.status == 404 {
             // It says only that this backend has not got it.
             let outcome = Outcome::NotHere;
-            return Err(Failure { outcome, answer: Some(answer), is_spare: true, rest: None });
+            let failure = Failure { is_spare: true, ..Failure::bare(outcome) };
+            return Err(Failure { answer: Some(answer), ..failure });
         }
         return Ok(Begun::Ready(answer));
     }
@@ -339,7 +347,7 @@ async fn final_header(session: &mut HttpSession) -> Result<()> {
 /// Reads until the first content token, holding what comes before it.
 pub(crate) async fn first_content(
     mut answer: Answer,
-    operation: Operation,
+    (operation, tokens): (Operation, u64),
     clock: &Clock,
     marks: &mut Marks,
 ) -> std::result::Result<Answer, Failure> {
@@ -356,7 +364,8 @@ pub(crate) async fn first_content(
         match found {
             Found::Failed(outcome) => {
                 let rest = rest_asked(&answer, clock);
-                return Err(Failure { outcome, answer: Some(answer), is_spare: true, rest });
+                let kind = kind_of(&answer, tokens);
+                return Err(Failure { outcome, answer: Some(answer), is_spare: true, rest, kind });
             }
             Found::Complete => return Ok(answer),
             Found::Nothing if held <= HOLD_BYTES => {}
@@ -419,7 +428,7 @@ impl Opening {
 /// is a broken connection.
 async fn judge_error(
     mut answer: Answer,
-    status: u16,
+    (status, tokens): (u16, u64),
     clock: &Clock,
 ) -> std::result::Result<Answer, Failure> {
     if judge(status, None).is_final() {
@@ -433,8 +442,8 @@ async fn judge_error(
     let Some(outcome) = Outcome::of_refusal(judge(status, code.as_deref()), rest) else {
         return Ok(Answer { kind: AnswerKind::Passed, ..answer });
     };
-    let is_spare = outcome.is_spare();
-    Err(Failure { outcome, answer: Some(answer), is_spare, rest })
+    let (is_spare, kind) = (outcome.is_spare(), kind_of(&answer, tokens));
+    Err(Failure { outcome, answer: Some(answer), is_spare, rest, kind })
 }
 
 async fn read_error_body(answer: &mut Answer) -> Result<()> {
@@ -472,6 +481,13 @@ fn joined(before: Bytes, chunk: &[u8]) -> Bytes {
     });
     joined.extend_from_slice(chunk);
     joined.freeze()
+}
+
+/// What a rate limit counts, by its header and what it has said.
+fn kind_of(answer: &Answer, tokens: u64) -> LimitKind {
+    let none = HeaderMap::new();
+    let headers = answer.session.response_header().map_or(&none, |h| &h.headers);
+    limit_kind(headers, answer.held.as_deref().unwrap_or_default(), tokens)
 }
 
 /// The rest that the header of an answer asks for.

@@ -78,6 +78,7 @@ pub(crate) fn prompt(
         stream,
         replay: true,
         seek: false,
+        tokens: 0,
     })
 }
 

@@ -40,6 +40,8 @@ pub(super) struct Admitted {
     pub(super) answering: Answering,
     /// About how long its prompt is.
     pub(super) prompt_tokens: u64,
+    /// About how many tokens it counts as: its prompt, and the most that may be generated.
+    pub(super) tokens: u64,
     /// What it shares a prompt cache by.
     pub(super) affinity: Option<u64>,
     /// How much the model is to reason.
@@ -195,9 +197,10 @@ impl Request {
 
     /// What it is to the routing core.
     pub(super) fn ask(&self) -> Ask {
-        let Admitted { prompt_tokens, affinity, .. } = &self.admitted;
-        let timing = self.admitted.timing();
-        Ask { request: self.serial, timing, prompt_tokens: *prompt_tokens, affinity: *affinity }
+        let Admitted { prompt_tokens, tokens, affinity, .. } = &self.admitted;
+        let (timing, affinity) = (self.admitted.timing(), *affinity);
+        let (prompt_tokens, tokens) = (*prompt_tokens, *tokens);
+        Ask { request: self.serial, timing, prompt_tokens, tokens, affinity }
     }
 
     /// Its attempts, none of them made.

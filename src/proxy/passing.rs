@@ -3,11 +3,13 @@
 //! Its attempt is still judged by that content: here the lease is kept and settled when it passes, or when it
 //! is clear that it does not come.
 
+use crate::azure::limit_kind::{LimitKind, limit_kind};
 use crate::exchange::{AnswerKind, Failure, Found, Opening, Outcome};
 use crate::proxy::admitted::Request;
 use crate::proxy::watch::Watch;
 use crate::routing::Attempts;
 use bytes::Bytes;
+use http::HeaderMap;
 use pingora_core::protocols::http::client::HttpSession;
 use pingora_core::{Error, ErrorType, Result};
 use std::pin::pin;
@@ -69,7 +71,7 @@ impl Passing {
             }
         };
         read.map_err(|(outcome, error)| {
-            self.fail(outcome);
+            self.fail(outcome, LimitKind::default());
             error
         })
     }
@@ -88,14 +90,15 @@ impl Passing {
                 Settled::Good
             }
             Found::Failed(outcome) => {
-                self.fail(outcome);
+                let said = chunk.unwrap_or_default();
+                self.fail(outcome, limit_kind(&HeaderMap::new(), said, self.watch.tokens()));
                 Settled::Failed
             }
         }
     }
 
-    fn fail(&mut self, outcome: Outcome) {
-        let how = self.watch.fail(&Failure { rest: self.rest, ..Failure::bare(outcome) });
+    fn fail(&mut self, outcome: Outcome, kind: LimitKind) {
+        let how = self.watch.fail(&Failure { rest: self.rest, kind, ..Failure::bare(outcome) });
         let (model, target) = (self.request.model(), self.watch.target());
         for event in self.attempts.gave_up(&model.pool, target, how, self.request.now()) {
             self.request.tell(Some(event));

@@ -1,12 +1,13 @@
 //! Watches over one attempt of a client's request: settles its lease and completes its record, exactly once,
 //! whatever happens. An attempt that is dropped while it waits (the client left) settles as cancelled.
 
+use crate::azure::limit_kind::LimitKind;
 use crate::azure::route::Operation;
 use crate::exchange::{AnswerKind, Failure, Marks, Outcome};
 use crate::live::LiveBackend;
 use crate::proxy::admitted::Request;
 use crate::proxy::{ProbeRequest, ProbeWish};
-use crate::routing::{Event, Failed, Lease, Seat, Size, Urgency, Why};
+use crate::routing::{Counts, Event, Failed, Lease, Refusal, Seat, Size, Urgency, Why};
 use crate::time::Time;
 use crate::time::millis;
 use std::sync::Arc;
@@ -43,6 +44,11 @@ impl Watch {
 
     pub(super) fn operation(&self) -> Operation {
         self.request.operation()
+    }
+
+    /// About how many tokens its request counts as.
+    pub(super) fn tokens(&self) -> u64 {
+        self.request.admitted.tokens
     }
 
     pub(super) fn sent(&self) -> Time {
@@ -99,7 +105,7 @@ impl Watch {
     pub(super) fn fail(&mut self, failure: &Failure) -> Failed {
         let outcome = failure.outcome;
         if let Some(lease) = self.lease.take() {
-            let event = end_failed(lease, outcome, failure.rest, self.request.now());
+            let event = end_failed(lease, failure, self.request.now());
             self.request.tell(event);
             if let (Outcome::Connect, Some(backend)) = (outcome, self.backend()) {
                 backend.next_address();
@@ -198,16 +204,16 @@ impl Drop for Watch {
 }
 
 /// Ends the lease of an attempt that gave no good answer.
-pub(super) fn end_failed(
-    lease: Lease,
-    outcome: Outcome,
-    rest: Option<Duration>,
-    now: Time,
-) -> Option<Event> {
+pub(super) fn end_failed(lease: Lease, failure: &Failure, now: Time) -> Option<Event> {
+    let outcome = failure.outcome;
     if outcome == Outcome::TimedOut {
         lease.timed_out(now)
     } else if outcome == Outcome::Limited {
-        lease.limited(rest, now)
+        let counts = match failure.kind {
+            LimitKind::EverySize => Counts::Requests,
+            LimitKind::Tokens => Counts::Tokens,
+        };
+        lease.limited(Refusal { asked: failure.rest, counts }, now)
     } else if outcome.is_error() {
         lease.failed(now)
     } else {

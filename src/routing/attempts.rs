@@ -7,7 +7,9 @@
 //! - An attempt that fails while another is open only ends itself; a retry starts when none is open.
 //! - A retry asks the budget, unless the backend did no work (429, no connection) or the request leaves a
 //!   degraded target for a healthy one.
-//! - A request that failed on several targets and succeeded on none is its own suspect: they are forgiven.
+//! - A request that failed on several targets and succeeded on none is its own suspect: they are forgiven. So it is
+//!   with one that was limited on several: at most one of them rests for it.
+//! - A target that rests may be tried by the trickle once. If it refuses, that was no attempt.
 
 use crate::rng::Rng;
 use crate::routing::lease::{Ask, Timing};
@@ -153,13 +155,17 @@ pub struct Attempts {
     hedges: u32,
     open: u32,
     failed_on: Used,
+    limited_on: Used,
+    /// Attempts beside `max_attempts`: a trickle that was refused.
+    spared: u32,
 }
 
 impl Attempts {
     /// Nothing tried yet.
     pub fn new(ask: Ask, limits: Limits) -> Self {
-        let (used, failed_on) = Default::default();
-        Self { ask, limits, used, started: 0, hedges: 0, open: 0, failed_on }
+        let used = Used::none_of(ask.tokens);
+        let (failed_on, limited_on) = Default::default();
+        Self { ask, limits, used, started: 0, hedges: 0, open: 0, failed_on, limited_on, spared: 0 }
     }
 
     /// What the request is.
@@ -182,12 +188,15 @@ impl Attempts {
         let picked = match self.limits.bound {
             Bound::Only(_) if self.started > 0 => return Err(NoTarget::AllUsed),
             Bound::Only(target) => Picked { target, why: Why::Asked },
-            Bound::Rather(target) if self.used.is_empty() && pool.is_usable(target, now) => {
+            Bound::Rather(target)
+                if self.used.is_empty() && pool.is_usable(target, self.ask.tokens, now) =>
+            {
                 Picked { target, why: Why::Home }
             }
             Bound::Rather(_) | Bound::Free => pool.pick_for(&self.ask, &self.used, now, rng)?,
         };
         self.start(picked.target)?;
+        self.used.trickled |= picked.why == Why::Trickle;
         self.started += 1;
         Ok(picked)
     }
@@ -208,7 +217,7 @@ impl Attempts {
         if !allowed {
             return Err(NoHedge::NotAllowed);
         }
-        if self.hedges >= most || self.started() > self.limits.max_attempts {
+        if self.hedges >= most || self.started() > self.max_attempts() {
             return Err(NoHedge::Attempts);
         }
         if self.ask.prompt_tokens > hedge.max_prompt_tokens {
@@ -228,7 +237,7 @@ impl Attempts {
     pub fn could_go_elsewhere(&self, pool: &Pool, now: Time) -> bool {
         self.open > 1
             || (self.limits.bound.only().is_none()
-                && self.started < self.limits.max_attempts
+                && self.started < self.max_attempts()
                 && pool.can_pick(&self.used, now))
     }
 
@@ -245,6 +254,9 @@ impl Attempts {
         if how.is_error() {
             // No room: that many failures are enough to know.
             let _room = self.failed_on.add(target);
+        }
+        if how == Failed::Limited {
+            self.was_limited(target);
         }
         if self.open > 0 {
             return (Next::Wait, Vec::new());
@@ -281,6 +293,9 @@ impl Attempts {
         if how.is_error() {
             let _room = self.failed_on.add(target);
         }
+        if how == Failed::Limited {
+            self.was_limited(target);
+        }
         self.forgive(pool, now)
     }
 
@@ -288,8 +303,8 @@ impl Attempts {
         if self.limits.repeat == Repeat::OnlyUntouched && !how.is_untouched() {
             return Err(Denied::Kind);
         }
-        let all = self.started() > self.limits.max_attempts;
-        if self.started >= self.limits.max_attempts || all || self.limits.bound.only().is_some() {
+        let all = self.started() > self.max_attempts();
+        if self.started >= self.max_attempts() || all || self.limits.bound.only().is_some() {
             return Err(Denied::Attempts);
         }
         if !pool.can_pick(&self.used, now) {
@@ -305,11 +320,30 @@ impl Attempts {
     /// Nobody could serve it: more likely its own fault than that of all of them. Had one succeeded, the
     /// others would keep their strikes.
     fn forgive(&self, pool: &Pool, now: Time) -> Vec<Event> {
+        for target in self.limited_on.iter().skip(1) {
+            pool.forgive_limit(target, self.ask.request);
+        }
         let failed_on = self.failed_on.iter();
         if failed_on.len() < 2 {
             return Vec::new();
         }
         failed_on.filter_map(|target| pool.forgive_error(target, now)).collect()
+    }
+
+    fn was_limited(&mut self, target: usize) {
+        let _room = self.limited_on.add(target);
+        self.spared = u32::from(self.used.trickled);
+    }
+
+    /// Whether it was limited wherever it was tried, and so large that it may be its own fault.
+    pub fn may_be_oversize(&self, pool: &Pool) -> bool {
+        let refused = u32::try_from(self.limited_on.iter().len()) == Ok(self.started());
+        let large = |target| pool.may_be_oversize(target, self.ask.tokens);
+        refused && self.started() > 0 && self.limited_on.iter().all(large)
+    }
+
+    fn max_attempts(&self) -> u32 {
+        self.limits.max_attempts.saturating_add(self.spared)
     }
 
     fn start(&mut self, target: usize) -> Result<(), NoTarget> {

@@ -10,12 +10,12 @@ use crate::routing::expected::Expected;
 use crate::routing::outcome::Event;
 use crate::routing::pool::Pool;
 use crate::routing::rescue::Urgency;
+use crate::routing::rest::Refusal;
 use crate::routing::seats::Seat;
 use crate::routing::settings::Mode;
 use crate::routing::target::TargetState;
 use crate::time::Time;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// What an attempt can teach about speed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +38,8 @@ pub struct Ask {
     pub timing: Timing,
     /// About how long its prompt is.
     pub prompt_tokens: u64,
+    /// About how many tokens it counts as: its prompt, and the most that may be generated.
+    pub tokens: u64,
     /// Requests with the same number are sent to the same target, if it does: they share a prompt cache.
     pub affinity: Option<u64>,
 }
@@ -178,9 +180,9 @@ impl Lease {
         self.pool.failed(&self.slot, now)
     }
 
-    /// A 429, with the rest it asked for.
-    pub fn limited(self, asked: Option<Duration>, now: Time) -> Option<Event> {
-        Some(self.pool.limited(self.slot.target, asked, (self.slot.sent, now)))
+    /// A 429, with the rest it asked for, and what it counts.
+    pub fn limited(self, refusal: impl Into<Refusal>, now: Time) -> Option<Event> {
+        Some(self.pool.limited(&self.slot, refusal.into(), now))
     }
 
     /// No first token within the time-out: counted as a slow answer. Untimed: as an error.
@@ -221,5 +223,6 @@ impl Drop for Lease {
         if self.slot.ask.timing == Timing::FirstToken {
             self.state.leave();
         }
+        self.state.throttle.over(self.slot.sent);
     }
 }

@@ -17,8 +17,9 @@
 //!
 //! - Only a first content token of a 2xx answer feeds a score, or a wait for one that says it is too low. A 429
 //!   or a 500 is not a fast answer.
-//! - A rate limit is never a strike.
-//! - Degraded targets are still used when there is nothing better; limited and blocked ones never are.
+//! - A rate limit is never a strike. It closes a target for what it refused and for what is larger, never for what is smaller.
+//! - Degraded targets are still used when there is nothing better; blocked ones never are, and limited ones only by
+//!   a trickle of requests that could go elsewhere.
 //!
 //! Policies are [`Settings`] of one engine. `lookout`, the default: cost is the expected wait, an answer that
 //! is outstanding too long is evidence now, and it is raced by another attempt. `ema`: the lowest moving
@@ -28,7 +29,7 @@
 //! From the top: [`attempts`](Attempts) what one request may do, `pick` the choice, `affinity` what goes together, `seats` who has room, `lease` and `probe` the
 //! slots, `rescue` who races a late one, `outcome` and `trip` what they teach; `health` and `strikes` the state, `guard` what holds a trip back,
 //! `speed`, `norm`, `fleet` and `expected` what is fast, normal, general and due; `hedge`, `budget` and
-//! `rest` what may be spent and must be waited for; [`learned`](LearnedPool) what outlives the process.
+//! `rest`, `served_rate`, `throttle` and `trickle` what may be spent and must be waited for; [`learned`](LearnedPool) what outlives the process.
 //!
 //! Pure: no clock, no I/O, no logging. `now` and the random source are arguments; what an operator should
 //! hear comes back as an [`Event`].
@@ -51,11 +52,14 @@ mod probe;
 mod rescue;
 mod rest;
 mod seats;
+mod served_rate;
 mod settings;
 mod size;
 mod speed;
 mod strikes;
 mod target;
+mod throttle;
+mod trickle;
 mod trip;
 mod turns;
 mod view;
@@ -73,6 +77,7 @@ pub use pick::{NoTarget, Picked, Used, Why};
 pub use pool::{Pool, Switch, TargetSpec};
 pub use probe::{ProbeLease, ProbeOutcome, ProbeOverdue};
 pub use rescue::Urgency;
+pub use rest::{Counts, Refusal};
 pub use seats::Seat;
 pub use settings::{
     Affinity, Baseline, Bounds, Detect, Hedge, Limit, Mode, Overflow, Policy, Recover, Settings,

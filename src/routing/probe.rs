@@ -79,7 +79,7 @@ impl ProbeLease {
         };
         // Errors of two probes are errors of two requests.
         let (request, timing) = (sent.nanos(), Timing::FirstToken);
-        let ask = Ask { request, timing, prompt_tokens: 0, affinity: None };
+        let ask = Ask { request, timing, prompt_tokens: 0, tokens: 0, affinity: None };
         Self { pool, state, slot: Slot { target, ask, expected, sent }, stage }
     }
 
@@ -134,7 +134,7 @@ impl ProbeLease {
             (ProbeOutcome::Answered, Mode::Relative) => self.judge(now.since(slot.sent), now),
             (ProbeOutcome::Answered, Mode::Absolute) => {
                 state.change(|known| {
-                    known.rest.answered();
+                    known.rest.probed(slot.sent, now);
                     known.health.strikes.void_errors();
                 });
                 None
@@ -157,9 +157,7 @@ impl ProbeLease {
                 self.bad(now);
                 pool.failed(slot, now)
             }
-            (ProbeOutcome::Limited(asked), _) => {
-                Some(pool.limited(slot.target, asked, (slot.sent, now)))
-            }
+            (ProbeOutcome::Limited(asked), _) => Some(pool.limited(slot, asked.into(), now)),
             (ProbeOutcome::AuthFailed | ProbeOutcome::Misconfigured, _) => None,
         }
     }
@@ -178,7 +176,7 @@ impl ProbeLease {
         let good = pool.is_good_probe(slot, millis(ttft));
         state.answered(now);
         let change = state.change(|known| {
-            known.rest.answered();
+            known.rest.probed(slot.sent, now);
             known.health.strikes.good_outcome();
             if !known.health.is_news(slot.sent) {
                 return None;

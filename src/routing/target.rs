@@ -6,8 +6,10 @@
 
 use crate::routing::health::{Health, State};
 use crate::routing::rest::Rest;
+use crate::routing::served_rate::ServedRate;
 use crate::routing::settings::Settings;
 use crate::routing::speed::{Reading, Speed};
+use crate::routing::throttle::Throttle;
 use crate::time::Time;
 use std::sync::atomic::AtomicU8;
 use std::sync::atomic::AtomicU32;
@@ -77,11 +79,20 @@ pub(super) struct Known {
     pub(super) speed: Speed,
     pub(super) health: Health,
     pub(super) rest: Rest,
+    pub(super) served: ServedRate,
+    /// Attempts that it refused for its limits.
+    pub(super) refused: u64,
     /// Answers over T in a row.
     pub(super) over_run: u32,
 }
 
 impl Known {
+    /// Takes note of what was accepted, of `sent` attempts in all.
+    pub(super) fn look(&mut self, sent: u64, now: Time) {
+        let open = self.rest.usual_until() <= now;
+        self.served.look(sent.saturating_sub(self.refused), open, now);
+    }
+
     /// For the score that counts.
     pub(super) fn reading(&self, settings: &Settings) -> Reading {
         let enough = self.speed.samples() >= settings.baseline.min_samples;
@@ -111,7 +122,7 @@ pub(super) struct TargetState {
     degraded_until: AtomicU64,
     /// 0: it is not recovering.
     recovering_since: AtomicU64,
-    limited_until: AtomicU64,
+    pub(super) throttle: Throttle,
     /// The last 2xx; 0: never.
     answered_at: AtomicU64,
     known: Mutex<Known>,
@@ -132,7 +143,7 @@ impl Default for TargetState {
             samples: AtomicU32::default(),
             degraded_until: AtomicU64::default(),
             recovering_since: AtomicU64::default(),
-            limited_until: AtomicU64::default(),
+            throttle: Throttle::default(),
             answered_at: AtomicU64::default(),
             known: Mutex::default(),
         }
@@ -210,39 +221,35 @@ impl TargetState {
         self.blocks().has(Block::Drained)
     }
 
-    pub(super) fn limited(&self, now: Time) -> Duration {
-        Time::from_nanos(self.limited_until.load(Relaxed)).since(now)
+    /// Whether a request of that size may go there now: the rest is a matter of choice.
+    pub(super) fn admits(&self, size: u64, now: Time) -> bool {
+        !self.is_blocked() && self.throttle.admits(size, now)
     }
 
-    /// Whether a request may go there at all: the rest is a matter of choice.
-    pub(super) fn is_open(&self, now: Time) -> bool {
-        !self.is_blocked() && self.limited(now).is_zero()
-    }
-
-    /// Whether it is open, and not degraded.
+    /// Whether it is in use for requests of the usual size, if not at every moment: neither blocked, nor degraded,
+    /// nor resting after a 429.
     pub(super) fn is_usable(&self, now: Time) -> bool {
-        self.is_open(now) && !self.is_degraded(now)
+        !self.is_blocked() && !self.is_degraded(now) && self.throttle.usual_until() <= now.nanos()
     }
 
     /// Whether it is out of use, or was limited until just now: what the guard of trips counts.
     pub(super) fn is_out(&self, settings: &Settings, now: Time) -> bool {
-        let limited = self.limited_until.load(Relaxed);
+        let limited = self.throttle.usual_until();
         let held = Time::from_nanos(limited) + settings.limit.out_hold;
         self.is_degraded(now) || self.is_blocked() || (limited != 0 && now < held)
     }
 
     /// The share of its traffic that it gets back after a 429 or a recovery: 1 when there was none lately.
     pub(super) fn ramp(&self, settings: &Settings, now: Time) -> f64 {
-        let since = |at: &AtomicU64, over: Duration| {
-            let at = at.load(Relaxed);
+        let since = |at: u64, over: Duration| {
             let since = now.since(Time::from_nanos(at));
             if at == 0 || since >= over {
                 return 1.0;
             }
             0.1 + 0.9 * since.as_secs_f64() / over.as_secs_f64()
         };
-        let limited = since(&self.limited_until, settings.limit.ramp);
-        limited.min(since(&self.recovering_since, settings.recover.ramp))
+        let limited = since(self.throttle.usual_until(), settings.limit.ramp);
+        limited.min(since(self.recovering_since.load(Relaxed), settings.recover.ramp))
     }
 
     pub(super) fn in_flight(&self) -> u32 {
@@ -329,7 +336,7 @@ impl TargetState {
         let normal = known.speed.normal_ms().unwrap_or(f64::NAN);
         self.normal_bits.store(normal.to_bits(), Relaxed);
         self.samples.store(known.speed.samples(), Relaxed);
-        self.limited_until.store(known.rest.until.nanos(), Relaxed);
+        self.throttle.mirror(&known.rest, &known.served);
         let (mut degraded, mut recovering) = (0, 0);
         match known.health.state {
             State::Healthy => {}

@@ -28,6 +28,10 @@ pub struct View {
     pub seats: u32,
     /// How much longer it rests after a 429; zero when it does not.
     pub limited: Duration,
+    /// From how many tokens on a request is kept away then; 0: every one. `None`: it does not rest.
+    pub limited_tokens: Option<u64>,
+    /// Requests in a second that it is given at most since it refused some; `None`: any number.
+    pub served_rate: Option<f64>,
     /// Why it is out of use beside its state, if it is.
     pub blocks: Blocks,
 }
@@ -69,7 +73,9 @@ impl Pool {
             in_flight: state.in_flight(),
             late: state.late(),
             seats: state.seats(),
-            limited: state.limited(now),
+            limited: state.throttle.longest(now),
+            limited_tokens: state.throttle.smallest(now),
+            served_rate: state.throttle.rate(now),
             blocks: state.blocks(),
         })
     }

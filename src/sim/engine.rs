@@ -260,7 +260,8 @@ impl Balancer for Engine {
                 // As peek does with a name.
                 let affinity = conversation.map(|one| stable_hash(&one.to_le_bytes()));
                 let timing = Timing::FirstToken;
-                self.arrived(Ask { request, timing, prompt_tokens, affinity }, now, orders);
+                let tokens = prompt_tokens;
+                self.arrived(Ask { request, timing, prompt_tokens, tokens, affinity }, now, orders);
             }
             Fact::Heard { attempt, outcome } => self.heard(attempt, outcome, now, orders),
             Fact::Due { attempt } => self.due(attempt, now, orders),

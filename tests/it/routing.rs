@@ -3,6 +3,7 @@
 mod affinity;
 mod ema;
 mod learned;
+mod limits;
 mod lookout;
 mod recovery;
 mod requests;
@@ -55,7 +56,13 @@ impl Bench {
     /// What a new request asks.
     fn ask(&self, timing: Timing, prompt_tokens: u64) -> Ask {
         self.requests.set(self.requests.get() + 1);
-        Ask { request: self.requests.get(), timing, prompt_tokens, affinity: None }
+        Ask {
+            request: self.requests.get(),
+            timing,
+            prompt_tokens,
+            tokens: prompt_tokens,
+            affinity: None,
+        }
     }
 
     fn lease(&self, target: usize) -> Lease {

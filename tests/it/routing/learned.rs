@@ -134,7 +134,9 @@ fn a_score_goes_on_to_decay_as_if_nothing_had_happened() {
 #[test]
 fn a_rest_lasts_as_long_as_it_would_have() {
     let before = warm();
-    before.lease(2).limited(Some(Duration::from_secs(90)), before.now);
+    for _ in 0..2 {
+        before.lease(2).limited(Some(Duration::from_secs(90)), before.now);
+    }
     let learned = before.pool.learned(before.now);
     let left =
         |age| next(Settings::lookout(), &learned, Duration::from_secs(age)).0.view(2).limited;
@@ -330,6 +332,7 @@ fn any_target() -> impl Strategy<Value = LearnedTarget> {
         state,
         flag_left_ms,
         limited_ms,
+        limited_tokens: 700,
     })
 }
 
