@@ -89,7 +89,8 @@ impl Load {
     fn run(&self, seconds: u32) -> Came {
         let specs = self.tiers.iter().enumerate().map(|(n, tier)| spec(&n.to_string(), *tier, 1));
         let bench = Bench::of(self.settings.clone(), specs.collect());
-        let bucket = || Bucket { rate: self.rate, most: self.most, level: self.most, at: bench.now };
+        let bucket =
+            || Bucket { rate: self.rate, most: self.most, level: self.most, at: bench.now };
         let buckets = self.tiers.iter().map(|_| bucket()).collect();
         let (end, tick) = (bench.now + SECOND * seconds, bench.now);
         let mut world = Running {
@@ -244,8 +245,7 @@ fn an_overload_of_tokens_is_served() {
         let refusal = Refusal { counts: Counts::Tokens, ..Load::of(1.0, 1.0, asked).refusal };
         let (size, cost): (fn(u64) -> u64, fn(u64) -> f64) =
             (|n| 100 + n * 7_919 % 3_900, |size| f64::from(u32::try_from(size).unwrap()));
-        let load =
-            Load { refusal, size, cost, most: 41_000.0, ..Load::of(90.0, 41_000.0, asked) };
+        let load = Load { refusal, size, cost, most: 41_000.0, ..Load::of(90.0, 41_000.0, asked) };
         let came = load.run(240);
         // Tokens are what is served; on average a request has 2,050.
         assert!(f64::from(came.served) >= 0.9 * 60.0 * 240.0, "{asked:?}: {came:?}");
@@ -269,7 +269,8 @@ fn oversize_requests_refuse_nobody_else() {
             let refusal = Refusal { counts: Counts::Tokens, ..Load::of(1.0, 1.0, asked).refusal };
             let size = |n| if n % 21 == 0 { 90_000 } else { 700 };
             let cost = |size| if size < SMALL { 1.0 } else { f64::INFINITY };
-            let load = Load { settings: policy, refusal, size, cost, ..Load::of(20.0, 20.0, asked) };
+            let load =
+                Load { settings: policy, refusal, size, cost, ..Load::of(20.0, 20.0, asked) };
             let came = load.run(120);
             assert_eq!(came.small_refused, 0, "{asked:?} {came:?}");
             assert!(came.small > 2_000 && came.refused_upstream > 0, "{came:?}");

@@ -24,6 +24,7 @@
 //!
 //! The first region is where every request goes first.
 
+mod bucket;
 mod canned;
 mod failures;
 mod limits;
