@@ -157,7 +157,7 @@ impl Throttle {
         } else if let Some(every) = self.pace(size, now) {
             let later = |next: u64| Some((Time::from_nanos(next.max(now.nanos())) + every).nanos());
             // It never refuses.
-            drop(self.pace_next.fetch_update(Relaxed, Relaxed, later));
+            let _before = self.pace_next.fetch_update(Relaxed, Relaxed, later);
         }
     }
 
