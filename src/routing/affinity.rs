@@ -16,9 +16,10 @@
 
 use crate::rng::Rng;
 use crate::routing::lease::Ask;
-use crate::routing::pick::{IN_BAND, NoTarget, Picked, Used, Why};
+use crate::routing::pick::{IN_BAND, NoTarget, Picked, Why};
 use crate::routing::pool::{Pool, Target};
 use crate::routing::seats::Room;
+use crate::routing::used::Used;
 use crate::time::Time;
 
 /// Attempts that a preferred target may have beyond twice those of the one that was picked.

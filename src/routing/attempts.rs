@@ -14,9 +14,10 @@
 use crate::rng::Rng;
 use crate::routing::lease::{Ask, Timing};
 use crate::routing::outcome::Event;
-use crate::routing::pick::{NoTarget, Picked, Used, Why};
+use crate::routing::pick::{NoTarget, Picked, Why};
 use crate::routing::pool::Pool;
 use crate::routing::rescue::Urgency;
+use crate::routing::used::Used;
 use crate::time::Time;
 
 /// What a request may do.

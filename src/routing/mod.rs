@@ -62,6 +62,7 @@ mod throttle;
 mod trickle;
 mod trip;
 mod turns;
+mod used;
 mod view;
 
 pub use attempts::{Attempts, Bound, Denied, Failed, Limits, Next, NoHedge, Repeat};
@@ -73,7 +74,7 @@ pub use learned::{
 };
 pub use lease::{Ask, Lease, Overdue, Timing};
 pub use outcome::Event;
-pub use pick::{NoTarget, Picked, Used, Why};
+pub use pick::{NoTarget, Picked, Why};
 pub use pool::{Pool, Switch, TargetSpec};
 pub use probe::{ProbeLease, ProbeOutcome, ProbeOverdue};
 pub use rescue::Urgency;
@@ -84,4 +85,5 @@ pub use settings::{
 };
 pub use size::Size;
 pub use target::{Block, Blocks};
+pub use used::Used;
 pub use view::{PoolView, View};

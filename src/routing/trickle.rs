@@ -6,10 +6,10 @@
 //! in no higher tier than one that would take it. So a preferred tier whose provisioned throughput is used up is
 //! looked after, and one that only takes what spills is left alone while nothing does.
 
-use crate::routing::pick::Used;
 use crate::routing::pool::{Pool, Target};
 use crate::routing::seats::Room;
 use crate::routing::settings::Policy;
+use crate::routing::used::Used;
 use crate::time::Time;
 use std::sync::atomic::Ordering::Relaxed;
 

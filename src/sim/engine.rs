@@ -6,10 +6,10 @@
 
 use crate::rng::{Rng, stable_hash};
 use crate::routing::{
-    Ask, Attempts, Bound, Event, Failed, Lease, Limits, Next, Picked, Pool, Repeat, RetryBudget,
-    Settings, TargetSpec, Timing, Urgency,
+    Ask, Attempts, Bound, Counts, Event, Failed, Lease, Limits, Next, Picked, Pool, Refusal,
+    Repeat, RetryBudget, Settings, TargetSpec, Timing, Urgency,
 };
-use crate::sim::balancer::{Balancer, Fact, Order, Outcome, Purpose};
+use crate::sim::balancer::{Balancer, Fact, Order, Outcome, Profile, Purpose, Quota, RateLimited};
 use crate::sim::prober::Prober;
 use crate::sim::scenario::{Region, Scenario};
 use crate::time::Time;
@@ -24,6 +24,8 @@ pub struct Tuning {
     pub settings: Settings,
     /// How long an attempt may take to its first token.
     pub first_token: Duration,
+    /// How long an attempt may take whose response is not streamed.
+    pub answer: Duration,
     /// Primaries and retries of one request.
     pub max_attempts: u32,
     /// Retries as a share of the requests of the last minute.
@@ -42,6 +44,7 @@ impl Tuning {
         Self {
             settings: Settings::lookout(),
             first_token: Duration::from_mins(4),
+            answer: Duration::from_mins(10),
             max_attempts: 3,
             retry_share: 0.1,
             retry_min: 10,
@@ -88,7 +91,8 @@ struct Life {
 #[derive(Clone, Copy)]
 enum End {
     Failed,
-    Limited(Option<Duration>),
+    Unreachable,
+    Limited(Refusal),
     TimedOut,
 }
 
@@ -120,10 +124,11 @@ impl Engine {
         &self.pool
     }
 
-    fn arrived(&mut self, ask: Ask, now: Time, orders: &mut Vec<Order>) {
-        let request = ask.request;
-        let max_attempts = self.tuning.max_attempts;
-        let limits = Limits { max_attempts, repeat: Repeat::Anytime, bound: Bound::Free };
+    fn arrived(&mut self, request: u64, profile: Profile, now: Time, orders: &mut Vec<Order>) {
+        let ask = ask(request, profile);
+        let repeat = if profile.repeatable { Repeat::Anytime } else { Repeat::OnlyUntouched };
+        let bound = profile.bound.map_or(Bound::Free, Bound::Only);
+        let limits = Limits { max_attempts: self.tuning.max_attempts, repeat, bound };
         self.pool.admit(&ask, now);
         let life = Life { attempts: Attempts::new(ask, limits), legs: Vec::new() };
         self.requests.insert(request, life);
@@ -169,9 +174,14 @@ impl Engine {
     }
 
     fn arm(&self, attempt: u64, leg: &Leg, orders: &mut Vec<Order>) {
-        let time_out = leg.lease.sent() + self.tuning.first_token;
+        let time_out = self.time_out(&leg.lease);
         let at = leg.lease.next_deadline().map_or(time_out, |due| due.min(time_out));
         orders.push(Order::Wake { attempt, at });
+    }
+
+    fn time_out(&self, lease: &Lease) -> Time {
+        let streamed = lease.ask().timing == Timing::FirstToken;
+        lease.sent() + if streamed { self.tuning.first_token } else { self.tuning.answer }
     }
 
     fn due(&mut self, attempt: u64, now: Time, orders: &mut Vec<Order>) {
@@ -179,7 +189,7 @@ impl Engine {
             self.prober.due(attempt, now, orders);
             return;
         };
-        if now >= leg.lease.sent() + self.tuning.first_token {
+        if now >= self.time_out(&leg.lease) {
             orders.push(Order::Drop { attempt });
             self.failed(attempt, (leg, End::TimedOut), now, orders);
             return;
@@ -207,11 +217,31 @@ impl Engine {
                 note(leg.lease.first_token(now), orders);
                 self.close(leg.request, now, orders);
             }
+            Outcome::Whole => {
+                note(leg.lease.answered(now), orders);
+                self.close(leg.request, now, orders);
+            }
             Outcome::Failed => self.failed(attempt, (leg, End::Failed), now, orders),
-            Outcome::Limited(asked) => {
-                self.failed(attempt, (leg, End::Limited(asked)), now, orders);
+            Outcome::Unreachable => self.failed(attempt, (leg, End::Unreachable), now, orders),
+            Outcome::Limited(limited) => {
+                self.failed(attempt, (leg, End::Limited(refusal(limited))), now, orders);
+            }
+            // As on the wire, both are passed on: a 4xx teaches nothing, a 2xx is good.
+            Outcome::Refused(_) => {
+                drop(leg.lease);
+                self.pass_on(leg.request, now, orders);
+            }
+            Outcome::Unusable => {
+                note(leg.lease.answered(now), orders);
+                self.pass_on(leg.request, now, orders);
             }
         }
+    }
+
+    /// The client gets a response that is of no use to it.
+    fn pass_on(&mut self, request: u64, now: Time, orders: &mut Vec<Order>) {
+        self.close(request, now, orders);
+        orders.push(Order::Refuse { request });
     }
 
     /// The request is over: what is still open of it is dropped.
@@ -230,6 +260,7 @@ impl Engine {
         let target = lease.target();
         let (event, how) = match end {
             End::Failed => (lease.failed(now), Failed::Error),
+            End::Unreachable => (lease.failed(now), Failed::Connect),
             End::Limited(asked) => (lease.limited(asked, now), Failed::Limited),
             End::TimedOut => (lease.timed_out(now), Failed::TimedOut),
         };
@@ -249,6 +280,23 @@ impl Engine {
     }
 }
 
+fn refusal(limited: RateLimited) -> Refusal {
+    let counts = match limited.of {
+        Quota::Tokens => Counts::Tokens,
+        Quota::Requests | Quota::Unknown => Counts::Requests,
+    };
+    Refusal { asked: limited.retry_after, counts }
+}
+
+fn ask(request: u64, profile: Profile) -> Ask {
+    let timing = if profile.streamed { Timing::FirstToken } else { Timing::Untimed };
+    // As peek does with a name.
+    let affinity = profile.conversation.map(|one| stable_hash(&one.to_le_bytes()));
+    let Profile { prompt_tokens, max_tokens, .. } = profile;
+    let tokens = prompt_tokens.saturating_add(max_tokens);
+    Ask { request, timing, prompt_tokens, tokens, affinity }
+}
+
 pub(super) fn note(event: Option<Event>, orders: &mut Vec<Order>) {
     orders.extend(event.map(Order::Note));
 }
@@ -256,13 +304,7 @@ pub(super) fn note(event: Option<Event>, orders: &mut Vec<Order>) {
 impl Balancer for Engine {
     fn hear(&mut self, fact: Fact, now: Time, orders: &mut Vec<Order>) {
         match fact {
-            Fact::Arrived { request, prompt_tokens, conversation } => {
-                // As peek does with a name.
-                let affinity = conversation.map(|one| stable_hash(&one.to_le_bytes()));
-                let timing = Timing::FirstToken;
-                let tokens = prompt_tokens;
-                self.arrived(Ask { request, timing, prompt_tokens, tokens, affinity }, now, orders);
-            }
+            Fact::Arrived { request, profile } => self.arrived(request, profile, now, orders),
             Fact::Heard { attempt, outcome } => self.heard(attempt, outcome, now, orders),
             Fact::Due { attempt } => self.due(attempt, now, orders),
             Fact::Left { request } => self.close(request, now, orders),

@@ -5,6 +5,7 @@
 //! loop goes on until everything has ended.
 
 use crate::sim::balancer::{Balancer, Fact, Order, Outcome, Purpose};
+use crate::sim::demand::Demand;
 use crate::sim::duration;
 use crate::sim::scenario::Scenario;
 use crate::sim::seconds;
@@ -20,7 +21,6 @@ const TICK: Duration = Duration::from_millis(500);
 const AFTER: Duration = Duration::from_mins(2);
 /// The numbers of probes, as far as luck is concerned, begin here.
 const PROBES_FROM: u64 = 1 << 48;
-const PROBE_TOKENS: f64 = 20.0;
 
 /// A run that is over.
 #[derive(Clone, Debug)]
@@ -109,15 +109,15 @@ impl Driver {
     }
 
     fn arrive(&mut self, request: u64, now: Time) -> Fact {
-        let prompt_tokens = self.world.prompt_tokens(request);
-        self.requests.insert(request, Patient { arrived: now, prompt_tokens });
+        let demand = self.world.demand(request, seconds(now));
+        let profile = demand.profile();
+        let patient = Patient { arrived: now, demand };
         // A moment later, so that a balancer's own time-out of the same length comes first.
         let patience = self.world.scenario.patience + Duration::from_millis(1);
         self.at(now + patience, What::Impatient(request));
-        self.tally.arrived(now, prompt_tokens);
-        let conversation = self.world.conversation(request);
-        let prompt_tokens = duration(prompt_tokens).as_secs();
-        Fact::Arrived { request, prompt_tokens, conversation }
+        self.tally.arrived(&patient);
+        self.requests.insert(request, patient);
+        Fact::Arrived { request, profile }
     }
 
     fn happen(&mut self, what: What, now: Time) -> Option<Fact> {
@@ -144,8 +144,8 @@ impl Driver {
 
     fn reply(&mut self, attempt: u64, outcome: Outcome, now: Time) -> Option<Fact> {
         let open = self.attempts.get_mut(&attempt)?;
-        if outcome == Outcome::FirstToken {
-            open.streams = true;
+        if matches!(outcome, Outcome::FirstToken | Outcome::Whole) {
+            open.streams = outcome == Outcome::FirstToken;
             let (request, purpose) = (open.request, open.purpose);
             let answered =
                 if purpose == Purpose::Probe { None } else { self.requests.remove(&request) };
@@ -154,8 +154,11 @@ impl Driver {
             }
             let rest =
                 if purpose == Purpose::Probe { Duration::ZERO } else { self.world.scenario.decode };
-            self.at(now + rest, What::Ended(attempt));
-        } else {
+            if outcome == Outcome::FirstToken {
+                self.at(now + rest, What::Ended(attempt));
+            }
+        }
+        if outcome != Outcome::FirstToken {
             self.attempts.remove(&attempt);
         }
         Some(Fact::Heard { attempt, outcome })
@@ -181,20 +184,20 @@ impl Driver {
     }
 
     fn send(&mut self, attempt: u64, request: u64, (region, purpose): (usize, Purpose), now: Time) {
-        let (luck, tokens) = if purpose == Purpose::Probe {
-            (PROBES_FROM + attempt, PROBE_TOKENS)
+        let demand = if purpose == Purpose::Probe {
+            Demand::probe(PROBES_FROM + attempt)
         } else {
             let Some(patient) = self.requests.get(&request) else {
                 debug_assert!(false, "an attempt for a request that is over");
                 return;
             };
-            (request, patient.prompt_tokens)
+            patient.demand
         };
-        self.tally.sent(purpose, (region, tokens), now);
+        self.tally.sent(purpose, (region, demand.prompt_tokens), now);
         let open = Open { request, purpose, streams: false };
         let before = self.attempts.insert(attempt, open);
         debug_assert!(before.is_none(), "attempt {attempt} stands for two");
-        if let Reply::After(time, outcome) = self.world.send(luck, tokens, (region, seconds(now))) {
+        if let Reply::After(time, outcome) = self.world.send(&demand, (region, seconds(now))) {
             self.at(now + time, What::Reply(attempt, outcome));
         }
     }

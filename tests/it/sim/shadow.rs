@@ -34,6 +34,8 @@ struct Watched {
     /// Attempts that wait for a first token, but probes: request and region.
     open: BTreeMap<u64, (u64, usize)>,
     probes: BTreeMap<u64, usize>,
+    /// Requests whose responses are not streamed.
+    totals: BTreeSet<u64>,
     /// The regions that each waiting request has used.
     requests: BTreeMap<u64, Vec<usize>>,
     sent: BTreeSet<u64>,
@@ -52,6 +54,7 @@ impl Watched {
             seed,
             open: BTreeMap::new(),
             probes: BTreeMap::new(),
+            totals: BTreeSet::new(),
             requests: BTreeMap::new(),
             sent: BTreeSet::new(),
             told: vec![None; regions],
@@ -61,13 +64,16 @@ impl Watched {
 
     fn note_fact(&mut self, fact: Fact) {
         match fact {
-            Fact::Arrived { request, .. } => {
+            Fact::Arrived { request, profile } => {
                 self.requests.insert(request, Vec::new());
+                if !profile.streamed {
+                    self.totals.insert(request);
+                }
             }
             Fact::Heard { attempt, outcome } => {
                 self.probes.remove(&attempt);
                 if let Some((request, _)) = self.open.remove(&attempt)
-                    && outcome == Outcome::FirstToken
+                    && matches!(outcome, Outcome::FirstToken | Outcome::Whole)
                 {
                     self.requests.remove(&request);
                 }
@@ -143,7 +149,11 @@ impl Watched {
     fn agree(&self, now: Time) {
         for region in 0..self.regions {
             let view = self.engine.pool().view(region, now).unwrap();
-            let open = self.open.values().filter(|(_, at)| *at == region).count();
+            let open = self
+                .open
+                .values()
+                .filter(|(request, at)| *at == region && !self.totals.contains(request));
+            let open = open.count();
             hold!(
                 self,
                 usize::try_from(view.in_flight) == Ok(open),
