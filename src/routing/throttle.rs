@@ -18,9 +18,8 @@ use std::time::Duration;
 
 /// What was not refused for so long is accepted.
 const ACCEPTED_AFTER: Duration = Duration::from_millis(500);
-/// The places of a pace that may be saved up: of so long, and so many at least.
+/// The places of so long may be saved up. No more: a backend that saves up little refuses two at once.
 const SAVED: Duration = Duration::from_millis(50);
-const SAVED_PLACES: u32 = 1;
 /// The first try of the trickle comes after a part of its interval, and soon.
 const FIRST_TRY: u32 = 4;
 const FIRST_TRY_MOST: Duration = Duration::from_millis(500);
@@ -94,9 +93,10 @@ impl Throttle {
     }
 
     fn pace_wait(&self, size: u64, now: Time) -> Duration {
-        let Some(every) = self.pace(size, now) else { return Duration::ZERO };
-        let saved = SAVED.max(every.saturating_mul(SAVED_PLACES));
-        Time::from_nanos(self.pace_next.load(Relaxed)).since(now).saturating_sub(saved)
+        if self.pace(size, now).is_none() {
+            return Duration::ZERO;
+        }
+        Time::from_nanos(self.pace_next.load(Relaxed)).since(now).saturating_sub(SAVED)
     }
 
     /// The time between two requests, where there is a pace for that size.
