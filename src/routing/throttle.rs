@@ -125,7 +125,8 @@ impl Throttle {
 
     /// The smallest size that is kept away; `None`: none is.
     pub(super) fn smallest(&self, now: Time) -> Option<u64> {
-        let on = |level: &&Level| level.until.load(Relaxed) > now.nanos();
+        let accepted = self.accepted(now).map(|(size, _)| size);
+        let on = |level: &&Level| !level.left(u64::MAX, accepted, now).is_zero();
         [&self.brief, &self.whole].into_iter().filter(on).map(|l| l.size.load(Relaxed)).min()
     }
 

@@ -10,6 +10,7 @@
 mod affinity;
 mod bars;
 mod command;
+mod limits;
 mod promises;
 mod shadow;
 mod worlds;

@@ -41,6 +41,8 @@ struct Watched {
     sent: BTreeSet<u64>,
     /// What the operator was told last of each region.
     told: Vec<Option<Change>>,
+    /// The sizes of the requests that may go to any region, by their numbers.
+    sizes: BTreeMap<u64, u64>,
     /// When each region was tried last though it rests.
     tried: Vec<Option<Time>>,
 }
@@ -58,6 +60,7 @@ impl Watched {
             requests: BTreeMap::new(),
             sent: BTreeSet::new(),
             told: vec![None; regions],
+            sizes: BTreeMap::new(),
             tried: vec![None; regions],
         }
     }
@@ -66,6 +69,9 @@ impl Watched {
         match fact {
             Fact::Arrived { request, profile } => {
                 self.requests.insert(request, Vec::new());
+                if profile.bound.is_none() {
+                    self.sizes.insert(request, profile.prompt_tokens + profile.max_tokens);
+                }
                 if !profile.streamed {
                     self.totals.insert(request);
                 }
@@ -188,11 +194,12 @@ impl Balancer for Watched {
         self.engine.hear(fact, now, orders);
         for order in orders[before..].iter().copied() {
             self.note_order(order, now);
-            let Order::Send { region, purpose, .. } = order else { continue };
+            let Order::Send { request, region, purpose, .. } = order else { continue };
             if purpose == Purpose::Probe {
                 continue;
             }
-            if !views[region].limited.is_zero() {
+            let size = self.sizes.get(&request).copied();
+            if views[region].limited_tokens.zip(size).is_some_and(|(from, size)| size >= from) {
                 let before = self.tried[region].replace(now);
                 let seldom = before.is_none_or(|before| now.since(before) >= TRICKLE_LEAST);
                 hold!(self, seldom, "sent again and again to a region that rests after a 429", now);
