@@ -77,6 +77,7 @@ impl ProbeLease {
             (Mode::Relative, State::Degraded) => Stage::Late,
             (Mode::Relative, State::Healthy | State::Recovering) => Stage::Trip,
         };
+        state.throttle.probed();
         // Errors of two probes are errors of two requests.
         let (request, timing) = (sent.nanos(), Timing::FirstToken);
         let ask = Ask { request, timing, prompt_tokens: 0, tokens: 0, affinity: None };

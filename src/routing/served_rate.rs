@@ -132,23 +132,19 @@ impl ServedRate {
     /// A request was refused while the target was open for it. Look before.
     pub(super) fn cut(&mut self, cut: &Cut, now: Time) {
         let served = self.served().max(LEAST);
-        match self.pace(now) {
-            Some(pace) => {
-                let size = pace.size.min(cut.size);
-                let mut next = Pace { size, ..pace };
-                if cut.sent > pace.cut_at {
-                    let soon = now.since(pace.cut_at) < SOON;
-                    self.good = pace.rate.min(ABOVE * served);
-                    let rate = self.good * if soon { CUT_AGAIN } else { CUT };
-                    next = Pace { rate: rate.max(LEAST), size, cut_at: now };
-                }
-                self.pace = Some(next);
-            }
-            None => {
-                self.good = served;
-                let pace = Pace { rate: served, size: cut.size, cut_at: now };
-                self.pace = Some(pace).filter(|_| cut.confirmed);
-            }
+        let Some(pace) = self.pace(now) else {
+            self.good = served;
+            let pace = Pace { rate: served, size: cut.size, cut_at: now };
+            self.pace = Some(pace).filter(|_| cut.confirmed);
+            return;
+        };
+        let size = pace.size.min(cut.size);
+        self.pace = Some(Pace { size, ..pace });
+        if cut.sent > pace.cut_at {
+            let soon = now.since(pace.cut_at) < SOON;
+            self.good = pace.rate.min(ABOVE * served);
+            let rate = self.good * if soon { CUT_AGAIN } else { CUT };
+            self.pace = Some(Pace { rate: rate.max(LEAST), size, cut_at: now });
         }
     }
 

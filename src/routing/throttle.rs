@@ -149,6 +149,11 @@ impl Throttle {
 
     // ---- changes
 
+    /// A probe is sent: it may be refused, too, and takes no place.
+    pub(super) fn probed(&self) {
+        self.sent.fetch_add(1, Relaxed);
+    }
+
     /// An attempt is dispatched.
     pub(super) fn dispatched(&self, size: u64, now: Time) {
         self.sent.fetch_add(1, Relaxed);

@@ -145,6 +145,16 @@ fn a_rest_lasts_as_long_as_it_would_have() {
     assert_eq!(left(90), Duration::ZERO);
 }
 
+/// A state file of a version that knew no sizes.
+#[test]
+fn a_record_without_a_size_is_of_every_size() {
+    let mut record =
+        serde_json::to_value(LearnedTarget { limited_ms: 9, ..LearnedTarget::default() });
+    record.as_mut().unwrap().as_object_mut().unwrap().remove("limited_tokens").unwrap();
+    let read: LearnedTarget = serde_json::from_value(record.unwrap()).unwrap();
+    assert_eq!((read.limited_ms, read.limited_tokens), (9, 0));
+}
+
 #[test]
 fn what_this_process_has_seen_itself_is_not_overwritten() {
     let mut before = warm();
