@@ -54,6 +54,14 @@ pub(super) struct ServedRate {
     pace: Option<Pace>,
 }
 
+/// Whether a target was there for requests of the usual size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Door {
+    Open,
+    /// It rested.
+    Closed,
+}
+
 /// The rate that is not exceeded.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Pace {
@@ -88,11 +96,11 @@ pub(super) struct Cut {
 }
 
 impl ServedRate {
-    /// Takes note of how many requests were accepted so far, by a target that was `open` since the last look.
-    pub(super) fn look(&mut self, accepted: u64, open: bool, now: Time) {
+    /// Takes note of how many requests were accepted so far, and how the target was since the last look.
+    pub(super) fn look(&mut self, accepted: u64, door: Door, now: Time) {
         let passed = now.since(self.at);
         let came = difference(accepted, self.accepted);
-        if open {
+        if door == Door::Open {
             self.measure(came, passed, now);
             self.grow(came, passed, now);
         } else {
@@ -186,12 +194,12 @@ mod tests {
         for _ in 0..seconds {
             *now = *now + Duration::from_secs(1);
             *accepted += rate;
-            learned.look(*accepted, true, *now);
+            learned.look(*accepted, Door::Open, *now);
         }
     }
 
-    fn refused(size: u64, sent: Time, confirmed: bool) -> Cut {
-        Cut { size, sent, confirmed }
+    fn refused(sent: Time) -> Cut {
+        Cut { size: 0, sent, confirmed: true }
     }
 
     fn rate(learned: &ServedRate, now: Time) -> f64 {
@@ -209,32 +217,32 @@ mod tests {
     #[test]
     fn one_refusal_is_no_pace_and_two_are_the_served_rate() {
         let (mut learned, now, _) = served(20, 9);
-        learned.cut(&refused(700, now, false), now);
+        learned.cut(&Cut { confirmed: false, ..refused(now) }, now);
         assert_eq!(learned.pace(now), None);
-        learned.cut(&refused(700, now, true), now);
+        learned.cut(&refused(now), now);
         assert!((rate(&learned, now) - 20.0).abs() < 0.1);
     }
 
     #[test]
     fn a_refusal_cuts_once_for_what_was_sent_before() {
         let (mut learned, mut now, mut accepted) = served(20, 9);
-        learned.cut(&refused(0, now, true), now);
+        learned.cut(&refused(now), now);
         pass(&mut learned, (&mut now, &mut accepted), 20, 6);
         let before = rate(&learned, now);
         for _ in 0..8 {
-            learned.cut(&refused(0, now, true), now);
+            learned.cut(&refused(now), now);
         }
         // The first of them alone: the others were under way by then.
         let sent = Time::from_nanos(now.nanos() - 1);
         let cut = rate(&learned, now);
-        learned.cut(&refused(0, sent, true), now);
+        learned.cut(&refused(sent), now);
         assert!(cut < before && (rate(&learned, now) - cut).abs() < 1e-9);
     }
 
     #[test]
     fn it_grows_evenly_and_then_faster_and_is_forgotten() {
         let (mut learned, mut now, mut accepted) = served(20, 9);
-        learned.cut(&refused(0, now, true), now);
+        learned.cut(&refused(now), now);
         pass(&mut learned, (&mut now, &mut accepted), 20, 10);
         assert!((rate(&learned, now) - 22.0).abs() < 0.1, "{}", rate(&learned, now));
         pass(&mut learned, (&mut now, &mut accepted), 20, 10);
@@ -248,7 +256,7 @@ mod tests {
         let (mut learned, mut now, accepted) = served(20, 9);
         for _ in 0..30 {
             now = now + Duration::from_secs(1);
-            learned.look(accepted, false, now);
+            learned.look(accepted, Door::Closed, now);
         }
         assert!((learned.served() - 20.0).abs() < 0.1, "{}", learned.served());
     }

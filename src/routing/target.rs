@@ -6,7 +6,7 @@
 
 use crate::routing::health::{Health, State};
 use crate::routing::rest::Rest;
-use crate::routing::served_rate::ServedRate;
+use crate::routing::served_rate::{Door, ServedRate};
 use crate::routing::settings::Settings;
 use crate::routing::speed::{Reading, Speed};
 use crate::routing::throttle::Throttle;
@@ -89,8 +89,8 @@ pub(super) struct Known {
 impl Known {
     /// Takes note of what was accepted, of `sent` attempts in all.
     pub(super) fn look(&mut self, sent: u64, now: Time) {
-        let open = self.rest.usual_until() <= now;
-        self.served.look(sent.saturating_sub(self.refused), open, now);
+        let door = if self.rest.usual_until() <= now { Door::Open } else { Door::Closed };
+        self.served.look(sent.saturating_sub(self.refused), door, now);
     }
 
     /// For the score that counts.

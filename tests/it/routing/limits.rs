@@ -205,15 +205,24 @@ fn share_served(load: &Load, seconds: u32) -> f64 {
 
 const ASKED: [Option<u64>; 4] = [None, Some(1), Some(5), Some(30)];
 
+fn policies() -> [Settings; 3] {
+    [Settings::lookout(), Settings::ema(), Settings::round_robin()]
+}
+
+fn check_overload(settings: &Settings, asked: Option<u64>) {
+    // The slow ones save up two requests: then chance plays a part.
+    for (rps, rate, least) in [(90.0, 20.0, 0.95), (9.0, 2.0, 0.85), (900.0, 200.0, 0.95)] {
+        let load = Load { settings: settings.clone(), ..Load::of(rps, rate, asked) };
+        let share = share_served(&load, 240);
+        assert!(share >= least, "{asked:?} {:?} {rps}: {share}", settings.policy);
+    }
+}
+
 #[test]
 fn an_overload_is_served_as_far_as_the_backends_can() {
     for asked in ASKED {
-        for policy in [Settings::lookout(), Settings::ema(), Settings::round_robin()] {
-            for (rps, rate, least) in [(90.0, 20.0, 0.95), (9.0, 2.0, 0.8), (900.0, 200.0, 0.95)] {
-                let load = Load { settings: policy.clone(), ..Load::of(rps, rate, asked) };
-                let share = share_served(&load, 240);
-                assert!(share >= least, "{asked:?} {:?} {rps}: {share}", policy.policy);
-            }
+        for settings in policies() {
+            check_overload(&settings, asked);
         }
     }
 }
@@ -262,18 +271,21 @@ fn what_fits_is_served() {
     }
 }
 
+fn check_oversize(settings: Settings, asked: Option<u64>) {
+    let refusal = Refusal { counts: Counts::Tokens, ..Load::of(1.0, 1.0, asked).refusal };
+    let size = |n| if n % 21 == 0 { 90_000 } else { 700 };
+    let cost = |size| if size < SMALL { 1.0 } else { f64::INFINITY };
+    let load = Load { settings, refusal, size, cost, ..Load::of(20.0, 20.0, asked) };
+    let came = load.run(120);
+    assert_eq!(came.small_refused, 0, "{asked:?} {came:?}");
+    assert!(came.small > 2_000 && came.refused_upstream > 0, "{came:?}");
+}
+
 #[test]
 fn oversize_requests_refuse_nobody_else() {
     for asked in ASKED {
-        for policy in [Settings::lookout(), Settings::ema(), Settings::round_robin()] {
-            let refusal = Refusal { counts: Counts::Tokens, ..Load::of(1.0, 1.0, asked).refusal };
-            let size = |n| if n % 21 == 0 { 90_000 } else { 700 };
-            let cost = |size| if size < SMALL { 1.0 } else { f64::INFINITY };
-            let load =
-                Load { settings: policy, refusal, size, cost, ..Load::of(20.0, 20.0, asked) };
-            let came = load.run(120);
-            assert_eq!(came.small_refused, 0, "{asked:?} {came:?}");
-            assert!(came.small > 2_000 && came.refused_upstream > 0, "{came:?}");
+        for settings in policies() {
+            check_oversize(settings, asked);
         }
     }
 }
@@ -308,11 +320,6 @@ fn refused(bench: &mut Bench, attempts: &mut Attempts, asked: Option<u64>) -> Ne
 /// Two of its requests were refused: for as long as it asked only the trickle tries the preferred tier.
 #[test]
 fn a_storm_of_429s_of_the_preferred_tier_is_tried_by_the_trickle_only() {
-    let mut load = Load::of(20.0, 0.0, Some(60));
-    load.tiers = vec![0, 1, 1];
-    load.most = 0.0;
-    // The others serve whatever comes.
-    load.cost = |_| 0.0;
     let mut bench = Bench::of(Settings::lookout(), vec![spec("ptu", 0, 1), spec("payg", 1, 1)]);
     for _ in 0..2 {
         bench.lease(0).limited(Some(Duration::from_secs(60)), bench.now);
