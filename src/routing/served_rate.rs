@@ -21,7 +21,7 @@ const SPANS: [f64; 2] = [2.0, 10.0];
 const IDLE: f64 = 0.05;
 /// The pace after a cut, in parts of the one before; the second if the cut before is younger than [`SOON`].
 const CUT: f64 = 0.95;
-const CUT_AGAIN: f64 = 0.85;
+const CUT_AGAIN: f64 = 0.92;
 const SOON: Duration = Duration::from_secs(5);
 /// A pace above what is served is no measure of the target: it counts as at most so many times that.
 const ABOVE: f64 = 1.25;
