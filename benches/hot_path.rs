@@ -230,7 +230,7 @@ fn contend(act: impl Fn(&mut Rng) + Sync, threads: usize, iterations: u64) -> Du
 }
 
 fn ask() -> Ask {
-    Ask { request: 1, prompt_tokens: 700, ..Ask::default() }
+    Ask { request: 1, prompt_tokens: 700, tokens: 700, ..Ask::default() }
 }
 
 fn cycle(pool: &Arc<Pool>, rng: &mut Rng) {

@@ -12,6 +12,7 @@ mod whole;
 
 use crate::azure::form::{Form, is_readable};
 use crate::azure::limit::retry_after;
+use crate::azure::limit_kind::{LimitKind, limit_kind};
 use crate::azure::route::Operation;
 use crate::azure::sse::Scanner;
 use crate::azure::sse::StreamError;
@@ -68,6 +69,8 @@ pub(crate) struct Sending {
     pub(crate) form: Form,
     /// What a small JSON response is held with to its end; `None`: it is passed on as it comes.
     pub(crate) memory: Option<Memory>,
+    /// About how many tokens it counts as.
+    pub(crate) tokens: u64,
 }
 
 /// When what was seen, whatever became of the exchange.
@@ -236,11 +239,13 @@ pub(crate) struct Failure {
     pub(crate) is_spare: bool,
     /// The rest that a rate limit asked for.
     pub(crate) rest: Option<Duration>,
+    /// What a rate limit counts.
+    pub(crate) kind: LimitKind,
 }
 
 impl Failure {
     pub(crate) fn bare(outcome: Outcome) -> Self {
-        Self { outcome, answer: None, is_spare: false, rest: None }
+        Self { outcome, answer: None, is_spare: false, rest: None, kind: LimitKind::default() }
     }
 }
 
@@ -261,7 +266,9 @@ pub(crate) async fn exchange(
 ) -> std::result::Result<Answer, Failure> {
     match begin(http, sending, clock, marks).await? {
         Begun::Ready(answer) => Ok(answer),
-        Begun::Stream(answer) => first_content(answer, sending.operation, clock, marks).await,
+        Begun::Stream(answer) => {
+            first_content(answer, (sending.operation, sending.tokens), clock, marks).await
+        }
     }
 }
 
@@ -285,11 +292,12 @@ pub(crate) async fn begin(
     let answer =
         Answer { session, peer, held, scanner, ended: false, took_all, kind, stored, room };
     if !(200..300).contains(&marks.status) {
-        let answer = judge_error(answer, marks.status, clock).await?;
+        let answer = judge_error(answer, (marks.status, sending.tokens), clock).await?;
         if sending.seek && marks.status == 404 {
             // It says only that this backend has not got it.
             let outcome = Outcome::NotHere;
-            return Err(Failure { outcome, answer: Some(answer), is_spare: true, rest: None });
+            let failure = Failure { is_spare: true, ..Failure::bare(outcome) };
+            return Err(Failure { answer: Some(answer), ..failure });
         }
         return Ok(Begun::Ready(answer));
     }
@@ -372,7 +380,7 @@ async fn final_header(session: &mut HttpSession) -> Result<()> {
 /// Reads until the first content token, holding what comes before it.
 pub(crate) async fn first_content(
     mut answer: Answer,
-    operation: Operation,
+    (operation, tokens): (Operation, u64),
     clock: &Clock,
     marks: &mut Marks,
 ) -> std::result::Result<Answer, Failure> {
@@ -388,13 +396,13 @@ pub(crate) async fn first_content(
         let held = answer.held.as_ref().map_or(0, Bytes::len);
         if found != Found::Nothing || held > HOLD_BYTES {
             answer.scanner = Some(scanner);
-            return opened(answer, found, clock, marks);
+            return opened((answer, tokens), found, clock, marks);
         }
     }
 }
 
 fn opened(
-    answer: Answer,
+    (answer, tokens): (Answer, u64),
     found: Found,
     clock: &Clock,
     marks: &mut Marks,
@@ -404,7 +412,8 @@ fn opened(
             let rest = rest_asked(&answer, clock);
             // An empty stream tells the client nothing.
             let is_spare = outcome != Outcome::EmptyStream;
-            Err(Failure { outcome, answer: Some(answer), is_spare, rest })
+            let kind = kind_of(&answer, tokens);
+            Err(Failure { outcome, answer: Some(answer), is_spare, rest, kind })
         }
         // Too much is held: it is passed on as it is, and how fast its model is stays unknown.
         Found::Complete | Found::Nothing => Ok(answer),
@@ -455,7 +464,7 @@ impl Found {
 /// is a broken connection.
 async fn judge_error(
     mut answer: Answer,
-    status: u16,
+    (status, tokens): (u16, u64),
     clock: &Clock,
 ) -> std::result::Result<Answer, Failure> {
     if judge(status, None).is_final() {
@@ -469,8 +478,8 @@ async fn judge_error(
     let Some(outcome) = Outcome::of_refusal(judge(status, code.as_deref()), rest) else {
         return Ok(Answer { kind: AnswerKind::Passed, ..answer });
     };
-    let is_spare = outcome.is_spare();
-    Err(Failure { outcome, answer: Some(answer), is_spare, rest })
+    let (is_spare, kind) = (outcome.is_spare(), kind_of(&answer, tokens));
+    Err(Failure { outcome, answer: Some(answer), is_spare, rest, kind })
 }
 
 async fn read_error_body(answer: &mut Answer) -> Result<()> {
@@ -478,6 +487,13 @@ async fn read_error_body(answer: &mut Answer) -> Result<()> {
         read_more(answer).await?;
     }
     Ok(())
+}
+
+/// What a rate limit counts, by its header and what it has said.
+fn kind_of(answer: &Answer, tokens: u64) -> LimitKind {
+    let none = HeaderMap::new();
+    let headers = answer.session.response_header().map_or(&none, |h| &h.headers);
+    limit_kind(headers, answer.held.as_deref().unwrap_or_default(), tokens)
 }
 
 /// The rest that the header of an answer asks for.

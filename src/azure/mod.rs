@@ -26,6 +26,7 @@ pub mod in_stream;
 mod json;
 mod kind;
 pub mod limit;
+pub mod limit_kind;
 mod lines;
 pub mod listing;
 mod message;

@@ -82,6 +82,7 @@ pub(crate) fn prompt(
         stored: None,
         form: if stream { Form::Events } else { Form::Object },
         memory: None,
+        tokens: 0,
     })
 }
 

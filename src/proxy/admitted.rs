@@ -44,6 +44,8 @@ pub(super) struct Admitted {
     pub(super) answering: Answering,
     /// About how long its prompt is.
     pub(super) prompt_tokens: u64,
+    /// About how many tokens it counts as: its prompt, and the most that may be generated.
+    pub(super) tokens: u64,
     /// What it shares a prompt cache by.
     pub(super) affinity: Option<u64>,
     /// How much the model is to reason.
@@ -252,12 +254,14 @@ impl Request {
 
     /// What it is to the routing core.
     pub(super) fn ask(&self) -> Ask {
-        let Admitted { prompt_tokens, affinity, repeat, placement, answering, .. } = &self.admitted;
+        let Admitted { prompt_tokens, tokens, affinity, repeat, placement, answering, .. } =
+            &self.admitted;
         let (app, credential) = self.sender;
         Ask {
             request: self.serial,
             timing: self.admitted.timing(),
             prompt_tokens: *prompt_tokens,
+            tokens: *tokens,
             affinity: *affinity,
             class: answering.class,
             app,

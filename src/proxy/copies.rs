@@ -131,6 +131,7 @@ impl StoredCopy {
             stored: None,
             form: Form::Any,
             memory: None,
+            tokens: 0,
         };
         let mut marks = Marks::default();
         match exchange(http, &sending, clock, &mut marks).await {

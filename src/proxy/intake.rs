@@ -154,7 +154,8 @@ fn judge(
     if let (Placement::Anywhere | Placement::Rather(_), Some(wish)) = (&placement, &wish) {
         placement = asked_target(wish, model)?;
     }
-    meter::reserve(ctx, meter::estimate(route.operation, &seen), live.clock().now())?;
+    let tokens = meter::estimate(route.operation, &seen);
+    meter::reserve(ctx, tokens, live.clock().now())?;
     Ok(Admitted {
         repeat: repeatable(&route, &seen, (model, &snapshot)),
         model: Arc::clone(model),
@@ -164,6 +165,7 @@ fn judge(
         stream: seen.stream,
         answering: Answering::of(route.operation, &seen, &snapshot.config),
         prompt_tokens: seen.prompt_tokens_estimate,
+        tokens,
         affinity: seen.affinity,
         effort: seen.effort,
         store: seen.store,

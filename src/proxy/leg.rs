@@ -62,9 +62,9 @@ impl Leg {
     pub(super) fn go_on(&mut self, answer: Answer) {
         let (connector, clock, due) = (Arc::clone(&self.http), self.clock, self.due);
         let mut marks = self.watch.marks;
-        let operation = self.watch.operation();
+        let asked = (self.watch.operation(), self.watch.tokens());
         let work = async move {
-            let step = first_content(answer, operation, &clock, &mut marks);
+            let step = first_content(answer, asked, &clock, &mut marks);
             let result = in_time(due, step).await.map(Begun::Ready);
             Said { marks, result: tidied(result, &connector).await }
         };

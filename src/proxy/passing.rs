@@ -3,11 +3,13 @@
 //! Its attempt is still judged by that content: here the lease is kept and settled when it passes, or when it
 //! is clear that it does not come.
 
+use crate::azure::limit_kind::{LimitKind, limit_kind};
 use crate::exchange::{AnswerKind, Failure, Found, Outcome};
 use crate::proxy::admitted::Request;
 use crate::proxy::watch::Watch;
 use crate::routing::Attempts;
 use bytes::Bytes;
+use http::HeaderMap;
 use pingora_core::protocols::http::client::HttpSession;
 use pingora_core::{Error, ErrorType, Result};
 use std::pin::pin;
@@ -67,13 +69,13 @@ impl Passing {
             }
         };
         read.map_err(|(outcome, error)| {
-            self.fail(outcome);
+            self.fail(outcome, LimitKind::default());
             error
         })
     }
 
-    /// Takes what the next chunk, or the end, came to.
-    pub(super) fn saw(&mut self, found: Found) -> Settled {
+    /// Takes what the next chunk came to; `None`: what the end did.
+    pub(super) fn saw(&mut self, found: Found, chunk: Option<&[u8]>) -> Settled {
         match found {
             Found::Nothing => Settled::No,
             Found::Content => {
@@ -86,14 +88,15 @@ impl Passing {
                 Settled::Good
             }
             Found::Failed(outcome) => {
-                self.fail(outcome);
+                let said = chunk.unwrap_or_default();
+                self.fail(outcome, limit_kind(&HeaderMap::new(), said, self.watch.tokens()));
                 Settled::Failed
             }
         }
     }
 
-    fn fail(&mut self, outcome: Outcome) {
-        let failure = Failure { rest: self.rest, ..Failure::bare(outcome) };
+    fn fail(&mut self, outcome: Outcome, kind: LimitKind) {
+        let failure = Failure { rest: self.rest, kind, ..Failure::bare(outcome) };
         let how = self.watch.fail(&failure, &self.attempts);
         let (model, target) = (self.request.model(), self.watch.target());
         for event in self.attempts.gave_up(&model.pool, target, how, self.request.now()) {

@@ -412,7 +412,8 @@ impl Race {
     /// Records when a target that refused with a rate limit may be asked again.
     fn note_limit(&mut self, target: usize, asked: Option<Duration>) {
         let now = self.request.now();
-        let rest = asked.or_else(|| self.request.model().pool.rest(target, now));
+        let rest = asked
+            .or_else(|| self.request.model().pool.rest(target, self.request.admitted.tokens, now));
         let until = now + rest.unwrap_or_default();
         self.limited_until = Some(self.limited_until.map_or(until, |before| before.min(until)));
     }

@@ -180,7 +180,7 @@ impl LlmSession {
         let before = streaming.ending();
         let found = streaming.take(chunk);
         let ending = streaming.ending();
-        self.settle(found);
+        self.settle(found, chunk);
         if let Ending::Failed(error) = ending {
             self.failed(error);
         }
@@ -191,9 +191,9 @@ impl LlmSession {
     }
 
     /// Settles an attempt whose first content was still to come.
-    fn settle(&mut self, found: Found) {
+    fn settle(&mut self, found: Found, chunk: Option<&[u8]>) {
         let Some(passing) = self.passing.as_mut() else { return };
-        let settled = passing.saw(found);
+        let settled = passing.saw(found, chunk);
         if settled == Settled::No {
             return;
         }

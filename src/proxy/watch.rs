@@ -1,12 +1,15 @@
 //! Watches over one attempt of a client's request: settles its lease and completes its record, exactly once,
 //! whatever happens. An attempt that is dropped while it waits (the client left) settles as cancelled.
 
+use crate::azure::limit_kind::LimitKind;
 use crate::azure::route::Operation;
 use crate::exchange::{AnswerKind, Failure, Marks, Outcome};
 use crate::live::LiveBackend;
 use crate::proxy::admitted::Request;
 use crate::proxy::{ProbeRequest, ProbeWish};
-use crate::routing::{Attempts, Backing, Ended, Failed, Lease, Seat, Size, Urgency, Why};
+use crate::routing::{
+    Attempts, Backing, Counts, Ended, Failed, Lease, Refusal, Seat, Size, Urgency, Why,
+};
 use crate::time::Time;
 use crate::time::millis;
 use std::sync::Arc;
@@ -45,6 +48,11 @@ impl Watch {
 
     pub(super) fn operation(&self) -> Operation {
         self.request.operation()
+    }
+
+    /// About how many tokens its request counts as.
+    pub(super) fn tokens(&self) -> u64 {
+        self.request.admitted.tokens
     }
 
     pub(super) fn sent(&self) -> Time {
@@ -110,7 +118,7 @@ impl Watch {
         if let Some(lease) = self.lease.take() {
             let now = self.request.now();
             let backing = attempts.backing(&self.request.model().pool, how, now);
-            self.told(end_failed(lease, (outcome, backing), failure.rest, now));
+            self.told(end_failed(lease, (failure, backing), now));
             if let (Outcome::Connect, Some(backend)) = (outcome, self.backend()) {
                 backend.next_address();
             }
@@ -230,14 +238,18 @@ impl Drop for Watch {
 /// Ends the lease of an attempt that gave no good answer.
 pub(super) fn end_failed(
     lease: Lease,
-    (outcome, backing): (Outcome, Backing),
-    rest: Option<Duration>,
+    (failure, backing): (&Failure, Backing),
     now: Time,
 ) -> Ended {
+    let outcome = failure.outcome;
     let event = if outcome == Outcome::TimedOut {
         lease.timed_out(now)
     } else if outcome == Outcome::Limited {
-        lease.limited(rest, now)
+        let counts = match failure.kind {
+            LimitKind::EverySize => Counts::Requests,
+            LimitKind::Tokens => Counts::Tokens,
+        };
+        lease.limited(Refusal { asked: failure.rest, counts }, now)
     } else if outcome.is_error() {
         return lease.failed(backing, now);
     } else {

@@ -61,7 +61,7 @@ impl Pool {
 
     fn preferred(&self, key: u64, picked: Picked, used: &Used, now: Time) -> Option<usize> {
         let drawn = self.targets().get(picked.target)?;
-        let yardstick = Yardstick { pool: self, drawn, why: picked.why, now };
+        let yardstick = Yardstick { pool: self, drawn, why: picked.why, size: used.size(), now };
         let mut best: Option<(f64, usize)> = None;
         for (index, target) in self.targets().iter().enumerate() {
             if target.spec.tier != drawn.spec.tier || used.contains(index) {
@@ -82,6 +82,7 @@ struct Yardstick<'a> {
     pool: &'a Pool,
     drawn: &'a Target,
     why: Why,
+    size: u64,
     now: Time,
 }
 
@@ -89,7 +90,8 @@ impl Yardstick<'_> {
     fn admits(&self, target: &Target, coin: f64) -> bool {
         let (settings, state, now) = (self.pool.settings(), &target.state, self.now);
         let most = self.drawn.state.seats().saturating_mul(2).saturating_add(FEW);
-        state.is_usable(now)
+        state.admits(self.size, now)
+            && !state.is_degraded(now)
             && !state.is_suspect()
             && target.has(Room::Spare, settings)
             && coin < state.ramp(settings, now)

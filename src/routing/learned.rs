@@ -18,6 +18,7 @@ use crate::routing::target::{Known, TargetState};
 use crate::time::Time;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 /// Up to this age a record tells of the present.
@@ -85,6 +86,9 @@ pub struct LearnedTarget {
     pub flag_left_ms: Option<u64>,
     /// How much longer it rests after a 429, milliseconds.
     pub limited_ms: u64,
+    /// From how many tokens on a request is kept away by that; 0: every one.
+    #[serde(default)]
+    pub limited_tokens: u64,
 }
 
 /// What is normal for one target.
@@ -153,6 +157,8 @@ impl Pool {
             for (target, found) in &blank {
                 target.state.change(|known| moment.recall(known, found));
             }
+            // Some may rest.
+            self.shared().trickle_at.store(0, Relaxed);
             self.look(now);
         }
         Recalled { targets: blank.len(), degraded: self.fleet().load().degraded.clone() }
@@ -160,15 +166,19 @@ impl Pool {
 }
 
 fn of_target(state: &TargetState, now: Time) -> LearnedTarget {
-    state.with(|known| LearnedTarget {
-        base: known.speed.learned(),
-        score: known
-            .speed
-            .raw_score()
-            .map(|(ms, at)| LearnedScore { ms, age_ms: whole_ms(now.since(at)) }),
-        state: known.health.state,
-        flag_left_ms: known.health.flag_left(now).map(whole_ms),
-        limited_ms: whole_ms(known.rest.until.since(now)),
+    state.with(|known| {
+        let (limited_tokens, limited) = known.rest.longest(now);
+        LearnedTarget {
+            base: known.speed.learned(),
+            score: known
+                .speed
+                .raw_score()
+                .map(|(ms, at)| LearnedScore { ms, age_ms: whole_ms(now.since(at)) }),
+            state: known.health.state,
+            flag_left_ms: known.health.flag_left(now).map(whole_ms),
+            limited_ms: whole_ms(limited),
+            limited_tokens,
+        }
     })
 }
 
@@ -205,7 +215,8 @@ impl Moment<'_> {
         }
         let flag_left = found.flag_left_ms.map(|ms| self.left(ms));
         known.health.resume(self.settings, (found.state, flag_left), self.now);
-        known.rest.resume(&self.settings.limit, self.left(found.limited_ms), self.now);
+        let rest = (found.limited_tokens, self.left(found.limited_ms));
+        known.rest.resume(&self.settings.limit, rest, self.now);
         let score = found.score.filter(|score| (0.0..=*POSSIBLE_MS.end()).contains(&score.ms));
         if let Some((ms, at)) = score.and_then(|score| self.score(known, score)) {
             known.speed.set_score(ms, at);

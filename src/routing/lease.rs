@@ -11,6 +11,7 @@ use crate::routing::expected::{Basis, Expected};
 use crate::routing::outcome::Event;
 use crate::routing::pool::Pool;
 use crate::routing::rescue::Urgency;
+use crate::routing::rest::Refusal;
 use crate::routing::seats::Seat;
 use crate::routing::settings::Mode;
 use crate::routing::target::TargetState;
@@ -40,6 +41,8 @@ pub struct Ask {
     pub timing: Timing,
     /// About how long its prompt is.
     pub prompt_tokens: u64,
+    /// About how many tokens it counts as: its prompt, and the most that may be generated.
+    pub tokens: u64,
     /// Requests with the same number are sent to the same target, if it does: they share a prompt cache.
     pub affinity: Option<u64>,
     /// What its response is compared with, if that is not streamed.
@@ -249,9 +252,9 @@ impl Lease {
         self.pool.passed(&self.slot, refused, now)
     }
 
-    /// A 429, with the rest it asked for.
-    pub fn limited(self, asked: Option<Duration>, now: Time) -> Option<Event> {
-        Some(self.pool.limited(self.slot.target, asked, (self.slot.sent, now)))
+    /// A 429, with the rest it asked for, and what it counts.
+    pub fn limited(self, refusal: impl Into<Refusal>, now: Time) -> Option<Event> {
+        Some(self.pool.limited(&self.slot, refusal.into(), now))
     }
 
     /// No first token within the time-out, or no whole response: counted as slow. Unmeasured: as an error.
@@ -317,5 +320,6 @@ impl Drop for Lease {
             }
             Timing::Unmeasured => {}
         }
+        self.state.throttle.over(self.slot.sent);
     }
 }

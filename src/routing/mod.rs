@@ -17,8 +17,10 @@
 //!
 //! - Only a first content token of a 2xx answer feeds a score, or a wait for one that says it is too low; in absolute
 //!   mode a whole response does, too. A 429 or a 500 is not a fast answer.
-//! - A rate limit is never a strike.
-//! - Degraded targets are still used when there is nothing better; limited and blocked ones never are.
+//! - A rate limit is never a strike. It closes a target for what it refused and for what is larger, never for what is
+//!   smaller.
+//! - Degraded targets are still used when there is nothing better; blocked ones never are, and limited ones only by
+//!   a trickle of requests that could go elsewhere.
 //!
 //! Policies are [`Settings`] of one engine. `lookout`, the default: cost is the expected wait, an answer that
 //! is outstanding too long is evidence now, and it is raced by another attempt. `ema`: the lowest moving
@@ -29,7 +31,7 @@
 //! slots, `rescue` who races a late one, `outcome` and `trip` what they teach, `whole` what responses do that are not
 //! streamed; `health`, `strikes` and `errors` the state, `guard` what holds a trip back, `unserved` what a target costs that serves nothing,
 //! `speed`, `norm` and `totals`, `fleet` and `expected` what is fast, normal, general and due; `hedge`, `budget` and
-//! `rest` what may be spent and must be waited for; [`learned`](LearnedPool) what outlives the process.
+//! `rest`, `served_rate`, `throttle` and `trickle` what may be spent and must be waited for; [`learned`](LearnedPool) what outlives the process.
 //!
 //! Pure: no clock, no I/O, no logging. `now` and the random source are arguments; what an operator should
 //! hear comes back as an [`Event`].
@@ -53,12 +55,15 @@ mod probe;
 mod rescue;
 mod rest;
 mod seats;
+mod served_rate;
 mod settings;
 mod size;
 mod speed;
 mod strikes;
 mod target;
+mod throttle;
 mod totals;
+mod trickle;
 mod trip;
 mod turns;
 mod unserved;
@@ -83,6 +88,7 @@ pub use pick::{NoTarget, Picked, Why};
 pub use pool::{Pool, Switch, TargetSpec};
 pub use probe::{ProbeLease, ProbeOutcome, ProbeOverdue};
 pub use rescue::Urgency;
+pub use rest::{Counts, Refusal};
 pub use seats::Seat;
 pub use settings::{
     Affinity, Baseline, Bounds, Detect, Hedge, Limit, Mode, Overflow, Policy, Recover, Settings,

@@ -6,6 +6,8 @@ use crate::routing::health::{Cause, Change, State};
 use crate::routing::lease::{Ended, Slot, Stage, Timing};
 use crate::routing::norm::Lateness;
 use crate::routing::pool::{Pool, Target};
+use crate::routing::rest::{Counts, Refusal, Refused};
+use crate::routing::served_rate::Cut;
 use crate::routing::settings::Mode;
 use crate::routing::strikes::Strike;
 use crate::routing::target::Known;
@@ -36,7 +38,11 @@ impl Pool {
     pub(super) fn first_token(&self, slot: &Slot, now: Time) -> Option<Event> {
         let ttft = now.since(slot.sent);
         match self.settings().detect.mode {
-            Mode::Absolute => self.timed(slot.target, ttft, (slot.sent, now)),
+            Mode::Absolute => {
+                let Target { state, .. } = self.targets().get(slot.target)?;
+                state.change(|known| known.rest.served(slot.ask.tokens, slot.sent, now));
+                self.timed(slot.target, ttft, (slot.sent, now))
+            }
             Mode::Relative => self.answer_came(slot, millis(ttft), now),
         }
     }
@@ -53,7 +59,6 @@ impl Pool {
         let ttft_ms = millis(ttft);
         state.answered(now);
         let (change, due) = state.change(|known| {
-            known.rest.answered();
             known.health.strikes.good_outcome();
             known.unserved.ended(Served::Yes, ttft_ms, now);
             self.move_score(known, ttft_ms, now);
@@ -90,6 +95,7 @@ impl Pool {
         state.answered(now);
         let (change, ln_base) = state.change(|known| {
             known.errors.good(slot.sent);
+            known.rest.served(slot.ask.tokens, slot.sent, now);
             self.credit_answer(known, expected, ttft_ms, now);
             let in_time = now.since(slot.sent) < expected.trip;
             known.over_run = if in_time { 0 } else { known.over_run.saturating_add(1) };
@@ -110,7 +116,6 @@ impl Pool {
 
     fn credit_answer(&self, known: &mut Known, expected: &Expected, ttft_ms: f64, now: Time) {
         let detect = &self.settings().detect;
-        known.rest.answered();
         known.health.strikes.good_outcome();
         known.unserved.ended(Served::Yes, self.known_score(known, now), now);
         self.move_score(known, ttft_ms / expected.shape, now);
@@ -299,7 +304,7 @@ impl Pool {
         let Some(Target { state, .. }) = self.targets().get(slot.target) else { return };
         state.answered(now);
         state.change(|known| {
-            known.rest.answered();
+            known.rest.served(slot.ask.tokens, slot.sent, now);
             known.health.strikes.good_outcome();
             known.health.strikes.void_errors();
             known.errors.good(slot.sent);
@@ -310,22 +315,50 @@ impl Pool {
         });
     }
 
-    /// A 429 to what was sent at `sent`.
-    pub(super) fn limited(
-        &self,
-        target: usize,
-        asked: Option<Duration>,
-        (sent, now): (Time, Time),
-    ) -> Event {
-        let take = |t: &Target| {
-            t.state.change(|known| {
-                let wait = known.rest.take(&self.settings().limit, asked, (sent, now));
-                known.health.probe_later(known.rest.until);
-                wait
-            })
+    /// A 429.
+    pub(super) fn limited(&self, slot: &Slot, refusal: Refusal, now: Time) -> Event {
+        let told = |wait| Event { target: slot.target, change: Change::Limited(wait) };
+        let Some(Target { state, .. }) = self.targets().get(slot.target) else {
+            return told(Duration::ZERO);
         };
-        let wait = self.targets().get(target).map(take).unwrap_or_default();
-        Event { target, change: Change::Limited(wait) }
+        let (ask, sent) = (&slot.ask, slot.sent);
+        let size = if refusal.counts == Counts::Tokens { ask.tokens } else { 0 };
+        let refused = Refused { request: ask.request, size, asked: refusal.asked, sent };
+        let was_open = state.throttle.next_trickle(now).is_none();
+        let wait = state.change(|known| {
+            known.refused += 1;
+            known.look(state.throttle.sent(), now);
+            // What was sent to a target that rested says that it does still, and nothing of its rate.
+            let held = known.rest.held(ask.tokens, sent);
+            let taken = known.rest.take(&self.settings().limit, &refused, now);
+            let size = taken.confirmed.unwrap_or(size);
+            if !held && !known.rest.is_unusual(size) {
+                let cut = Cut { size, sent, confirmed: taken.confirmed.is_some() };
+                known.served.cut(&cut, now);
+            }
+            known.health.probe_later(now + known.rest.left(0, now));
+            taken.wait
+        });
+        state.throttle.refused();
+        if was_open {
+            let first = state.throttle.begin_trickle(now);
+            self.shared().trickle_at.fetch_min(first.nanos(), Relaxed);
+        }
+        told(wait)
+    }
+
+    /// A request was limited on several targets and served by none: it is its own suspect, and what this target
+    /// refuses by its word alone it need not refuse to others.
+    pub(super) fn forgive_limit(&self, target: usize, request: u64) {
+        if let Some(Target { state, .. }) = self.targets().get(target) {
+            state.change(|known| known.rest.forgive(request));
+        }
+    }
+
+    /// Whether a request of that size may have been refused for its size, as far as what is served there tells.
+    pub(super) fn may_be_oversize(&self, target: usize, size: u64) -> bool {
+        let of = |t: &Target| t.state.with(|known| known.rest.may_be_oversize(size));
+        self.targets().get(target).is_some_and(of)
     }
 
     /// A streamed answer to that request broke off after its first content, whose lease had ended well.

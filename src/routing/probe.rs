@@ -79,6 +79,7 @@ impl ProbeLease {
             (Mode::Relative, State::Degraded) => Stage::Late,
             (Mode::Relative, State::Healthy | State::Recovering) => Stage::Trip,
         };
+        state.throttle.probed();
         // Errors of two probes are errors of two requests.
         let (request, timing) = (sent.nanos(), Timing::FirstToken);
         let ask = Ask { request, timing, ..Ask::default() };
@@ -142,7 +143,7 @@ impl ProbeLease {
             (ProbeOutcome::Answered, Mode::Relative) => self.judge(now.since(slot.sent), now),
             (ProbeOutcome::Answered, Mode::Absolute) => {
                 state.change(|known| {
-                    known.rest.answered();
+                    known.rest.probed(slot.sent, now);
                     known.health.strikes.void_errors();
                 });
                 None
@@ -166,9 +167,7 @@ impl ProbeLease {
                 self.bad(now);
                 pool.failed(slot, Backing::Probe, now).event
             }
-            (ProbeOutcome::Limited(asked), _) => {
-                Some(pool.limited(slot.target, asked, (slot.sent, now)))
-            }
+            (ProbeOutcome::Limited(asked), _) => Some(pool.limited(slot, asked.into(), now)),
             (ProbeOutcome::AuthFailed | ProbeOutcome::Misconfigured, _) => None,
         }
     }
@@ -203,7 +202,7 @@ impl ProbeLease {
         let good = pool.is_good_probe(slot, millis(ttft));
         state.answered(now);
         let change = state.change(|known| {
-            known.rest.answered();
+            known.rest.probed(slot.sent, now);
             known.health.strikes.good_outcome();
             known.errors.good(slot.sent);
             if !known.health.is_news(slot.sent) {

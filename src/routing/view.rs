@@ -32,6 +32,10 @@ pub struct View {
     pub limited: Duration,
     /// Its recent responses are errors: it is passed over while another target is in use.
     pub failing: bool,
+    /// From how many tokens on a request is kept away then; 0: every one. `None`: it does not rest.
+    pub limited_tokens: Option<u64>,
+    /// Requests in a second that it is given at most since it refused some; `None`: any number.
+    pub served_rate: Option<f64>,
     /// Why it is out of use beside its state, if it is.
     pub blocks: Blocks,
 }
@@ -74,7 +78,9 @@ impl Pool {
             late: state.late(),
             whole: (state.whole.open(), state.whole.late()),
             seats: state.seats(),
-            limited: state.limited(now),
+            limited: state.throttle.longest(now),
+            limited_tokens: state.throttle.smallest(now),
+            served_rate: state.throttle.rate(now),
             failing: state.is_failing(),
             blocks: state.blocks(),
         })

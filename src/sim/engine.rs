@@ -6,10 +6,11 @@
 
 use crate::rng::{Rng, stable_hash};
 use crate::routing::{
-    Ask, Attempts, Backing, Bound, Class, Ended, Event, Failed, Kind, Lease, Limits, Next, Picked,
-    Pool, Repeat, RetryBudget, Settings, TargetSpec, Timing, Urgency, pause_before_again,
+    Ask, Attempts, Backing, Bound, Class, Counts, Ended, Event, Failed, Kind, Lease, Limits, Next,
+    Picked, Pool, Refusal, Repeat, RetryBudget, Settings, TargetSpec, Timing, Urgency,
+    pause_before_again,
 };
-use crate::sim::balancer::{Balancer, Fact, Order, Outcome, Profile, Purpose};
+use crate::sim::balancer::{Balancer, Fact, Order, Outcome, Profile, Purpose, Quota, RateLimited};
 use crate::sim::prober::Prober;
 use crate::sim::scenario::{Region, Scenario};
 use crate::time::Time;
@@ -95,7 +96,7 @@ struct Life {
 enum End {
     Failed,
     Unreachable,
-    Limited(Option<Duration>),
+    Limited(Refusal),
     TimedOut,
 }
 
@@ -225,7 +226,7 @@ impl Engine {
             Outcome::Failed => self.failed(attempt, (leg, End::Failed), now, orders),
             Outcome::Unreachable => self.failed(attempt, (leg, End::Unreachable), now, orders),
             Outcome::Limited(limited) => {
-                self.failed(attempt, (leg, End::Limited(limited.retry_after)), now, orders);
+                self.failed(attempt, (leg, End::Limited(refusal(limited))), now, orders);
             }
             // As on the wire, both are passed on: a 4xx teaches nothing, a 2xx is good.
             Outcome::Refused(_) => {
@@ -319,6 +320,14 @@ impl Engine {
     }
 }
 
+fn refusal(limited: RateLimited) -> Refusal {
+    let counts = match limited.of {
+        Quota::Tokens => Counts::Tokens,
+        Quota::Requests | Quota::Unknown => Counts::Requests,
+    };
+    Refusal { asked: limited.retry_after, counts }
+}
+
 fn ask(request: u64, profile: Profile) -> Ask {
     let timing = if profile.streamed { Timing::FirstToken } else { Timing::Untimed };
     // As peek does with a name.
@@ -330,6 +339,7 @@ fn ask(request: u64, profile: Profile) -> Ask {
         request,
         timing,
         prompt_tokens: profile.prompt_tokens,
+        tokens: profile.prompt_tokens.saturating_add(profile.max_tokens),
         affinity,
         class: Class::of(Kind::Chat, allowed, 1),
         app,

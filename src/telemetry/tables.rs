@@ -99,7 +99,11 @@ rows! {
     TARGET_LATE = "firstlight_target_late" ["model", "backend"]
         "Those of them that are late.";
     TARGET_LIMITED = "firstlight_target_limited_seconds" ["model", "backend"]
-        "How much longer a target rests after a 429.";
+        "How much longer a target rests after a 429: for requests of how many tokens, firstlight_target_limited_tokens tells.";
+    TARGET_LIMITED_TOKENS = "firstlight_target_limited_tokens" ["model", "backend"]
+        "Requests of at least so many tokens are kept away from a target that rests after a 429, 0 for all of them; absent while it does not rest.";
+    TARGET_SERVED_RATE = "firstlight_target_served_rate" ["model", "backend"]
+        "Requests in a second that a target is given at most since it answered 429; absent while it is given any number.";
     TARGET_CHANGES = "firstlight_target_changes_total" ["model", "backend", "change"]
         "Changes of state: degraded_slow, degraded_errors, recovering, recovered, limited.";
     SUSPECT_MODELS = "firstlight_backend_suspect_models" ["backend"]

@@ -108,7 +108,7 @@ pub(in crate::config) const LIMIT_DEFAULT: Real = Real {
     least: 0.0,
     most: 3600.0,
     unit: "seconds",
-    about: "How long a target rests after a 429 that names no time. At most max_seconds.",
+    about: "The time that a 429 asks for that names none. At most max_seconds.",
 };
 
 pub(in crate::config) const LIMIT_MAX: Real = Real {
@@ -117,7 +117,7 @@ pub(in crate::config) const LIMIT_MAX: Real = Real {
     least: 0.01,
     most: 86_400.0,
     unit: "seconds",
-    about: "The longest rest after one 429, whatever it says.",
+    about: "The longest time that is believed, whatever a 429 asks for.",
 };
 
 pub(in crate::config) const LIMIT_RAMP: Real = Real {
@@ -165,7 +165,8 @@ pub(super) const HEDGING: &[Key] = &[
     Key::Group(&Group {
         path: "routing.limit",
         sample: "",
-        about: "What a 429 does. It is never a strike: a full quota is not a slow region.",
+        about: "What a 429 does. It is never a strike: a full quota is not a slow region. One is believed for a second, two of\n\
+                different requests for the time that they ask; both for requests of their size and above where tokens are counted.",
     }),
     Key::Real(&LIMIT_DEFAULT),
     Key::Real(&LIMIT_MAX),

@@ -348,11 +348,17 @@ fn a_request_that_has_no_room_for_more_targets_is_told() {
 fn when_all_are_limited_the_first_to_return_is_told() {
     let mut bench = three();
     for (target, seconds) in [(0, 20), (1, 5), (2, 60)] {
+        // The word of one request is believed for a second.
+        bench.lease(target).limited(Some(Duration::from_secs(seconds)), bench.now);
+        assert_eq!(bench.view(target).limited, Duration::from_secs(1));
         bench.lease(target).limited(Some(Duration::from_secs(seconds)), bench.now);
     }
     assert_eq!(bench.picked(), Err(NoTarget::AllLimited(Duration::from_secs(5))));
     assert!(!bench.pool.can_pick(&Used::default(), bench.now));
     bench.pass(5.0);
+    for resting in [0, 2] {
+        assert_eq!(bench.picked(), Ok((resting, Why::Trickle)), "it is due to be tried");
+    }
     assert_eq!(bench.picked(), Ok((1, Why::Cost)), "thinned, but the only one");
 }
 
@@ -362,7 +368,9 @@ fn a_target_returns_from_its_rest_little_by_little() {
     for t in 0..3 {
         bench.answer(t, if t == 0 { 100 } else { 900 });
     }
-    bench.lease(0).limited(Some(Duration::from_secs(5)), bench.now);
+    for _ in 0..2 {
+        bench.lease(0).limited(Some(Duration::from_secs(5)), bench.now);
+    }
     bench.pass(5.0);
     let share = |bench: &mut Bench| (0..1000).filter(|_| bench.picked().unwrap().0 == 0).count();
     let at_once = share(&mut bench);

@@ -134,13 +134,25 @@ fn a_score_goes_on_to_decay_as_if_nothing_had_happened() {
 #[test]
 fn a_rest_lasts_as_long_as_it_would_have() {
     let before = warm();
-    before.lease(2).limited(Some(Duration::from_secs(90)), before.now);
+    for _ in 0..2 {
+        before.lease(2).limited(Some(Duration::from_secs(90)), before.now);
+    }
     let learned = before.pool.learned(before.now);
     let left =
         |age| next(Settings::lookout(), &learned, Duration::from_secs(age)).0.view(2).limited;
     assert_eq!(left(0), Duration::from_secs(90));
     assert_eq!(left(30), MINUTE);
     assert_eq!(left(90), Duration::ZERO);
+}
+
+/// A state file of a version that knew no sizes.
+#[test]
+fn a_record_without_a_size_is_of_every_size() {
+    let mut record =
+        serde_json::to_value(LearnedTarget { limited_ms: 9, ..LearnedTarget::default() });
+    record.as_mut().unwrap().as_object_mut().unwrap().remove("limited_tokens").unwrap();
+    let read: LearnedTarget = serde_json::from_value(record.unwrap()).unwrap();
+    assert_eq!((read.limited_ms, read.limited_tokens), (9, 0));
 }
 
 #[test]
@@ -357,6 +369,7 @@ fn any_target() -> impl Strategy<Value = LearnedTarget> {
         state,
         flag_left_ms,
         limited_ms,
+        limited_tokens: 700,
     })
 }
 

@@ -202,14 +202,18 @@ fn is_full(bench: &Bench, target: usize) -> bool {
 }
 
 fn is_free(view: &View) -> bool {
-    view.limited.is_zero() && !view.blocks.any()
+    // One that is paced has no place at some moments.
+    view.limited.is_zero() && view.served_rate.is_none() && !view.blocks.any()
 }
 
 fn check_pick((target, why): (usize, Why), (views, usable): (&[View], usize), policy: Policy) {
     let lookout = policy == Policy::Lookout;
     let view = &views[target];
-    assert!(is_free(view), "a limited target was picked: {view:?}");
-    if why == Why::Panic {
+    assert!(!view.blocks.any(), "a blocked target was picked: {view:?}");
+    assert_eq!(why == Why::Trickle, !view.limited.is_zero(), "only a trickle tries it: {view:?}");
+    if why == Why::Trickle {
+        assert!(view.state != State::Degraded, "{view:?}");
+    } else if why == Why::Panic {
         assert!(lookout || usable == 0, "{views:?}");
     } else if why == Why::Overflow {
         assert!(lookout && view.state == State::Degraded);

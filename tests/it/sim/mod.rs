@@ -13,6 +13,7 @@
 mod affinity;
 mod bars;
 mod command;
+mod limits;
 mod promises;
 mod shadow;
 mod totals;

@@ -31,6 +31,7 @@
 //! The first region is where every request goes first.
 
 mod aside;
+mod bucket;
 mod canned;
 mod cut;
 mod encrypted;
