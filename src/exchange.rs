@@ -6,7 +6,11 @@
 //! `proxy` for clients' requests, `probing` for our own.
 //!
 //! It has two steps, [`begin`] up to the response header and [`first_content`], since a race looks at what is
-//! left to try between them.
+//! left to try between them. How far the first has come is in [`Sending::upload`].
+
+mod upload;
+
+pub(crate) use upload::{Upload, UploadProgress};
 
 use crate::azure::limit::retry_after;
 use crate::azure::route::Operation;
@@ -55,6 +59,7 @@ pub(crate) struct Sending {
     pub(crate) replay: bool,
     /// Whether it reads what another backend may have: a 404 then says only that this one has not.
     pub(crate) seek: bool,
+    pub(crate) upload: UploadProgress,
 }
 
 /// When what was seen, whatever became of the exchange.
@@ -76,6 +81,8 @@ pub(crate) enum Outcome {
     Connect,
     /// The connection broke before any content.
     Reset,
+    /// The connection took nothing more of the request, which was never whole.
+    UploadStalled,
     /// No first content token in time.
     TimedOut,
     /// 5xx, 408 or 499.
@@ -110,6 +117,7 @@ impl Outcome {
             Self::Passed => "passed",
             Self::Connect => "connect",
             Self::Reset => "reset",
+            Self::UploadStalled => "upload_stalled",
             Self::TimedOut => "timed_out",
             Self::ServerError => "server_error",
             Self::Limited => "limited",
@@ -146,7 +154,12 @@ impl Outcome {
     pub(crate) const fn is_error(self) -> bool {
         matches!(
             self,
-            Self::Connect | Self::Reset | Self::ServerError | Self::ErrorEvent | Self::EmptyStream
+            Self::Connect
+                | Self::Reset
+                | Self::UploadStalled
+                | Self::ServerError
+                | Self::ErrorEvent
+                | Self::EmptyStream
         )
     }
 }
@@ -279,12 +292,14 @@ async fn send(
     clock: &Clock,
 ) -> std::result::Result<(HttpSession, bool), Failure> {
     let mut peer = sending.peer.clone();
+    upload::limit_unsent(&mut peer);
     loop {
+        sending.upload.set(Upload::Connecting);
         // Boxed: its state is large, and of no use while the answer is waited for.
         let connected = Box::pin(http.get_http_session(&peer)).await;
         let (mut session, reused) = connected.map_err(|_| Failure::bare(Outcome::Connect))?;
         let begun = clock.now();
-        match write_and_wait(&mut session, sending).await {
+        match write_and_wait(&mut session, sending, clock).await {
             Ok(took_all) => return Ok((session, took_all)),
             // The other side closed it while it was idle. One that breaks later was worked on: a failure.
             Err(_)
@@ -295,31 +310,27 @@ async fn send(
             {
                 peer.group_key = FRESH_GROUP;
             }
+            Err(error) if upload::is_stalled(&error) => {
+                return Err(Failure::bare(Outcome::UploadStalled));
+            }
             Err(_) => return Err(Failure::bare(Outcome::Reset)),
         }
     }
 }
 
 /// Whether the whole request was taken, once there is a final response header.
-async fn write_and_wait(session: &mut HttpSession, sending: &Sending) -> Result<bool> {
+async fn write_and_wait(
+    session: &mut HttpSession,
+    sending: &Sending,
+    clock: &Clock,
+) -> Result<bool> {
     session.set_read_timeout(None);
-    session.write_request_header(Box::new(sending.request.clone())).await?;
-    if let Err(error) = write_body(session, sending).await {
+    if let Err(error) = upload::write(session, sending, clock).await {
         // It may have answered before it read everything (413, 429) and then closed.
         let early = tokio::time::timeout(EARLY_ANSWER, final_header(session)).await;
         return if matches!(early, Ok(Ok(()))) { Ok(false) } else { Err(error) };
     }
     final_header(session).await.map(|()| true)
-}
-
-async fn write_body(session: &mut HttpSession, sending: &Sending) -> Result<()> {
-    if let Some((last, before)) = sending.body.split_last() {
-        for piece in before {
-            session.write_request_body(piece.clone(), false).await?;
-        }
-        session.write_request_body(last.clone(), true).await?;
-    }
-    session.finish_request_body().await
 }
 
 async fn final_header(session: &mut HttpSession) -> Result<()> {

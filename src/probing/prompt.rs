@@ -2,7 +2,7 @@
 
 use crate::azure::route::Operation;
 use crate::config::checked::ProbeKind;
-use crate::exchange::{Answer, AnswerKind, Failure, Marks, Outcome, Sending};
+use crate::exchange::{Answer, AnswerKind, Failure, Marks, Outcome, Sending, UploadProgress};
 use crate::live::LiveModel;
 use crate::routing::ProbeOutcome;
 use crate::time::Time;
@@ -78,6 +78,7 @@ pub(crate) fn prompt(
         stream,
         replay: true,
         seek: false,
+        upload: UploadProgress::default(),
     })
 }
 
@@ -136,6 +137,7 @@ impl Asked {
             Outcome::DeploymentMissing => Some(ProbeOutcome::Misconfigured),
             Outcome::Connect
             | Outcome::Reset
+            | Outcome::UploadStalled
             | Outcome::ServerError
             | Outcome::ErrorEvent
             | Outcome::EmptyStream => Some(ProbeOutcome::Failed),

@@ -121,8 +121,9 @@ impl Race {
             let pause = next.map_or(Duration::MAX, |next| next.since(now));
             tokio::select! {
                 biased;
-                (index, said) = first_to_speak(&mut self.legs) => {
-                    if let Some(step) = self.hear(index, said) {
+                spoken = first_to_speak(&mut self.legs) => {
+                    let step = spoken.and_then(|(index, said)| self.hear(index, said));
+                    if let Some(step) = step {
                         return step;
                     }
                 }

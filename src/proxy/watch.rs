@@ -2,7 +2,7 @@
 //! whatever happens. An attempt that is dropped while it waits (the client left) settles as cancelled.
 
 use crate::azure::route::Operation;
-use crate::exchange::{AnswerKind, Failure, Marks, Outcome};
+use crate::exchange::{AnswerKind, Failure, Marks, Outcome, Upload};
 use crate::live::LiveBackend;
 use crate::proxy::admitted::Request;
 use crate::proxy::{ProbeRequest, ProbeWish};
@@ -21,6 +21,8 @@ pub(super) struct Watch {
     seat: Option<Seat>,
     target: usize,
     sent: Time,
+    /// When its last byte was taken; `sent`, until then.
+    taken: Time,
     /// Where its record is.
     place: usize,
     why: Why,
@@ -34,7 +36,8 @@ impl Watch {
         let place = backend.map_or(usize::MAX, |b| request.progress.begin(&b.name, why.as_str()));
         let marks = Marks::default();
         let seat = lease.take_seat();
-        Self { request, lease: Some(lease), seat, target, sent, place, why, marks }
+        let lease = Some(lease);
+        Self { request, lease, seat, target, sent, taken: sent, place, why, marks }
     }
 
     pub(super) fn target(&self) -> usize {
@@ -53,9 +56,21 @@ impl Watch {
         matches!(self.why, Why::Hedge | Why::Rescue)
     }
 
-    /// From its dispatch to its first content.
+    /// From the end of its upload to its first content.
     pub(super) fn ttft(&self) -> Option<Duration> {
-        self.marks.first_token.map(|at| at.since(self.sent))
+        self.marks.first_token.map(|at| at.since(self.taken))
+    }
+
+    /// Its upload has come so far.
+    pub(super) fn uploads(&mut self, upload: Upload) {
+        if let Upload::Taken { at, .. } = upload {
+            self.taken = at;
+        }
+        match (self.lease.as_mut(), upload) {
+            (Some(lease), Upload::Writing) => lease.upload_began(),
+            (Some(lease), Upload::Taken { at, tail }) => lease.body_sent(at, tail),
+            (Some(_), Upload::Connecting) | (None, _) => {}
+        }
     }
 
     /// When to call [`Watch::overdue`].
@@ -155,7 +170,7 @@ impl Watch {
     /// Completes the record. Called once: by whoever took the lease.
     fn close(&self, outcome: Outcome) {
         let Some(backend) = self.backend() else { return };
-        let first_byte = self.marks.header.map(|at| at.since(self.sent));
+        let first_byte = self.marks.header.map(|at| at.since(self.taken));
         let ttft = self.ttft();
         let target = (&self.request.model().name, &backend.name);
         let (model, backend) = (&**target.0, &**target.1);
@@ -219,7 +234,8 @@ pub(super) fn end_failed(
 /// What an outcome is to the routing core.
 pub(super) fn how_it_failed(outcome: Outcome) -> Failed {
     match outcome {
-        Outcome::Connect => Failed::Connect,
+        // What was never whole was not worked on.
+        Outcome::Connect | Outcome::UploadStalled => Failed::Connect,
         Outcome::Limited => Failed::Limited,
         Outcome::Unauthorised | Outcome::DeploymentMissing | Outcome::NotHere => Failed::Refused,
         Outcome::Reset | Outcome::ServerError | Outcome::ErrorEvent | Outcome::EmptyStream => {

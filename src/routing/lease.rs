@@ -5,6 +5,10 @@
 //!
 //! Until then it has deadlines: D (late), T and 2 T. They are data: whoever runs the attempt arms a timer for
 //! [`Lease::next_deadline`] and calls [`Lease::overdue`] then. Nothing scans.
+//!
+//! They count from dispatch while there is no connection, so that one that hangs is noticed. They stand still while
+//! the request is uploaded, and count anew from the moment at which its last byte was taken: an upload is no work of
+//! the model. What feeds the score counts from then, too.
 
 use crate::routing::expected::Expected;
 use crate::routing::outcome::Event;
@@ -81,7 +85,29 @@ pub(super) struct Slot {
     pub(super) target: usize,
     pub(super) ask: Ask,
     pub(super) expected: Expected,
+    /// When it was dispatched.
     pub(super) sent: Time,
+    /// From when its wait counts: dispatch, then the end of the upload; [`Time::END`] during the upload.
+    pub(super) began: Time,
+    /// For how long after that the upstream may still have been reading the request.
+    pub(super) tail: Duration,
+}
+
+impl Slot {
+    /// What is judged by `expected` from `sent` on.
+    pub(super) fn new(target: usize, ask: Ask, expected: Expected, sent: Time) -> Self {
+        Self { target, ask, expected, sent, began: sent, tail: Duration::ZERO }
+    }
+
+    /// How long it has waited at least for what the model makes of it; zero during the upload.
+    pub(super) fn waited(&self, now: Time) -> Duration {
+        now.since(self.began + self.tail)
+    }
+
+    /// Whether a first token now tells how fast the target is: most of the wait was for the model.
+    fn is_telling(&self, now: Time) -> bool {
+        self.began != Time::END && self.tail <= now.since(self.began) / 2
+    }
 }
 
 impl Lease {
@@ -97,7 +123,7 @@ impl Lease {
         let settings = pool.settings();
         let timed = settings.detect.mode == Mode::Relative || settings.hedge.enabled;
         let stage = if timed { Stage::Late } else { Stage::None };
-        let slot = Slot { target, ask, expected, sent };
+        let slot = Slot::new(target, ask, expected, sent);
         Self { pool, state, slot, stage, counted_late: false, seat: Some(seat) }
     }
 
@@ -117,14 +143,28 @@ impl Lease {
         self.slot.ask
     }
 
-    /// When the attempt was sent.
+    /// When the attempt was dispatched.
     pub fn sent(&self) -> Time {
         self.slot.sent
     }
 
-    /// When to call [`Lease::overdue`]; `None`: never again.
+    /// The connection is there, and the request is being written: no deadline passes meanwhile.
+    pub fn upload_began(&mut self) {
+        self.slot.began = Time::END;
+    }
+
+    /// The last byte of the request was taken at `at`. Deadlines count from then, and `tail` later: for so long the
+    /// upstream may still be reading.
+    pub fn body_sent(&mut self, at: Time, tail: Duration) {
+        (self.slot.began, self.slot.tail) = (at, tail);
+    }
+
+    /// When to call [`Lease::overdue`]; `None`: never again, or not during the upload.
     pub fn next_deadline(&self) -> Option<Time> {
-        let Slot { ask, expected, sent, .. } = self.slot;
+        let Slot { ask, expected, began, tail, .. } = self.slot;
+        if began == Time::END {
+            return None;
+        }
         let after = match (self.stage, ask.timing) {
             (Stage::None, _) => return None,
             (Stage::Late, Timing::FirstToken) => expected.late,
@@ -132,7 +172,7 @@ impl Lease {
             (Stage::Trip, Timing::FirstToken) => expected.trip,
             (Stage::Double, Timing::FirstToken) => expected.trip.saturating_mul(2),
         };
-        Some(sent + after)
+        Some(began + tail + after)
     }
 
     /// The deadline of [`Lease::next_deadline`] has passed. Without one, nothing happens.
@@ -159,8 +199,11 @@ impl Lease {
         self.pool.overdue(&self.slot, stage, now)
     }
 
-    /// The first content token arrived: the only thing that feeds a score.
+    /// The first content token arrived: the only thing that feeds a score, unless the time was mostly the upload's.
     pub fn first_token(mut self, now: Time) -> Option<Event> {
+        if !self.slot.is_telling(now) {
+            return self.answered(now);
+        }
         let tripped = self.catch_up(now);
         // Both count, whichever is told.
         let answered = self.pool.first_token(&self.slot, now);

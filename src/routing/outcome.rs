@@ -30,7 +30,7 @@ pub struct Event {
 impl Pool {
     /// The first content token came.
     pub(super) fn first_token(&self, slot: &Slot, now: Time) -> Option<Event> {
-        let ttft = now.since(slot.sent);
+        let ttft = now.since(slot.began);
         match self.settings().detect.mode {
             Mode::Absolute => self.timed(slot.target, ttft, (slot.sent, now)),
             Mode::Relative => self.answer_came(slot, millis(ttft), now),
@@ -80,7 +80,7 @@ impl Pool {
         state.answered(now);
         let (change, ln_base) = state.change(|known| {
             self.credit_answer(known, expected, ttft_ms, now);
-            let in_time = now.since(slot.sent) < expected.trip;
+            let in_time = now.since(slot.began) < expected.trip;
             known.over_run = if in_time { 0 } else { known.over_run.saturating_add(1) };
             let long_run = known.over_run >= REBASE_RUN && nobody_better;
             if long_run && known.over_run == REBASE_RUN {
@@ -131,7 +131,7 @@ impl Pool {
     fn learn_norm(&self, slot: &Slot, (ttft_ms, ln_base): (f64, Option<f64>), now: Time) {
         let detect = &self.settings().detect;
         let expected = &slot.expected;
-        let late = now.since(slot.sent) > expected.late;
+        let late = now.since(slot.began) > expected.late;
         let lateness = if late { Lateness::Late } else { Lateness::InTime };
         self.shared().with_norm(|norm| {
             if let Some(ln_base) = ln_base {
@@ -187,7 +187,7 @@ impl Pool {
         match self.settings().detect.mode {
             Mode::Absolute => {
                 let trip = Duration::try_from_secs_f64(self.settings().detect.trip_ms / 1000.0);
-                let age = now.since(slot.sent).max(trip.unwrap_or_default());
+                let age = slot.waited(now).max(trip.unwrap_or_default());
                 self.timed(slot.target, age, (slot.sent, now))
             }
             Mode::Relative => {
@@ -210,7 +210,7 @@ impl Pool {
         let settings = self.settings();
         let Some(Target { state, .. }) = self.targets().get(slot.target) else { return };
         let expected = &slot.expected;
-        let age = now.since(slot.sent);
+        let age = slot.waited(now);
         let (counts, bound_ms) = match settings.detect.mode {
             Mode::Absolute => (millis(age) >= settings.detect.trip_ms, millis(age)),
             Mode::Relative => (age > expected.late, millis(age) / expected.shape),
@@ -245,7 +245,7 @@ impl Pool {
             known.health.strikes.void_errors();
         });
         if slot.ask.timing == Timing::Untimed {
-            self.shared().with_norm(|norm| norm.learn_total(millis(now.since(slot.sent))));
+            self.shared().with_norm(|norm| norm.learn_total(millis(now.since(slot.began))));
         }
     }
 

@@ -80,7 +80,7 @@ impl ProbeLease {
         // Errors of two probes are errors of two requests.
         let (request, timing) = (sent.nanos(), Timing::FirstToken);
         let ask = Ask { request, timing, prompt_tokens: 0, affinity: None };
-        Self { pool, state, slot: Slot { target, ask, expected, sent }, stage }
+        Self { pool, state, slot: Slot::new(target, ask, expected, sent), stage }
     }
 
     /// When to call [`ProbeLease::overdue`]; `None`: never again, only the prober's own time-out counts.

@@ -9,6 +9,7 @@ mod requests;
 mod rescue;
 mod rules;
 mod tiers;
+mod uploads;
 
 use firstlight::rng::Rng;
 use firstlight::routing::{

@@ -33,5 +33,6 @@ mod reload_keeps;
 mod reload_refused;
 mod streams;
 mod tiers;
+mod uploads;
 mod upstream_tls;
 mod usage;
