@@ -6,11 +6,11 @@
 //! `proxy` for clients' requests, `probing` for our own.
 //!
 //! It has two steps, [`begin`] up to the response header and [`first_content`], since a race looks at what is
-//! left to try between them. How far the first has come is in [`Sending::upload`].
+//! left to try between them. How far the first has come is in [`Sending::progress`].
 
 mod upload;
 
-pub(crate) use upload::{Upload, UploadProgress};
+pub(crate) use upload::{ExchangeProgress, Stand, Upload};
 
 use crate::azure::limit::retry_after;
 use crate::azure::route::Operation;
@@ -23,11 +23,11 @@ use crate::azure::status::judge;
 use crate::clock::Clock;
 use crate::time::Time;
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, StatusCode};
+use http::HeaderMap;
+use pingora_core::Result;
 use pingora_core::connectors::http::Connector as HttpConnector;
 use pingora_core::protocols::http::client::HttpSession;
 use pingora_core::upstreams::peer::HttpPeer;
-use pingora_core::{Error, ErrorType, Result};
 use pingora_http::RequestHeader;
 use std::time::Duration;
 
@@ -40,8 +40,6 @@ const ERROR_BODY_BYTES: usize = 64 << 10;
 const ERROR_BODY_WAIT: Duration = Duration::from_secs(1);
 /// A kept connection that breaks within this time of its use was closed by the other side before.
 const STALE_WITHIN: Duration = Duration::from_secs(1);
-/// How long an answer is waited for when the upstream stopped taking the request.
-const EARLY_ANSWER: Duration = Duration::from_secs(1);
 /// A group of connections that none is kept in: asking there makes a new one.
 const FRESH_GROUP: u64 = 2;
 
@@ -59,7 +57,7 @@ pub(crate) struct Sending {
     pub(crate) replay: bool,
     /// Whether it reads what another backend may have: a 404 then says only that this one has not.
     pub(crate) seek: bool,
-    pub(crate) upload: UploadProgress,
+    pub(crate) progress: ExchangeProgress,
 }
 
 /// When what was seen, whatever became of the exchange.
@@ -176,6 +174,7 @@ pub(crate) struct Answer {
     pub(crate) took_all: bool,
     /// What it is.
     pub(crate) kind: AnswerKind,
+    progress: ExchangeProgress,
 }
 
 impl Answer {
@@ -263,7 +262,8 @@ pub(crate) async fn begin(
     let kind = AnswerKind::Good;
     // Not the peer of a second try: what is kept is kept where the next request looks for it.
     let peer = sending.peer.clone();
-    let mut answer = Answer { session, peer, held: None, ended: false, took_all, kind };
+    let progress = sending.progress.clone();
+    let mut answer = Answer { session, peer, held: None, ended: false, took_all, kind, progress };
     if !(200..300).contains(&marks.status) {
         let answer = judge_error(answer, marks.status, clock).await?;
         if sending.seek && marks.status == 404 {
@@ -294,12 +294,12 @@ async fn send(
     let mut peer = sending.peer.clone();
     upload::limit_unsent(&mut peer);
     loop {
-        sending.upload.set(Upload::Connecting);
+        sending.progress.uploads(Upload::Connecting);
         // Boxed: its state is large, and of no use while the answer is waited for.
         let connected = Box::pin(http.get_http_session(&peer)).await;
         let (mut session, reused) = connected.map_err(|_| Failure::bare(Outcome::Connect))?;
         let begun = clock.now();
-        match write_and_wait(&mut session, sending, clock).await {
+        match upload::write_and_wait(&mut session, sending, clock).await {
             Ok(took_all) => return Ok((session, took_all)),
             // The other side closed it while it was idle. One that breaks later was worked on: a failure.
             Err(_)
@@ -318,35 +318,6 @@ async fn send(
     }
 }
 
-/// Whether the whole request was taken, once there is a final response header.
-async fn write_and_wait(
-    session: &mut HttpSession,
-    sending: &Sending,
-    clock: &Clock,
-) -> Result<bool> {
-    session.set_read_timeout(None);
-    if let Err(error) = upload::write(session, sending, clock).await {
-        // It may have answered before it read everything (413, 429) and then closed.
-        let early = tokio::time::timeout(EARLY_ANSWER, final_header(session)).await;
-        return if matches!(early, Ok(Ok(()))) { Ok(false) } else { Err(error) };
-    }
-    final_header(session).await.map(|()| true)
-}
-
-async fn final_header(session: &mut HttpSession) -> Result<()> {
-    loop {
-        session.read_response_header().await?;
-        match session.response_header().map(|header| header.status) {
-            Some(StatusCode::SWITCHING_PROTOCOLS) => {
-                let what = "switches without being asked";
-                return Error::e_explain(ErrorType::InvalidHTTPHeader, what);
-            }
-            Some(status) if status.is_informational() => {}
-            Some(_) | None => return Ok(()),
-        }
-    }
-}
-
 /// Reads until the first content token, holding what comes before it.
 pub(crate) async fn first_content(
     mut answer: Answer,
@@ -359,6 +330,7 @@ pub(crate) async fn first_content(
         let Ok(chunk) = read_more(&mut answer).await else {
             return Err(Failure::bare(Outcome::Reset));
         };
+        answer.progress.chunk_came(clock.now());
         let mut found = opening.see(chunk.as_deref());
         if found == Found::Nothing && answer.ended {
             found = opening.see(None);

@@ -12,6 +12,7 @@ use crate::clock::Clock;
 use crate::exchange::Sending;
 use crate::time::Time;
 use bytes::Bytes;
+use http::StatusCode;
 use pingora_core::protocols::http::client::HttpSession;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_core::{Error, ErrorType, Result};
@@ -22,6 +23,8 @@ use tokio::net::TcpSocket;
 
 /// A write that makes no progress for this long has failed. Several lost packets are allowed for.
 const STALL: Duration = Duration::from_secs(5);
+/// A response is waited for this long when the upstream stopped taking the request.
+const EARLY_ANSWER: Duration = Duration::from_secs(1);
 /// A body is written in pieces of at most this size: progress is seen after each.
 const PIECE_BYTES: usize = 16 << 10;
 /// The kernel takes no more than this beyond what it has sent.
@@ -46,28 +49,76 @@ pub(crate) enum Upload {
     },
 }
 
-/// The progress of an upload, shared between the attempt that writes and whoever minds its deadlines.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct UploadProgress(Arc<Mutex<Upload>>);
+impl Upload {
+    /// A response came before the last byte was taken: how fast it was tells nothing.
+    const fn cut_short(at: Time) -> Self {
+        Self::Taken { at, tail: Duration::MAX }
+    }
+}
 
-impl UploadProgress {
-    pub(crate) fn get(&self) -> Upload {
+/// What an exchange has come to so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Stand {
+    pub(crate) upload: Upload,
+    /// When the last chunk of a stream came that has no content yet.
+    pub(crate) last_chunk: Option<Time>,
+}
+
+/// The progress of an exchange, shared between the attempt that runs it and whoever minds its deadlines.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ExchangeProgress(Arc<Mutex<Stand>>);
+
+impl ExchangeProgress {
+    pub(crate) fn get(&self) -> Stand {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn set(&self, upload: Upload) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = upload;
+    pub(super) fn uploads(&self, upload: Upload) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).upload = upload;
+    }
+
+    pub(super) fn chunk_came(&self, now: Time) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).last_chunk = Some(now);
+    }
+}
+
+/// Whether the whole request was taken, once there is a final response header.
+pub(super) async fn write_and_wait(
+    session: &mut HttpSession,
+    sending: &Sending,
+    clock: &Clock,
+) -> Result<bool> {
+    session.set_read_timeout(None);
+    if let Err(error) = write(session, sending, clock).await {
+        // It may have answered before it read everything (413, 429) and then closed.
+        let early = tokio::time::timeout(EARLY_ANSWER, final_header(session)).await;
+        if !matches!(early, Ok(Ok(()))) {
+            return Err(error);
+        }
+        sending.progress.uploads(Upload::cut_short(clock.now()));
+        return Ok(false);
+    }
+    final_header(session).await.map(|()| true)
+}
+
+async fn final_header(session: &mut HttpSession) -> Result<()> {
+    loop {
+        session.read_response_header().await?;
+        match session.response_header().map(|header| header.status) {
+            Some(StatusCode::SWITCHING_PROTOCOLS) => {
+                let what = "switches without being asked";
+                return Error::e_explain(ErrorType::InvalidHTTPHeader, what);
+            }
+            Some(status) if status.is_informational() => {}
+            Some(_) | None => return Ok(()),
+        }
     }
 }
 
 /// Writes the request.
-pub(super) async fn write(
-    session: &mut HttpSession,
-    sending: &Sending,
-    clock: &Clock,
-) -> Result<()> {
+async fn write(session: &mut HttpSession, sending: &Sending, clock: &Clock) -> Result<()> {
     session.set_write_timeout(Some(STALL));
-    sending.upload.set(Upload::Writing);
+    sending.progress.uploads(Upload::Writing);
     session.write_request_header(Box::new(sending.request.clone())).await?;
     let mut left: usize = sending.body.iter().map(Bytes::len).sum();
     let mut tail_began = clock.now();
@@ -84,7 +135,7 @@ pub(super) async fn write(
     }
     session.finish_request_body().await?;
     let at = clock.now();
-    sending.upload.set(Upload::Taken { at, tail: at.since(tail_began) });
+    sending.progress.uploads(Upload::Taken { at, tail: at.since(tail_began) });
     Ok(())
 }
 

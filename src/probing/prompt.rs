@@ -2,7 +2,7 @@
 
 use crate::azure::route::Operation;
 use crate::config::checked::ProbeKind;
-use crate::exchange::{Answer, AnswerKind, Failure, Marks, Outcome, Sending, UploadProgress};
+use crate::exchange::{Answer, AnswerKind, ExchangeProgress, Failure, Marks, Outcome, Sending};
 use crate::live::LiveModel;
 use crate::routing::ProbeOutcome;
 use crate::time::Time;
@@ -78,7 +78,7 @@ pub(crate) fn prompt(
         stream,
         replay: true,
         seek: false,
-        upload: UploadProgress::default(),
+        progress: ExchangeProgress::default(),
     })
 }
 

@@ -14,7 +14,7 @@ use crate::proxy::caller;
 use crate::proxy::identify::Proof;
 use crate::proxy::placement::Placement;
 use crate::proxy::progress::Progress;
-use crate::routing::{Ask, Attempts, Event, Limits, Repeat, Timing};
+use crate::routing::{Ask, Attempts, Event, Limits, Repeat, TimeLimit, Timing};
 use crate::telemetry::Telemetry;
 use crate::time::Time;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -127,7 +127,7 @@ pub(super) struct Services {
 #[derive(Clone, Copy)]
 pub(super) struct Patience {
     /// For the first content of an attempt.
-    pub(super) first_content: Duration,
+    pub(super) first_content: TimeLimit,
     /// For the next chunk of an answer.
     pub(super) idle: Duration,
     /// Until a streaming client gets its header before there is an answer.

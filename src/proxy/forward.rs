@@ -6,7 +6,7 @@
 use crate::azure::edit::{Edit, apply};
 use crate::azure::error::ClientError;
 use crate::azure::headers::{PAINTER_HEADER, UPSTREAM_CONTENT_TYPE};
-use crate::exchange::{Failure, Outcome, Sending, UploadProgress};
+use crate::exchange::{ExchangeProgress, Failure, Outcome, Sending};
 use crate::live::LiveBackend;
 use crate::proxy::admitted::Admitted;
 use crate::proxy::admitted::Request;
@@ -202,8 +202,8 @@ pub(super) fn sending(request: &Request, body: &Body, target: usize) -> Option<S
     let stream = request.admitted.awaits_content();
     let seek = request.admitted.placement == Placement::Seek;
     let replay = request.admitted.repeat == Repeat::Anytime;
-    let upload = UploadProgress::default();
-    Some(Sending { peer, request: request_header, body, operation, stream, replay, seek, upload })
+    let progress = ExchangeProgress::default();
+    Some(Sending { peer, request: request_header, body, operation, stream, replay, seek, progress })
 }
 
 /// The body with the name that the model has on this backend, and the wish for its usage.

@@ -107,17 +107,21 @@ impl Race {
     /// Goes on until it is over, or until that moment.
     pub(super) async fn run(&mut self, until: Option<Time>) -> Step {
         loop {
+            let now = self.request.now();
+            if let Some(step) = self.look_at_time_outs(now) {
+                return step;
+            }
             if self.legs.is_empty() {
                 // A request could not be built: a mistake of ours.
                 return Step::Lost(ClientError::Internal);
             }
-            let now = self.request.now();
             self.look_at_deadlines(now);
             if until.is_some_and(|until| until <= now) {
                 return Step::Open;
             }
-            let deadlines = self.legs.iter().filter_map(|leg| leg.watch.next_deadline());
-            let next = deadlines.chain(until).min();
+            let watches = || self.legs.iter().map(|leg| &leg.watch);
+            let deadlines = watches().filter_map(Watch::next_deadline);
+            let next = deadlines.chain(watches().filter_map(Watch::time_out)).chain(until).min();
             let pause = next.map_or(Duration::MAX, |next| next.since(now));
             tokio::select! {
                 biased;
@@ -129,6 +133,40 @@ impl Race {
                 }
                 () = sleep(pause) => {}
             }
+        }
+    }
+
+    /// Cuts the attempts whose time has run out, or notes that they outlasted it.
+    fn look_at_time_outs(&mut self, now: Time) -> Option<Step> {
+        let over = |leg: &Leg| leg.watch.is_timed_out(now);
+        while let Some(index) = self.legs.iter().position(over) {
+            match self.legs.get_mut(index) {
+                Some(leg) if !leg.watch.is_cut() => {
+                    leg.watch.outlast(now);
+                    self.race_what_outlasts(now);
+                }
+                Some(_) | None => {
+                    let step = self.fail(index, Failure::bare(Outcome::TimedOut));
+                    if step.is_some() {
+                        return step;
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    /// Races attempts that have all outlasted the default time-out, if that is allowed.
+    fn race_what_outlasts(&mut self, now: Time) {
+        let all = self.legs.iter().all(|leg| leg.watch.is_outlasted());
+        let Some(last) = self.legs.last().filter(|_| all) else { return };
+        let (model, target) = (Arc::clone(self.request.model()), last.watch.target());
+        if self.attempts.outlasted(&model.pool, target, now) {
+            let metrics = &self.request.services.telemetry.metrics;
+            let reason = Outcome::TimedOut.as_str();
+            metrics.retries.with_label_values(&[&*model.name, reason]).inc();
+            // Those that are open go on, whether or not there is another.
+            drop(self.retry());
         }
     }
 
@@ -166,11 +204,12 @@ impl Race {
         }
     }
 
-    fn send(&mut self, watch: Watch) {
+    fn send(&mut self, mut watch: Watch) {
+        watch.limit_after(watch.sent().since(self.began));
         match forward::sending(&self.request, &self.body, watch.target()) {
             Some(sending) => {
-                let times = (*self.request.clock(), self.request.patience.first_content);
-                self.legs.push(Leg::start(&self.http, sending, watch, times));
+                let clock = *self.request.clock();
+                self.legs.push(Leg::start(&self.http, sending, watch, clock));
             }
             None => self.attempts.closed(),
         }
@@ -226,12 +265,11 @@ impl Race {
     /// There is no use in holding this one's header back: nothing else could be tried.
     fn pass_on(&mut self, index: usize, answer: Answer) -> Step {
         let mut leg = self.legs.swap_remove(index);
-        let due = leg.due();
         leg.watch.answers();
         let aftermath = Some(leg.watch.aftermath());
         let attempts = std::mem::replace(&mut self.attempts, self.request.attempts());
         let rest = rest_asked(&answer, self.request.clock());
-        let passing = Passing::new(Arc::clone(&self.request), leg.watch, attempts, rest, due);
+        let passing = Passing::new(Arc::clone(&self.request), leg.watch, attempts, rest);
         Step::Won(Box::new(Winner { answer, aftermath, passing: Some(passing) }))
     }
 
@@ -256,7 +294,10 @@ impl Race {
             (_, None) => {}
         }
         match next {
-            Next::Wait => None,
+            Next::Wait => {
+                self.race_what_outlasts(request.now());
+                None
+            }
             Next::Retry => self.retry(),
             Next::GiveUp(_) => {
                 let refusal = forward::give_up(&request, &mut self.attempts, failure.outcome);

@@ -9,8 +9,9 @@
 
 use crate::azure::error::ClientError;
 use crate::azure::in_stream::cut_event;
+use crate::azure::route::Operation;
 use crate::azure::sse::is_event_stream;
-use crate::exchange::Answer;
+use crate::exchange::{Answer, Found, Opening};
 use crate::proxy::admitted::Request;
 use crate::proxy::connector::detach;
 use crate::proxy::early::{Early, Said};
@@ -46,6 +47,12 @@ pub struct LlmSession {
     /// Told once how the answer ended.
     aftermath: Option<Aftermath>,
     idle: Option<Duration>,
+    /// The longest silence before the first content.
+    total: Option<Duration>,
+    /// The operation, if its stream is passed on from its beginning: in the background, or resumed.
+    from_start: Option<Operation>,
+    /// What comes before the first content of such a stream.
+    opening: Option<Opening>,
     /// A list is passed on at its end.
     is_list: bool,
     /// The upstream broke off after content was sent: told to the client as an event first, then this.
@@ -62,6 +69,9 @@ impl LlmSession {
             passing: None,
             aftermath: None,
             idle: None,
+            total: None,
+            from_start: None,
+            opening: None,
             is_list: false,
             cut: None,
         }
@@ -82,8 +92,15 @@ impl LlmSession {
 
     fn take(&mut self, winner: Winner) {
         let Winner { mut answer, aftermath, passing } = winner;
+        let header = answer.session.response_header();
+        let streams = header.is_some_and(|h| is_event_stream(&h.headers));
+        self.opening = self.from_start.filter(|_| streams && passing.is_none()).map(Opening::new);
+        if answer.held.is_some() {
+            self.look_for_content(answer.held.as_deref());
+        }
         // Before the first content there is another time-out.
-        answer.session.set_read_timeout(self.idle.filter(|_| passing.is_none()));
+        let silence = if self.opening.is_some() { self.total } else { self.idle };
+        answer.session.set_read_timeout(silence.filter(|_| passing.is_none()));
         (self.answer, self.aftermath, self.passing) = (Some(answer), aftermath, passing);
     }
 
@@ -139,8 +156,23 @@ impl LlmSession {
         }
     }
 
+    /// Looks for the first content of a stream that is passed on from its beginning; whether this is it.
+    fn look_for_content(&mut self, chunk: Option<&[u8]>) -> bool {
+        let Some(opening) = self.opening.as_mut() else { return false };
+        let found = opening.see(chunk) != Found::Nothing;
+        if found {
+            self.opening = None;
+        }
+        found
+    }
+
     /// Takes note of a chunk on its way to the client; `None`: of the end.
     fn note(&mut self, chunk: Option<&[u8]>) {
+        if self.look_for_content(chunk)
+            && let Some(answer) = self.answer.as_mut()
+        {
+            answer.session.set_read_timeout(self.idle);
+        }
         let (Some(passing), Some(answer)) = (self.passing.as_mut(), self.answer.as_mut()) else {
             return;
         };
@@ -218,6 +250,9 @@ impl Session for LlmSession {
         let mut race = Race::start(&self.http, order);
         self.is_list = race.request().admitted.route.is_list();
         self.idle = Some(race.request().patience.idle);
+        self.total = Some(race.request().patience.first_content.total());
+        let admitted = &race.request().admitted;
+        self.from_start = (!admitted.awaits_content()).then_some(admitted.route.operation);
         match race.run(race.hold_until()).await {
             Step::Won(winner) => self.take(*winner),
             Step::Open => self.early = Some(Early::new(race)?),

@@ -7,6 +7,7 @@
 //! - An attempt that fails while another is open only ends itself; a retry starts when none is open.
 //! - A retry asks the budget, unless the backend did no work (429, no connection) or the request leaves a
 //!   degraded target for a healthy one.
+//! - After a second time-out nothing is tried again: the client has waited for long enough.
 //! - A request that failed on several targets and succeeded on none is its own suspect: they are forgiven.
 
 use crate::rng::Rng;
@@ -152,6 +153,8 @@ pub struct Attempts {
     started: u32,
     hedges: u32,
     open: u32,
+    /// Attempts that timed out, or outlasted the default.
+    time_outs: u32,
     failed_on: Used,
 }
 
@@ -159,7 +162,7 @@ impl Attempts {
     /// Nothing tried yet.
     pub fn new(ask: Ask, limits: Limits) -> Self {
         let (used, failed_on) = Default::default();
-        Self { ask, limits, used, started: 0, hedges: 0, open: 0, failed_on }
+        Self { ask, limits, used, started: 0, hedges: 0, open: 0, time_outs: 0, failed_on }
     }
 
     /// What the request is.
@@ -242,6 +245,7 @@ impl Attempts {
         now: Time,
     ) -> (Next, Vec<Event>) {
         self.closed();
+        self.time_outs += u32::from(how == Failed::TimedOut);
         if how.is_error() {
             // No room: that many failures are enough to know.
             let _room = self.failed_on.add(target);
@@ -253,6 +257,13 @@ impl Attempts {
             Ok(()) => (Next::Retry, Vec::new()),
             Err(denied) => (Next::GiveUp(denied), self.forgive(pool, now)),
         }
+    }
+
+    /// All open attempts, of which one is on `target`, have outlasted the default time-out and go on. Whether another
+    /// is to race them, which is taken from the retry budget.
+    pub fn outlasted(&mut self, pool: &Pool, target: usize, now: Time) -> bool {
+        self.time_outs += 1;
+        self.may_retry(pool, target, Failed::TimedOut, now).is_ok()
     }
 
     /// A target that [`Attempts::next`] named cannot be addressed yet: it is used, but was no attempt.
@@ -286,6 +297,9 @@ impl Attempts {
 
     fn may_retry(&self, pool: &Pool, target: usize, how: Failed, now: Time) -> Result<(), Denied> {
         if self.limits.repeat == Repeat::OnlyUntouched && !how.is_untouched() {
+            return Err(Denied::Kind);
+        }
+        if self.time_outs > 1 && how == Failed::TimedOut {
             return Err(Denied::Kind);
         }
         let all = self.started() > self.limits.max_attempts;

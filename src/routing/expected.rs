@@ -75,6 +75,11 @@ impl Expected {
         Self { size, shape, ms, late: span(late_ms), trip: span(trip_ms), basis }
     }
 
+    /// Whether too little is known of the model to measure anything by.
+    pub(super) fn is_cold(&self) -> bool {
+        self.basis == Basis::Cold
+    }
+
     /// Whether a first token after so many milliseconds is good: `ratio` times the expected one, or
     /// `clear_ms` while too little is known.
     pub(super) fn is_good(&self, ttft_ms: f64, ratio: f64, clear_ms: f64) -> bool {

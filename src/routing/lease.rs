@@ -12,6 +12,7 @@
 
 use crate::routing::expected::Expected;
 use crate::routing::outcome::Event;
+use crate::routing::patience::TimeLimit;
 use crate::routing::pool::Pool;
 use crate::routing::rescue::Urgency;
 use crate::routing::seats::Seat;
@@ -226,10 +227,35 @@ impl Lease {
         Some(self.pool.limited(self.slot.target, asked, (self.slot.sent, now)))
     }
 
+    /// Its time-out, from the end of its upload. `elapsed`: how long after the first attempt of its request it was
+    /// dispatched.
+    pub fn time_out(&self, limit: TimeLimit, elapsed: Duration) -> Duration {
+        let Slot { ask, expected, .. } = &self.slot;
+        let late = match ask.timing {
+            Timing::FirstToken => (!expected.is_cold()).then_some(expected.late),
+            Timing::Untimed | Timing::Unmeasured => Some(self.pool.total_late(expected)),
+        };
+        limit.of_attempt(late, elapsed)
+    }
+
     /// No first token within the time-out: counted as a slow answer. Untimed: as an error.
     pub fn timed_out(mut self, now: Time) -> Option<Event> {
+        self.give_evidence(now)
+    }
+
+    /// No first token within the time-out, and it goes on: as [`Lease::timed_out`], unless nothing shows that this
+    /// model can be any quicker. Its deadlines are over.
+    pub fn outlasted(&mut self, now: Time) -> Option<Event> {
+        let streams = self.slot.ask.timing == Timing::FirstToken;
+        let quick = !streams || self.pool.can_be_quicker(&self.slot, now);
+        let event = if quick { self.give_evidence(now) } else { self.catch_up(now) };
+        self.stage = Stage::None;
+        event
+    }
+
+    fn give_evidence(&mut self, now: Time) -> Option<Event> {
         if self.slot.ask.timing != Timing::FirstToken {
-            return self.failed(now);
+            return self.pool.failed(&self.slot, now);
         }
         let tripped = self.catch_up(now);
         let outlasted = self.pool.outlasted(&self.slot, self.stage, now);

@@ -26,7 +26,7 @@
 //! degraded: the baseline that the others are compared with.
 //!
 //! From the top: [`attempts`](Attempts) what one request may do, `pick` the choice, `affinity` what goes together, `seats` who has room, `lease` and `probe` the
-//! slots, `rescue` who races a late one, `outcome` and `trip` what they teach; `health` and `strikes` the state, `guard` what holds a trip back,
+//! slots, `patience` when a wait is over, `rescue` who races a late one, `outcome` and `trip` what they teach; `health` and `strikes` the state, `guard` what holds a trip back,
 //! `speed`, `norm`, `fleet` and `expected` what is fast, normal, general and due; `hedge`, `budget` and
 //! `rest` what may be spent and must be waited for; [`learned`](LearnedPool) what outlives the process.
 //!
@@ -45,6 +45,7 @@ mod learned;
 mod lease;
 mod norm;
 mod outcome;
+mod patience;
 mod pick;
 mod pool;
 mod probe;
@@ -69,6 +70,7 @@ pub use learned::{
 };
 pub use lease::{Ask, Lease, Overdue, Timing};
 pub use outcome::Event;
+pub use patience::TimeLimit;
 pub use pick::{NoTarget, Picked, Used, Why};
 pub use pool::{Pool, Switch, TargetSpec};
 pub use probe::{ProbeLease, ProbeOutcome, ProbeOverdue};

@@ -105,9 +105,13 @@ impl ProbeLease {
         if stage == Stage::Late {
             return ProbeOverdue { event: None, give_up: true };
         }
+        let give_up = stage == Stage::Double;
+        if !self.pool.can_be_quicker(&self.slot, now) {
+            return ProbeOverdue { event: None, give_up };
+        }
         let weight = if stage == Stage::Trip { CONFIRM_TRIP } else { CONFIRM_DOUBLE };
         let event = self.pool.strike((self.slot.target, self.slot.sent), Strike::Slow, weight, now);
-        ProbeOverdue { event, give_up: stage == Stage::Double }
+        ProbeOverdue { event, give_up }
     }
 
     /// What it found.

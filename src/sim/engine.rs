@@ -7,7 +7,7 @@
 use crate::rng::{Rng, stable_hash};
 use crate::routing::{
     Ask, Attempts, Bound, Event, Failed, Lease, Limits, Next, Picked, Pool, Repeat, RetryBudget,
-    Settings, TargetSpec, Timing, Urgency,
+    Settings, TargetSpec, TimeLimit, Timing, Urgency,
 };
 use crate::sim::balancer::{Balancer, Fact, Order, Outcome, Purpose};
 use crate::sim::prober::Prober;
@@ -23,7 +23,7 @@ pub struct Tuning {
     /// The pool's numbers.
     pub settings: Settings,
     /// How long an attempt may take to its first token.
-    pub first_token: Duration,
+    pub first_token: TimeLimit,
     /// Primaries and retries of one request.
     pub max_attempts: u32,
     /// Retries as a share of the requests of the last minute.
@@ -41,7 +41,7 @@ impl Tuning {
     pub fn lookout() -> Self {
         Self {
             settings: Settings::lookout(),
-            first_token: Duration::from_mins(4),
+            first_token: TimeLimit::evidence(Duration::from_mins(4)),
             max_attempts: 3,
             retry_share: 0.1,
             retry_min: 10,
@@ -54,7 +54,7 @@ impl Tuning {
     pub fn ema() -> Self {
         Self {
             settings: Settings::ema(),
-            first_token: Duration::from_mins(1),
+            first_token: TimeLimit::evidence(Duration::from_mins(1)),
             rounds: Some((Duration::from_mins(15), 3)),
             ..Self::lookout()
         }
@@ -76,10 +76,15 @@ pub struct Engine {
 struct Leg {
     request: u64,
     lease: Lease,
+    /// Its time-out, from its dispatch.
+    time_out: Duration,
+    /// Whether it goes on after that.
+    outlasted: bool,
 }
 
 /// One request that waits for its first token.
 struct Life {
+    began: Time,
     attempts: Attempts,
     legs: Vec<u64>,
 }
@@ -125,7 +130,7 @@ impl Engine {
         let max_attempts = self.tuning.max_attempts;
         let limits = Limits { max_attempts, repeat: Repeat::Anytime, bound: Bound::Free };
         self.pool.admit(&ask, now);
-        let life = Life { attempts: Attempts::new(ask, limits), legs: Vec::new() };
+        let life = Life { began: now, attempts: Attempts::new(ask, limits), legs: Vec::new() };
         self.requests.insert(request, life);
         self.send(request, Purpose::First, now, orders);
     }
@@ -163,15 +168,44 @@ impl Engine {
         self.next_attempt += 1;
         life.legs.push(attempt);
         orders.push(Order::Send { attempt, request, region: lease.target(), purpose });
-        let leg = Leg { request, lease };
+        let time_out = lease.time_out(self.tuning.first_token, now.since(life.began));
+        let leg = Leg { request, lease, time_out, outlasted: false };
         self.arm(attempt, &leg, orders);
         self.legs.insert(attempt, leg);
     }
 
     fn arm(&self, attempt: u64, leg: &Leg, orders: &mut Vec<Order>) {
-        let time_out = leg.lease.sent() + self.tuning.first_token;
+        let time_out = self.time_out(leg);
         let at = leg.lease.next_deadline().map_or(time_out, |due| due.min(time_out));
         orders.push(Order::Wake { attempt, at });
+    }
+
+    fn time_out(&self, leg: &Leg) -> Time {
+        let total = self.tuning.first_token.total();
+        leg.lease.sent() + if leg.outlasted { total } else { leg.time_out }
+    }
+
+    /// An attempt has outlasted the default time-out, and goes on.
+    fn outlast(&mut self, attempt: u64, mut leg: Leg, now: Time, orders: &mut Vec<Order>) {
+        note(leg.lease.outlasted(now), orders);
+        leg.outlasted = true;
+        self.arm(attempt, &leg, orders);
+        let request = leg.request;
+        self.legs.insert(attempt, leg);
+        self.race_what_outlasts(request, now, orders);
+    }
+
+    /// Races the attempts of a request that have all outlasted the default time-out, if that is allowed.
+    fn race_what_outlasts(&mut self, request: u64, now: Time, orders: &mut Vec<Order>) {
+        let Some(life) = self.requests.get_mut(&request) else { return };
+        let mut open = life.legs.iter().filter_map(|leg| self.legs.get(leg));
+        let Some(target) = open.clone().last().map(|leg| leg.lease.target()) else { return };
+        if open.all(|leg| leg.outlasted)
+            && life.attempts.outlasted(&self.pool, target, now)
+            && let Ok(picked) = life.attempts.next(&self.pool, now, &mut self.rng)
+        {
+            self.open(request, (picked, Purpose::Retry), now, orders);
+        }
     }
 
     fn due(&mut self, attempt: u64, now: Time, orders: &mut Vec<Order>) {
@@ -179,7 +213,10 @@ impl Engine {
             self.prober.due(attempt, now, orders);
             return;
         };
-        if now >= leg.lease.sent() + self.tuning.first_token {
+        if now >= self.time_out(&leg) {
+            if !leg.outlasted && !self.tuning.first_token.is_bound() {
+                return self.outlast(attempt, leg, now, orders);
+            }
             orders.push(Order::Drop { attempt });
             self.failed(attempt, (leg, End::TimedOut), now, orders);
             return;
@@ -226,7 +263,7 @@ impl Engine {
     }
 
     fn failed(&mut self, attempt: u64, (leg, end): (Leg, End), now: Time, orders: &mut Vec<Order>) {
-        let Leg { request, lease } = leg;
+        let Leg { request, lease, .. } = leg;
         let target = lease.target();
         let (event, how) = match end {
             End::Failed => (lease.failed(now), Failed::Error),
@@ -239,7 +276,7 @@ impl Engine {
         let (next, forgiven) = life.attempts.failed(&self.pool, target, how, now);
         orders.extend(forgiven.into_iter().map(Order::Note));
         match next {
-            Next::Wait => {}
+            Next::Wait => self.race_what_outlasts(request, now, orders),
             Next::Retry => self.send(request, Purpose::Retry, now, orders),
             Next::GiveUp(_) => {
                 self.requests.remove(&request);

@@ -4,6 +4,7 @@ mod affinity;
 mod ema;
 mod learned;
 mod lookout;
+mod patience;
 mod recovery;
 mod requests;
 mod rescue;

@@ -12,3 +12,4 @@ mod bars;
 mod command;
 mod promises;
 mod shadow;
+mod thinking;

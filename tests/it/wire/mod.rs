@@ -32,6 +32,7 @@ mod reload;
 mod reload_keeps;
 mod reload_refused;
 mod streams;
+mod thinking;
 mod tiers;
 mod uploads;
 mod upstream_tls;
