@@ -52,7 +52,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
 pub use tenants::{KeyCourse, Tenant, Tenants};
 pub use token::{Course, Token, TokenSlot, TokenSource};
 

@@ -14,7 +14,7 @@ use crate::proxy::watch::Watch;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use pingora_core::connectors::http::Connector as HttpConnector;
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
 

@@ -119,9 +119,7 @@ impl Race {
             if until.is_some_and(|until| until <= now) {
                 return Step::Open;
             }
-            let watches = || self.legs.iter().map(|leg| &leg.watch);
-            let deadlines = watches().filter_map(Watch::next_deadline);
-            let next = deadlines.chain(watches().filter_map(Watch::time_out)).chain(until).min();
+            let next = self.next_moment().into_iter().chain(until).min();
             let pause = next.map_or(Duration::MAX, |next| next.since(now));
             tokio::select! {
                 biased;
@@ -134,6 +132,13 @@ impl Race {
                 () = sleep(pause) => {}
             }
         }
+    }
+
+    /// When a deadline or a time-out passes next.
+    fn next_moment(&self) -> Option<Time> {
+        let watches = || self.legs.iter().map(|leg| &leg.watch);
+        let deadlines = watches().filter_map(Watch::next_deadline);
+        deadlines.chain(watches().filter_map(Watch::time_out)).min()
     }
 
     /// Cuts the attempts whose time has run out, or notes that they outlasted it.
