@@ -77,8 +77,11 @@ fn whole(read: &[u8]) -> Option<usize> {
     Some(end + length.parse::<usize>().unwrap())
 }
 
+/// With a picture: many bytes and few tokens.
 fn large(mut request: Value) -> Value {
-    request["messages"] = json!([{ "role": "user", "content": "x".repeat(LARGE) }]);
+    let url = format!("data:image/png;base64,{}", "A".repeat(LARGE));
+    let image = json!({ "type": "image_url", "image_url": { "url": url } });
+    request["messages"] = json!([{ "role": "user", "content": [image] }]);
     request
 }
 
