@@ -229,7 +229,15 @@ fn contend(act: impl Fn(&mut Rng) + Sync, threads: usize, iterations: u64) -> Du
     })
 }
 
-const ASK: Ask = Ask { request: 1, timing: Timing::FirstToken, prompt_tokens: 700, affinity: None };
+const ASK: Ask = Ask {
+    request: 1,
+    timing: Timing::FirstToken,
+    prompt_tokens: 700,
+    affinity: None,
+    app: 0,
+    credential: 0,
+    wary: false,
+};
 
 fn cycle(pool: &Arc<Pool>, rng: &mut Rng) {
     let picked = pool.pick(&Used::default(), NOW, rng).unwrap();

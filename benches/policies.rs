@@ -14,12 +14,15 @@
 )]
 
 use firstlight::sim::{
-    Burst, Cached, EVENTS, Figures, Scenario, Summary, Tail, Wander, balancer, run,
+    Burst, Cached, EVENTS, Event, Figures, Group, Scenario, Summary, Tail, Wander, balancer, run,
 };
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
 const NAMES: &[&str] = &["eastus2", "swedencentral", "westus3"];
+const FIVE: &[&str] = &["eastus2", "swedencentral", "westus3", "uksouth", "japaneast"];
+/// The events with one healthy region, which depend on how many others there are.
+const ONE_LEFT: &[&str] = &["all_but_one_5xx", "all_but_one_refuse", "all_but_one_mix", "rolling"];
 const POLICIES: &[&str] =
     &["round_robin", "random", "least_requests", "p2c", "ema", "lookout", "oracle"];
 
@@ -84,7 +87,8 @@ fn document(plan: &Plan) -> String {
     ];
     for (title, rps, headroom) in settings {
         let healthy = world(plan, rps, headroom);
-        let events = EVENTS.iter().map(|event| healthy.with_event(event.name).unwrap());
+        let events = EVENTS.iter().filter(|event| event.group == Group::Basic);
+        let events = events.map(|event| healthy.with_event(event.name).unwrap());
         slow_table(&mut text, title, events.collect(), plan);
     }
     let title = "Other shapes of the world, 10 requests/s, headroom 2, one region 10 times slower";
@@ -95,7 +99,34 @@ fn document(plan: &Plan) -> String {
     slow_table(&mut text, title, shapes(plan).into_iter().map(slow).collect(), plan);
     calm_table(&mut text, plan);
     cost_table(&mut text, plan);
+    hard_table(&mut text, plan);
     text
+}
+
+/// Fewer seeds and minutes than elsewhere: there are many of them, and what fails there fails plainly.
+fn hard_table(text: &mut String, plan: &Plan) {
+    let plan = Plan { seeds: plan.seeds.min(3), length: plan.length.min(Duration::from_mins(45)) };
+    let hard: Vec<_> = EVENTS.iter().filter(|event| event.group == Group::Hard).collect();
+    let one_left = |event: &&&Event| ONE_LEFT.contains(&event.name);
+    let some: Vec<_> = hard.iter().filter(one_left).copied().collect();
+    for (regions, events) in [(3, &hard), (2, &some), (5, &some)] {
+        let title = format!(
+            "Hard worlds, {regions} regions, seeds 1 to {}, {} minutes",
+            plan.seeds,
+            plan.length.as_secs() / 60
+        );
+        let names = FIVE.get(..regions).unwrap();
+        let world = |event: &&Event| {
+            let healthy = Scenario::healthy(names, rate(event.name), 2.0, plan.length);
+            healthy.with_event(event.name).unwrap()
+        };
+        slow_table(text, &title, events.iter().map(world).collect(), &plan);
+    }
+}
+
+/// The load of a hard world, in requests a second.
+fn rate(event: &str) -> f64 {
+    if event.ends_with("_totals") { 5.0 } else { 10.0 }
 }
 
 fn slow_table(text: &mut String, title: &str, scenarios: Vec<Scenario>, plan: &Plan) {

@@ -9,9 +9,9 @@
 //! left to try between them. How far the first has come is in [`Sending::progress`].
 
 mod upload;
+mod whole;
 
-pub(crate) use upload::{ExchangeProgress, Stand, Upload};
-
+use crate::azure::form::{Form, is_readable};
 use crate::azure::limit::retry_after;
 use crate::azure::route::Operation;
 use crate::azure::sse::Scanner;
@@ -20,9 +20,11 @@ use crate::azure::sse::is_event_stream;
 use crate::azure::status::Verdict;
 use crate::azure::status::error_code;
 use crate::azure::status::judge;
+use crate::azure::stored::StoredId;
 use crate::clock::Clock;
+use crate::quota::Held;
 use crate::time::Time;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::HeaderMap;
 use pingora_core::Result;
 use pingora_core::connectors::http::Connector as HttpConnector;
@@ -30,6 +32,9 @@ use pingora_core::protocols::http::client::HttpSession;
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_http::RequestHeader;
 use std::time::Duration;
+pub(crate) use upload::{ExchangeProgress, Stand, Upload};
+pub(crate) use whole::Memory;
+use whole::read_more;
 
 /// The most that is held back while waiting for the first content token. A stream that says more than this
 /// without content is passed on as it is.
@@ -58,6 +63,12 @@ pub(crate) struct Sending {
     /// Whether it reads what another backend may have: a 404 then says only that this one has not.
     pub(crate) seek: bool,
     pub(crate) progress: ExchangeProgress,
+    /// Where the id of the response is noted, if the response is stored and may have to be deleted.
+    pub(crate) stored: Option<StoredId>,
+    /// The form that a good response must have.
+    pub(crate) form: Form,
+    /// What a small JSON response is held with to its end; `None`: it is passed on as it comes.
+    pub(crate) memory: Option<Memory>,
 }
 
 /// When what was seen, whatever became of the exchange.
@@ -75,6 +86,8 @@ pub(crate) enum Outcome {
     Ok,
     /// Passed on as it is: the client's own mistake, or nothing else could be tried.
     Passed,
+    /// A 4xx that was kept aside: another attempt could still serve the request.
+    Refused,
     /// No connection.
     Connect,
     /// The connection broke before any content.
@@ -99,7 +112,9 @@ pub(crate) enum Outcome {
     ErrorEvent,
     /// The stream ended before any content.
     EmptyStream,
-    /// Good at first, then it broke off after content was passed on.
+    /// A 2xx whose body is empty or not in the form that it must have.
+    Malformed,
+    /// Good at first, then it broke off or failed after content was passed on.
     BrokenOff,
     /// The client left first.
     ClientAbort,
@@ -113,6 +128,7 @@ impl Outcome {
         match self {
             Self::Ok => "ok",
             Self::Passed => "passed",
+            Self::Refused => "refused",
             Self::Connect => "connect",
             Self::Reset => "reset",
             Self::UploadStalled => "upload_stalled",
@@ -125,6 +141,7 @@ impl Outcome {
             Self::Conflict => "conflict",
             Self::ErrorEvent => "error_event",
             Self::EmptyStream => "empty_stream",
+            Self::Malformed => "malformed",
             Self::BrokenOff => "broken_off",
             Self::ClientAbort => "client_abort",
             Self::Lost => "lost",
@@ -158,6 +175,7 @@ impl Outcome {
                 | Self::ServerError
                 | Self::ErrorEvent
                 | Self::EmptyStream
+                | Self::Malformed
         )
     }
 }
@@ -168,6 +186,8 @@ pub(crate) struct Answer {
     pub(crate) peer: HttpPeer,
     /// What was read and not yet passed on.
     pub(crate) held: Option<Bytes>,
+    /// The scanner that has read what is held of a stream, if one has.
+    pub(crate) scanner: Option<Box<Scanner>>,
     /// Whether the upstream finished its answer.
     pub(crate) ended: bool,
     /// Whether the upstream took the whole request, without which its connection is of no further use.
@@ -175,6 +195,10 @@ pub(crate) struct Answer {
     /// What it is.
     pub(crate) kind: AnswerKind,
     progress: ExchangeProgress,
+    /// Where its id is noted: see [`Sending::stored`].
+    pub(crate) stored: Option<StoredId>,
+    /// The memory that it holds until the client has it.
+    pub(crate) room: Option<Held>,
 }
 
 impl Answer {
@@ -259,11 +283,24 @@ pub(crate) async fn begin(
     let header = session.response_header();
     marks.status = header.map_or(0, |h| h.status.as_u16());
     let event_stream = header.is_some_and(|h| is_event_stream(&h.headers));
+    let readable = header.is_some_and(|h| is_readable(h.status.as_u16(), &h.headers));
     let kind = AnswerKind::Good;
     // Not the peer of a second try: what is kept is kept where the next request looks for it.
     let peer = sending.peer.clone();
+    let (held, scanner, room, stored) = (None, None, None, sending.stored.clone());
     let progress = sending.progress.clone();
-    let mut answer = Answer { session, peer, held: None, ended: false, took_all, kind, progress };
+    let answer = Answer {
+        session,
+        peer,
+        held,
+        scanner,
+        ended: false,
+        took_all,
+        kind,
+        progress,
+        stored,
+        room,
+    };
     if !(200..300).contains(&marks.status) {
         let answer = judge_error(answer, marks.status, clock).await?;
         if sending.seek && marks.status == 404 {
@@ -273,14 +310,14 @@ pub(crate) async fn begin(
         }
         return Ok(Begun::Ready(answer));
     }
+    if sending.stream && event_stream {
+        return Ok(Begun::Stream(answer));
+    }
+    let answer = whole::read(answer, sending, readable).await?;
     if sending.operation == Operation::Embeddings {
         // Time to headers is what an embedding has for a first token.
         marks.first_token = marks.header;
     }
-    if sending.stream && event_stream {
-        return Ok(Begun::Stream(answer));
-    }
-    read_more(&mut answer).await.map_err(|_| Failure::bare(Outcome::Reset))?;
     Ok(Begun::Ready(answer))
 }
 
@@ -325,40 +362,47 @@ pub(crate) async fn first_content(
     clock: &Clock,
     marks: &mut Marks,
 ) -> std::result::Result<Answer, Failure> {
-    let mut opening = Opening::new(operation);
+    let mut scanner = Box::new(Scanner::new(operation));
     loop {
         let Ok(chunk) = read_more(&mut answer).await else {
             return Err(Failure::bare(Outcome::Reset));
         };
         answer.progress.chunk_came(clock.now());
-        let mut found = opening.see(chunk.as_deref());
+        let mut found = Found::scan(&mut scanner, chunk.as_deref());
         if found == Found::Nothing && answer.ended {
-            found = opening.see(None);
+            found = Found::scan(&mut scanner, None);
         }
         let held = answer.held.as_ref().map_or(0, Bytes::len);
-        match found {
-            Found::Failed(outcome) => {
-                let rest = rest_asked(&answer, clock);
-                return Err(Failure { outcome, answer: Some(answer), is_spare: true, rest });
-            }
-            Found::Complete => return Ok(answer),
-            Found::Nothing if held <= HOLD_BYTES => {}
-            // It is passed on as it is, and how fast its model is stays unknown.
-            Found::Nothing => return Ok(answer),
-            Found::Content => {
-                marks.first_token = Some(clock.now());
-                return Ok(answer);
-            }
+        if found != Found::Nothing || held > HOLD_BYTES {
+            answer.scanner = Some(scanner);
+            return opened(answer, found, clock, marks);
         }
     }
 }
 
-/// The part of a stream before its first content.
-pub(crate) struct Opening {
-    scanner: Scanner,
+fn opened(
+    answer: Answer,
+    found: Found,
+    clock: &Clock,
+    marks: &mut Marks,
+) -> std::result::Result<Answer, Failure> {
+    match found {
+        Found::Failed(outcome) => {
+            let rest = rest_asked(&answer, clock);
+            // An empty stream tells the client nothing.
+            let is_spare = outcome != Outcome::EmptyStream;
+            Err(Failure { outcome, answer: Some(answer), is_spare, rest })
+        }
+        // Too much is held: it is passed on as it is, and how fast its model is stays unknown.
+        Found::Complete | Found::Nothing => Ok(answer),
+        Found::Content => {
+            marks.first_token = Some(clock.now());
+            Ok(answer)
+        }
+    }
 }
 
-/// What a chunk of it came to.
+/// What a chunk of a stream before its first content came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
     /// Nothing that decides.
@@ -371,26 +415,22 @@ pub(crate) enum Found {
     Failed(Outcome),
 }
 
-impl Opening {
-    pub(crate) fn new(operation: Operation) -> Self {
-        Self { scanner: Scanner::new(operation) }
-    }
-
-    /// Takes the next chunk; `None`: the answer has ended.
-    pub(crate) fn see(&mut self, chunk: Option<&[u8]>) -> Found {
+impl Found {
+    /// Scans the next chunk; `None`: the answer has ended.
+    pub(crate) fn scan(scanner: &mut Scanner, chunk: Option<&[u8]>) -> Self {
         let seen = match chunk {
-            Some(chunk) => self.scanner.scan(chunk),
-            None => self.scanner.finish(),
+            Some(chunk) => scanner.scan(chunk),
+            None => scanner.finish(),
         };
         if seen.first_token {
-            return Found::Content;
+            return Self::Content;
         }
         match seen.error {
-            Some(StreamError::RateLimited) => Found::Failed(Outcome::Limited),
-            Some(StreamError::Error) => Found::Failed(Outcome::ErrorEvent),
-            None if self.scanner.finished() => Found::Complete,
-            None if seen.done || chunk.is_none() => Found::Failed(Outcome::EmptyStream),
-            None => Found::Nothing,
+            Some(StreamError::RateLimited) => Self::Failed(Outcome::Limited),
+            Some(StreamError::Error) => Self::Failed(Outcome::ErrorEvent),
+            None if scanner.finished() => Self::Complete,
+            None if seen.done || chunk.is_none() => Self::Failed(Outcome::EmptyStream),
+            None => Self::Nothing,
         }
     }
 }
@@ -425,36 +465,6 @@ async fn read_error_body(answer: &mut Answer) -> Result<()> {
         read_more(answer).await?;
     }
     Ok(())
-}
-
-/// Reads one chunk, adds it to what is held and returns it. `None`: the answer is complete.
-async fn read_more(answer: &mut Answer) -> Result<Option<Bytes>> {
-    if answer.session.response_done() {
-        answer.ended = true;
-        return Ok(None);
-    }
-    let chunk = answer.session.read_response_body().await?;
-    let Some(chunk) = chunk else {
-        answer.ended = true;
-        return Ok(None);
-    };
-    answer.ended = answer.session.response_done();
-    answer.held = Some(match answer.held.take() {
-        None => chunk.clone(),
-        Some(before) => joined(before, &chunk),
-    });
-    Ok(Some(chunk))
-}
-
-/// Nobody else holds what was joined before, so it grows in place.
-fn joined(before: Bytes, chunk: &[u8]) -> Bytes {
-    let mut joined = before.try_into_mut().unwrap_or_else(|before| {
-        let mut copy = BytesMut::with_capacity(before.len() + chunk.len());
-        copy.extend_from_slice(&before);
-        copy
-    });
-    joined.extend_from_slice(chunk);
-    joined.freeze()
 }
 
 /// The rest that the header of an answer asks for.

@@ -66,6 +66,7 @@ impl ClientError {
                 (StatusCode::SERVICE_UNAVAILABLE, "no_backend_available", SERVER)
             }
             Self::NoToken { .. } => (StatusCode::SERVICE_UNAVAILABLE, "no_token", SERVER),
+            Self::UpstreamMalformed => (StatusCode::BAD_GATEWAY, "upstream_malformed", SERVER),
             Self::UpstreamAuth => (StatusCode::BAD_GATEWAY, "upstream_auth", SERVER),
             Self::BrokenOff => (StatusCode::BAD_GATEWAY, "upstream_abort", SERVER),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal_error", SERVER),

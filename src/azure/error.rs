@@ -197,6 +197,8 @@ pub enum ClientError {
         /// When it is worth trying again.
         retry_after: Duration,
     },
+    /// Every response was empty, or not in the form that it must have.
+    UpstreamMalformed,
     /// Every backend refused our own credential.
     UpstreamAuth,
     /// There is no token of ours to prove us with.
@@ -388,6 +390,7 @@ mod tests {
             }),
             ClientError::AllLimited { retry_after },
             ClientError::NothingLeft { retry_after },
+            ClientError::UpstreamMalformed,
             ClientError::UpstreamAuth,
             ClientError::NoToken { retry_after },
             ClientError::BrokenOff,

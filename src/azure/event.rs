@@ -9,6 +9,7 @@
 //! Emptiness can be seen in the text of a value, so nothing is decoded here and nothing allocated. An event
 //! that is not JSON says nothing.
 
+use crate::azure::ending::{Choices, number};
 use crate::azure::json::Cursor;
 use crate::azure::json::Fault;
 use crate::azure::json::Token;
@@ -38,11 +39,12 @@ pub(super) enum Said {
     Error(StreamError),
 }
 
-/// Reads the data of one event.
-pub(super) fn read(operation: Operation, name: Kind, data: &[u8]) -> Said {
+/// Reads the data of one event, and the choices in it, if it is a chunk of a completion.
+pub(super) fn read(operation: Operation, name: Kind, data: &[u8]) -> (Said, Option<Choices>) {
     let mut event = Event::default();
     let read = Cursor::new(data).object(|cursor, key| event.member(operation, cursor, key));
-    match event.fault {
+    let choices = event.choices.filter(|_| read.is_ok());
+    let said = match event.fault {
         Some(error) => Said::Error(error),
         // Called an error, it is one, whatever it says.
         None if name == Kind::Error => Said::Error(event.blamed),
@@ -50,13 +52,15 @@ pub(super) fn read(operation: Operation, name: Kind, data: &[u8]) -> Said {
         None if event.content => Said::Content,
         None if event.finished => Said::Finish,
         None => Said::Nothing,
-    }
+    };
+    (said, choices)
 }
 
 #[derive(Default)]
 struct Event {
     content: bool,
     finished: bool,
+    choices: Option<Choices>,
     /// The `error` member.
     fault: Option<StreamError>,
     /// What a `code` or `type` beside it would blame: some errors come without an `error` member.
@@ -71,8 +75,12 @@ impl Event {
         key: Token<'_>,
     ) -> Result<(), Fault> {
         match (key.raw(), cursor.next_byte()) {
-            (b"choices", Some(b'[')) => cursor
-                .array(|cursor| cursor.object(|cursor, key| self.choice(operation, cursor, key))),
+            (b"choices", Some(b'[')) => {
+                let mut choices = Choices::default();
+                cursor.array(|cursor| self.choice(operation, cursor, &mut choices))?;
+                self.choices = Some(choices);
+                Ok(())
+            }
             (b"error", Some(b'{')) => {
                 let mut blamed = StreamError::Error;
                 cursor.object(|cursor, key| blame(&mut blamed, cursor, key))?;
@@ -88,6 +96,28 @@ impl Event {
     }
 
     fn choice(
+        &mut self,
+        operation: Operation,
+        cursor: &mut Cursor<'_>,
+        choices: &mut Choices,
+    ) -> Result<(), Fault> {
+        let (mut index, mut finished) = (0, false);
+        cursor.object(|cursor, key| {
+            match key.raw() {
+                b"index" => {
+                    index = number(cursor.raw_value()?).unwrap_or(0);
+                    return Ok(());
+                }
+                b"finish_reason" => finished = cursor.next_byte() == Some(b'"'),
+                _ => {}
+            }
+            self.choice_member(operation, cursor, key)
+        })?;
+        choices.add(index, finished);
+        Ok(())
+    }
+
+    fn choice_member(
         &mut self,
         operation: Operation,
         cursor: &mut Cursor<'_>,
@@ -157,7 +187,7 @@ mod tests {
 
     fn check(data: &str, expected: Said) {
         assert_eq!(
-            read(Operation::ChatCompletions, Kind::Other, data.as_bytes()),
+            read(Operation::ChatCompletions, Kind::Other, data.as_bytes()).0,
             expected,
             "{data}"
         );
@@ -211,8 +241,21 @@ mod tests {
     }
 
     #[test]
+    fn choices_are_read_from_whole_chunks_only() {
+        let choices = |data: &str| read(Operation::ChatCompletions, Kind::Other, data.as_bytes()).1;
+        assert_eq!(choices(r#"{"error":{}}"#), None);
+        assert_eq!(choices(r#"{"choices":[{"index":0,"finish_reason":"stop"}]"#), None);
+        assert_eq!(choices(r#"{"choices":[],"usage":{}}"#), Some(Choices::default()));
+        let mut expected = Choices::default();
+        expected.add(2, true);
+        expected.add(0, false);
+        let two = r#"{"choices":[{"index":2,"delta":{"tool_calls":[{"index":7}]},"finish_reason":"stop"},{"finish_reason":null}]}"#;
+        assert_eq!(choices(two), Some(expected));
+    }
+
+    #[test]
     fn legacy_completions_have_a_text() {
-        let said = |data: &str| read(Operation::Completions, Kind::Other, data.as_bytes());
+        let said = |data: &str| read(Operation::Completions, Kind::Other, data.as_bytes()).0;
         assert_eq!(
             said(r#"{"choices":[{"text":"Hi","index":0,"finish_reason":null}]}"#),
             Said::Content
@@ -240,7 +283,7 @@ mod tests {
         check(r#"{"error":{"code":"RateLimitReached"}}"#, limited);
         check(r#"{"error":{"code":"rate_limit_exceeded"}"#, limited);
         check(r#"{"error":null,"choices":[{"delta":{"content":"Hi"}}]}"#, Said::Content);
-        let named = |data: &str| read(Operation::ChatCompletions, Kind::Error, data.as_bytes());
+        let named = |data: &str| read(Operation::ChatCompletions, Kind::Error, data.as_bytes()).0;
         assert_eq!(named("overloaded"), error);
         assert_eq!(named(r#"{"type":"error","code":"rate_limit_exceeded"}"#), limited);
         assert_eq!(named(r#"{"error":{"code":"rate_limit_exceeded"}}"#), limited);

@@ -6,8 +6,11 @@
 //!
 //! The items of a response (messages, function calls) are a case of their own. Most clients send them back whole, and
 //! then they can go anywhere; only an `item_reference` needs the resource that stored them. Reasoning and compaction
-//! items always do: what is encrypted in them is bound to their resource.
+//! items always do: what is encrypted in them is bound to their resource. Without their id the encrypted content itself
+//! leads there: see `encrypted`.
 
+pub use crate::azure::encrypted::is_key as is_encrypted;
+use crate::azure::encrypted::{Hasher, MEMBER, key_of};
 use crate::azure::json::Token;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -57,6 +60,9 @@ const RANDOM_BYTES_MIN: usize = 16;
 
 /// Most ids that one request may name, and that are taken from one answer.
 const COUNT_MAX: usize = 4096;
+
+/// Most encrypted contents of a request that are looked at: the last ones.
+const ENCRYPTED_MAX: usize = 32;
 
 /// A longer string is no id, even if every letter of it is escaped.
 const RAW_BYTES_MAX: usize = 6 * 256;
@@ -116,6 +122,8 @@ pub struct Named<'a> {
     pub mentioned: Vec<Cow<'a, str>>,
     /// Whether there were more than are looked at.
     pub too_many: bool,
+    /// Encrypted contents as they are written, the last ones.
+    encrypted: Vec<&'a [u8]>,
     /// Items of responses, until it is known whether they are only referred to.
     items: Vec<Cow<'a, str>>,
     refers: bool,
@@ -125,6 +133,12 @@ impl<'a> Named<'a> {
     /// Takes a string of the body, escaped or not: behind us it is read without its escapes.
     pub(super) fn mention(&mut self, string: Token<'a>) {
         let raw = string.raw();
+        if string.key() == MEMBER {
+            if self.encrypted.len() == ENCRYPTED_MAX {
+                self.encrypted.remove(0);
+            }
+            return self.encrypted.push(raw);
+        }
         if raw.len() > RAW_BYTES_MAX {
             return;
         }
@@ -142,6 +156,11 @@ impl<'a> Named<'a> {
                 self.items.push(text);
             }
         }
+    }
+
+    /// The keys of its encrypted contents, the last one first.
+    pub fn encrypted_keys(&self) -> Vec<String> {
+        self.encrypted.iter().rev().filter_map(|raw| key_of(raw)).collect()
     }
 
     /// All was seen: what is only referred to counts.
@@ -191,6 +210,8 @@ pub struct Collector {
     key: Key,
     /// The last string was an id, unless it turns out to be a key.
     pending: bool,
+    /// Hashes the value of `encrypted_content`.
+    hasher: Hasher,
     /// How many objects and lists are open.
     depth: usize,
     told: BTreeSet<Box<str>>,
@@ -222,6 +243,10 @@ enum Key {
     Id,
     /// And a colon behind it.
     Colon,
+    /// The string `encrypted_content` has passed.
+    Encrypted,
+    /// And a colon behind it.
+    EncryptedColon,
 }
 
 impl Collector {
@@ -229,7 +254,8 @@ impl Collector {
     pub fn new(which: Which) -> Self {
         let string = Vec::with_capacity(*BYTES.end() + 1);
         let (key, told) = (Key::Other, BTreeSet::new());
-        Self { which, place: Place::Outside, string, key, pending: false, depth: 0, told }
+        let (place, hasher) = (Place::Outside, Hasher::default());
+        Self { which, place, string, key, pending: false, hasher, depth: 0, told }
     }
 
     /// Takes the next bytes; `found` is told of each id.
@@ -238,8 +264,9 @@ impl Collector {
         while !rest.is_empty() && self.told.len() < COUNT_MAX {
             rest = match self.place {
                 Place::Outside => self.outside(rest, found),
-                Place::String => self.inside(rest),
+                Place::String => self.inside(rest, found),
                 Place::Escape => {
+                    self.hash(rest.get(..1).unwrap_or_default());
                     self.place = Place::String;
                     rest.get(1..).unwrap_or_default()
                 }
@@ -263,7 +290,11 @@ impl Collector {
             if std::mem::take(&mut self.pending) && !colon {
                 self.tell(found);
             }
-            self.key = if self.key == Key::Id && colon { Key::Colon } else { Key::Other };
+            self.key = match self.key {
+                Key::Id if colon => Key::Colon,
+                Key::Encrypted if colon => Key::EncryptedColon,
+                _ => Key::Other,
+            };
         }
         if !rest.is_empty() {
             self.place = Place::String;
@@ -273,15 +304,17 @@ impl Collector {
         rest.get(1..).unwrap_or_default()
     }
 
-    fn inside<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
+    fn inside<'b>(&mut self, bytes: &'b [u8], found: &mut impl FnMut(&str)) -> &'b [u8] {
         let end = memchr::memchr2(b'"', b'\\', bytes).unwrap_or(bytes.len());
         let (run, rest) = bytes.split_at_checked(end).unwrap_or((bytes, &[]));
         // One byte more than the longest id tells a longer text from it.
         let room = (BYTES.end() + 1).saturating_sub(self.string.len());
         self.string.extend(run.iter().take(room));
+        self.hash(run);
         match rest.first() {
-            Some(b'"') => self.close(),
+            Some(b'"') => self.close(found),
             Some(_) => {
+                self.hash(b"\\");
                 // No id has an escape: what follows must not look like one.
                 self.string.resize(BYTES.end() + 1, b'\\');
                 self.place = Place::Escape;
@@ -291,20 +324,45 @@ impl Collector {
         rest.get(1..).unwrap_or_default()
     }
 
-    fn close(&mut self) {
+    /// Takes a part of the value of `encrypted_content`, if it is one.
+    fn hash(&mut self, raw: &[u8]) {
+        if self.key == Key::EncryptedColon {
+            self.hasher.push(raw);
+        }
+    }
+
+    fn close(&mut self, found: &mut impl FnMut(&str)) {
         self.place = Place::Outside;
+        if self.key == Key::EncryptedColon {
+            self.key = Key::Other;
+            if let Some(key) = self.hasher.take() {
+                self.tell_of(&key, found);
+            }
+            return;
+        }
         let asked_for = match self.which {
             Which::Kept => false,
             Which::Items => is_item(&self.string),
             Which::Any => self.depth == 1 && self.key == Key::Colon && is_made(&self.string),
         };
         self.pending = asked_for || is_kept(&self.string);
-        self.key = if self.string == b"id" { Key::Id } else { Key::Other };
+        self.key = match self.string.as_slice() {
+            b"id" => Key::Id,
+            MEMBER => Key::Encrypted,
+            _ => Key::Other,
+        };
     }
 
     /// Tells of the last string, once.
     fn tell(&mut self, found: &mut impl FnMut(&str)) {
-        let Ok(id) = std::str::from_utf8(&self.string) else { return };
+        let string = std::mem::take(&mut self.string);
+        if let Ok(id) = std::str::from_utf8(&string) {
+            self.tell_of(id, found);
+        }
+        self.string = string;
+    }
+
+    fn tell_of(&mut self, id: &str, found: &mut impl FnMut(&str)) {
         if !self.told.contains(id) {
             found(id);
             self.told.insert(id.into());

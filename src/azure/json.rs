@@ -29,6 +29,8 @@ pub(super) struct Token<'a> {
     quoted: &'a [u8],
     /// Where `quoted` begins.
     start: usize,
+    /// The key that it is the value of, as it is written, if it was shown as a member.
+    key: &'a [u8],
 }
 
 impl<'a> Token<'a> {
@@ -36,6 +38,11 @@ impl<'a> Token<'a> {
     pub(super) fn raw(&self) -> &'a [u8] {
         let inner = self.quoted.split_first().and_then(|(_, rest)| rest.split_last());
         inner.map_or(&[], |(_, inner)| inner)
+    }
+
+    /// The key that it is the value of, as it is written; empty where nobody said so.
+    pub(super) fn key(&self) -> &'a [u8] {
+        self.key
     }
 
     /// The place of the string in the document, quotes included.
@@ -111,7 +118,7 @@ impl<'a> Cursor<'a> {
         see: &mut F,
     ) -> Result<(), Fault> {
         match self.next_byte() {
-            Some(b'{') => self.object(|cursor, _| cursor.skip_value_seeing(see)),
+            Some(b'{') => self.object(|cursor, key| cursor.skip_member_seeing(key, see)),
             Some(b'[') => self.array(|cursor| cursor.skip_value_seeing(see)),
             Some(b'"') => self.string().map(see),
             Some(b't') => self.literal(b"true"),
@@ -121,6 +128,19 @@ impl<'a> Cursor<'a> {
             Some(_) => Err(self.fault("a value is expected here")),
             None => Err(self.fault("the body ends where a value is expected")),
         }
+    }
+
+    /// As [`Cursor::skip_value_seeing`], for the value of a member: a string is shown with its key.
+    fn skip_member_seeing<F: FnMut(Token<'a>)>(
+        &mut self,
+        key: Token<'a>,
+        see: &mut F,
+    ) -> Result<(), Fault> {
+        if self.next_byte() != Some(b'"') {
+            return self.skip_value_seeing(see);
+        }
+        see(Token { key: key.raw(), ..self.string()? });
+        Ok(())
     }
 
     /// Passes one value and returns it as it is written.
@@ -153,7 +173,8 @@ impl<'a> Cursor<'a> {
             }
         }
         self.at += 1;
-        Ok(Token { quoted: self.bytes.get(start..self.at).unwrap_or_default(), start })
+        let quoted = self.bytes.get(start..self.at).unwrap_or_default();
+        Ok(Token { quoted, start, key: &[] })
     }
 
     /// Passes `null`, `true` or `false`.

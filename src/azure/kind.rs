@@ -1,5 +1,21 @@
 //! What the events of streams are called.
 
+use crate::azure::ending::Mark;
+
+/// The name of an event, as far as it matters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Name {
+    pub(super) kind: Kind,
+    /// What it says of the end of its stream.
+    pub(super) mark: Mark,
+}
+
+impl Name {
+    pub(super) fn of(word: &[u8]) -> Self {
+        Self { kind: Kind::of(word), mark: Mark::of(word) }
+    }
+}
+
 /// What the type of an event, or its `event` field, calls it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -23,12 +39,13 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    pub(super) fn of(word: &[u8]) -> Self {
+    fn of(word: &[u8]) -> Self {
         match word {
             b"error" => Self::Error,
             b"response.failed" | b"thread.run.failed" => Self::Failed,
             b"response.completed"
             | b"response.incomplete"
+            | b"response.cancelled"
             | b"speech.audio.done"
             | b"thread.run.completed"
             | b"thread.run.incomplete"

@@ -101,6 +101,7 @@ impl ClientError {
             Self::UpgradeRequired => UPGRADE_REQUIRED.to_owned(),
             Self::NothingLeft { .. } => NOTHING_LEFT.to_owned(),
             Self::NoToken { .. } => NO_TOKEN.to_owned(),
+            Self::UpstreamMalformed => UPSTREAM_MALFORMED.to_owned(),
             Self::UpstreamAuth => UPSTREAM_AUTH.to_owned(),
             Self::BrokenOff => BROKEN_OFF.to_owned(),
             Self::Internal => INTERNAL.to_owned(),
@@ -145,6 +146,8 @@ const UPGRADE_REQUIRED: &str =
     "This path is a WebSocket of version 13 over HTTP/1.1; open it with a client for WebSockets.";
 const NOTHING_LEFT: &str = "The model cannot be reached at the moment; try again.";
 const NO_TOKEN: &str = "The gateway has no token of its own at the moment; its operator must check its identity. Try again.";
+const UPSTREAM_MALFORMED: &str =
+    "The model's response was empty or not in the expected form; send the request again.";
 const UPSTREAM_AUTH: &str =
     "The gateway could not authenticate to the model; its operator must check its credentials.";
 const BROKEN_OFF: &str = "The stream broke off before it was complete. Send the request again.";

@@ -1,7 +1,7 @@
 //! Watching a stream of server-sent events pass, without holding it up.
 //!
 //! The scanner sees every chunk that is relayed and answers four questions: has the model said its first
-//! token, how much content has passed, has the stream failed, has it ended. It splits chunks into lines and events as the WHATWG standard
+//! token, how much content has passed, has the stream failed, is the response whole. It splits chunks into lines and events as the WHATWG standard
 //! says (CR, LF or CRLF; a byte order mark; comments; `data` over several lines), so its answer does not
 //! depend on how the network cut the bytes.
 //!
@@ -15,10 +15,11 @@
 //!
 //! What an event means is read in `event` and `typed`; what becomes of the request is the proxy's business.
 
+use crate::azure::ending::{Choices, Ending, Mark, bit, number};
 use crate::azure::event;
 use crate::azure::event::Said;
 pub use crate::azure::event::StreamError;
-use crate::azure::kind::Kind;
+use crate::azure::kind::{Kind, Name};
 use crate::azure::lines::{Data, KEPT_BYTES_MAX, Lines, Size, field};
 use crate::azure::route::Operation;
 use crate::azure::typed;
@@ -60,8 +61,10 @@ pub struct Scanner {
     lines: Lines,
     data: Data,
     /// What the `event` field says.
-    name: Kind,
+    name: Name,
     seen: Seen,
+    ending: Ending,
+    choices: Choices,
     /// Whether a finish reason has passed.
     finished: bool,
     usage: Option<Usage>,
@@ -75,8 +78,10 @@ impl Scanner {
             operation,
             lines: Lines::default(),
             data: Data::default(),
-            name: Kind::default(),
+            name: Name::default(),
             seen: Seen::default(),
+            ending: Ending::default(),
+            choices: Choices::default(),
             finished: false,
             usage: None,
             needles: Needles::new(operation),
@@ -113,6 +118,16 @@ impl Scanner {
         self.usage
     }
 
+    /// What is known after the last chunk.
+    pub fn seen(&self) -> Seen {
+        self.seen
+    }
+
+    /// How far the response has come.
+    pub fn ending(&self) -> Ending {
+        self.ending
+    }
+
     /// Whether a choice has ended with a finish reason: then a stream without content is an empty answer, not
     /// a broken one. Only looked for up to the first token.
     pub fn finished(&self) -> bool {
@@ -132,7 +147,7 @@ impl Scanner {
             _ if line.is_empty() => self.event(end),
             (b"data", value) if is_cut => self.data.push_large_line(value, long),
             (b"data", value) => self.data.push_line(value),
-            (b"event", value) => self.name = Kind::of(value),
+            (b"event", value) => self.name = Name::of(value),
             _ => {}
         }
         self.lines.give_back(kept);
@@ -150,7 +165,10 @@ impl Scanner {
         match said {
             Said::Nothing => {}
             Said::Finish => self.finished = true,
-            Said::Error(error) => self.seen.error = self.seen.error.or(Some(error)),
+            Said::Error(error) => {
+                self.seen.error = self.seen.error.or(Some(error));
+                self.ending = self.ending.failed(error);
+            }
             Said::Content if self.seen.first_token => self.count(),
             // What comes after an error is no answer.
             Said::Content if self.seen.error.is_some() => {}
@@ -162,10 +180,11 @@ impl Scanner {
         }
     }
 
-    fn read(&mut self, name: Kind) -> Said {
+    fn read(&mut self, name: Name) -> Said {
         let data = self.data.bytes();
         if data.trim_ascii() == b"[DONE]" {
             self.seen.done = true;
+            self.ending = self.ending.after(Mark::Last);
             return Said::Nothing;
         }
         if self.needles.carries_usage(data) {
@@ -174,29 +193,40 @@ impl Scanner {
         if typed::is_typed(self.operation) {
             return self.read_typed(name);
         }
-        // This runs on every chunk of every stream: once the first token has passed, only errors matter.
-        if self.settled() && name != Kind::Error && self.needles.error.find(data).is_none() {
+        // This runs on every chunk of every stream: once the first token has passed, only errors and ends matter.
+        let plain = self.settled()
+            && name.kind != Kind::Error
+            && self.needles.error.find(data).is_none()
+            && !self.needles.turns(data, &self.choices);
+        if plain {
             let content = self.seen.first_token && self.needles.carries_content(data);
             return if content { Said::Content } else { Said::Nothing };
         }
-        event::read(self.operation, name, data)
+        let (said, choices) = event::read(self.operation, name.kind, data);
+        if let Some(choices) = choices {
+            self.choices.merge(choices, self.needles.indices(data));
+            self.ending = self.ending.after(self.choices.mark());
+        }
+        said
     }
 
     /// Reads an event of which only the beginning is there.
-    fn read_large(&mut self, name: Kind) -> Said {
+    fn read_large(&mut self, name: Name) -> Said {
         self.usage = self.data.usage().or(self.usage);
         if typed::is_typed(self.operation) {
             self.read_typed(name)
-        } else if name == Kind::Error {
+        } else if name.kind == Kind::Error {
             Said::Error(StreamError::Error)
         } else {
+            self.ending = self.ending.after(Mark::Going);
             Said::Content
         }
     }
 
-    fn read_typed(&mut self, name: Kind) -> Said {
-        let (said, is_last) = typed::read(name, self.data.bytes(), self.data.size);
+    fn read_typed(&mut self, name: Name) -> Said {
+        let (said, is_last, mark) = typed::read(name, self.data.bytes(), self.data.size);
         self.seen.done |= is_last;
+        self.ending = self.ending.after(mark);
         said
     }
 
@@ -216,6 +246,8 @@ struct Needles {
     usage: Finder<'static>,
     error: Finder<'static>,
     content: Finder<'static>,
+    finish: Finder<'static>,
+    index: Finder<'static>,
 }
 
 impl Needles {
@@ -225,12 +257,25 @@ impl Needles {
             usage: Finder::new(b"\"usage\""),
             error: Finder::new(b"\"error\""),
             content: Finder::new(content),
+            finish: Finder::new(b"\"finish_reason\""),
+            index: Finder::new(b"\"index\""),
         }
     }
 
     /// Whether a usage object may be in there: most events of a stream say `"usage":null`.
     fn carries_usage(&self, data: &[u8]) -> bool {
         has_value(&self.usage, data, |value| value.starts_with(b"{"))
+    }
+
+    /// Whether a choice may begin or finish in there.
+    fn turns(&self, data: &[u8], choices: &Choices) -> bool {
+        has_value(&self.finish, data, |value| value.starts_with(b"\""))
+            || choices.may_begin(self.indices(data))
+    }
+
+    /// All that an `index` in there says, as bits.
+    fn indices(&self, data: &[u8]) -> u128 {
+        values(&self.index, data).filter_map(number).fold(0, |all, index| all | bit(index))
     }
 
     /// Whether there seems to be content in there: the last delta, that of the finish reason, is empty.
@@ -245,10 +290,15 @@ impl Needles {
 
 /// Whether the data has a member of this name and such a value, which is shown with all that follows.
 pub(super) fn has_value(name: &Finder<'_>, data: &[u8], is_such: impl Fn(&[u8]) -> bool) -> bool {
-    name.find_iter(data).any(|at| {
+    values(name, data).any(is_such)
+}
+
+/// The values of the members of this name, each with all that follows.
+fn values<'a>(name: &Finder<'_>, data: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+    name.find_iter(data).filter_map(move |at| {
         let behind = data.get(at + name.needle().len()..).unwrap_or_default();
-        let value = behind.trim_ascii_start().strip_prefix(b":");
-        value.is_some_and(|value| is_such(value.trim_ascii_start()))
+        let value = behind.trim_ascii_start().strip_prefix(b":")?;
+        Some(value.trim_ascii_start())
     })
 }
 

@@ -3,7 +3,12 @@
 //! | answer | verdict | counts against the target | another target | what the client sees in the end |
 //! |---|---|---|---|---|
 //! | 2xx | [`Verdict::Success`] | no: its first token is timed | - | the answer |
-//! | 400, 404, 405, 413, 415, 422 and any other 4xx | [`Verdict::Serve`] | no | no | the answer, unchanged |
+//! | 2xx, empty or not in its form (see `form`) | [`Verdict::Success`] | an error | yes | another's response, else 502 `upstream_malformed` |
+//! | 2xx of JSON up to 256 KiB, cut midway | [`Verdict::Success`] | an error | yes | another's response, else 503 |
+//! | 400, 405, 413, 415, 422 and any other 4xx | [`Verdict::Serve`] | no | no | the answer, unchanged |
+//! | the same, from an attempt that is not the first | [`Verdict::Serve`] | no | only after a 429 | a better response of another attempt, else this one |
+//! | 404, 410 to a request that names nothing kept | [`Verdict::Serve`] | no | once | another's response, else this one |
+//! | 400 `invalid_encrypted_content` beside a 429 | [`Verdict::Serve`] | no | yes | another's response, else 429 with its time |
 //! | 404 `DeploymentNotFound` | [`Verdict::NotDeployed`] | no; a probe is asked for | yes | another's answer, else this one |
 //! | 401, 403 | [`Verdict::Unauthorised`] | no; a probe is asked for | yes | another's answer, else 502 `upstream_auth` |
 //! | 408, 499, 5xx | [`Verdict::Failed`] | an error | yes | another's answer, else 503 |
@@ -12,7 +17,7 @@
 //!
 //! A quick refusal is never a latency sample: a policy that books a fast 429 as an excellent answer sends
 //! the refusing region more traffic. A content filter's 400 is an answer about the prompt, the same
-//! everywhere. A client's own 404 never comes this far: names that no target maps are refused before.
+//! everywhere, unless an attempt is still open that may prove otherwise. A client's own 404 never comes this far: names that no target maps are refused before.
 //!
 //! Redirects and informational codes are failures: a model's endpoint does not redirect, and following one
 //! would let an answer choose the host.
@@ -59,6 +64,15 @@ pub fn judge(status: u16, code: Option<&str>) -> Verdict {
         400..=499 => Verdict::Serve,
         _ => Verdict::Failed,
     }
+}
+
+/// The code of a refusal of encrypted content: only the resource that wrote it can read it.
+pub const FOREIGN_ENCRYPTION: &str = "invalid_encrypted_content";
+
+/// Whether a refusal is about the resource that gave it rather than about the request: another resource may serve the
+/// same request.
+pub fn is_of_resource(status: u16, code: Option<&str>) -> bool {
+    matches!(status, 404 | 410) || code == Some(FOREIGN_ENCRYPTION)
 }
 
 /// The `error.code` of an error body, if it is one and has one.

@@ -16,9 +16,12 @@
 //! | `response.completed`, `response.incomplete`, `speech.audio.done`, a run's end | the end |
 //! | anything else | nothing |
 //!
+//! What each says of the end of its stream is the table in `ending`.
+//!
 //! As in `event`, nothing is decoded and nothing allocated. Of an event that is too large only the beginning is
 //! there: what its type says holds, and what is not there is not known.
 
+use crate::azure::ending::Mark;
 use crate::azure::event::Said;
 use crate::azure::event::StreamError;
 use crate::azure::event::blame;
@@ -27,6 +30,7 @@ use crate::azure::json::Cursor;
 use crate::azure::json::Fault;
 use crate::azure::json::Token;
 use crate::azure::kind::Kind;
+use crate::azure::kind::Name;
 use crate::azure::lines::Size;
 use crate::azure::route::Operation;
 
@@ -44,11 +48,12 @@ pub(super) fn is_typed(operation: Operation) -> bool {
     }
 }
 
-/// Reads the data of one event, or its beginning. Also tells whether it ends the stream.
-pub(super) fn read(name: Kind, data: &[u8], size: Size) -> (Said, bool) {
+/// Reads the data of one event, or its beginning. Also tells whether it ends the stream, in a word that the quota
+/// goes by, and as its row of `ending` says.
+pub(super) fn read(name: Name, data: &[u8], size: Size) -> (Said, bool, Mark) {
     let mut event = Event::default();
     let read = Cursor::new(data).object(|cursor, key| event.member(cursor, key));
-    let kind = if event.kind == Kind::Other { name } else { event.kind };
+    let Name { kind, mark } = if event.name == Name::default() { name } else { event.name };
     let is_cut = size == Size::TooLarge;
     let said = match (event.fault, kind) {
         (Some(error), _) => Said::Error(error),
@@ -62,12 +67,14 @@ pub(super) fn read(name: Kind, data: &[u8], size: Size) -> (Said, bool) {
         (None, Kind::Delta | Kind::Item | Kind::Other) => Said::Nothing,
     };
     let is_end = matches!(kind, Kind::End | Kind::Transcript);
-    (said, is_end && matches!(said, Said::Content | Said::Finish))
+    // Half of an event, at the end of its stream, ends nothing.
+    let mark = if read.is_err() && !is_cut { Mark::Unknown } else { mark };
+    (said, is_end && matches!(said, Said::Content | Said::Finish), mark)
 }
 
 #[derive(Default)]
 struct Event {
-    kind: Kind,
+    name: Name,
     /// Whether there is something in what the model writes.
     is_filled: bool,
     /// Whether the item calls something.
@@ -82,7 +89,7 @@ impl Event {
     fn member(&mut self, cursor: &mut Cursor<'_>, key: Token<'_>) -> Result<(), Fault> {
         match (key.raw(), cursor.next_byte()) {
             (b"type", Some(b'"')) => {
-                self.kind = Kind::of(cursor.string()?.raw());
+                self.name = Name::of(cursor.string()?.raw());
                 Ok(())
             }
             (b"delta" | b"audio" | b"text", _) => {
@@ -135,8 +142,9 @@ mod tests {
             ("", format!(r#"{{"sequence_number":3{comma}{members}, "type": "{kind}"}}"#)),
             (kind, format!(r#"{{"sequence_number":3{comma}{members}}}"#)),
         ] {
-            let said = read(Kind::of(name.as_bytes()), data.as_bytes(), Size::Kept);
-            assert_eq!(said, expected, "{name} {data}");
+            let (said, is_end, mark) = read(Name::of(name.as_bytes()), data.as_bytes(), Size::Kept);
+            assert_eq!((said, is_end), expected, "{name} {data}");
+            assert_eq!(mark, Mark::of(kind.as_bytes()), "{name} {data}");
         }
     }
 
@@ -191,6 +199,7 @@ mod tests {
     fn good_ends_are_told() {
         check("response.completed", r#""response":{"error":null,"usage":{}}"#, END);
         check("response.incomplete", r#""response":{"status":"incomplete"}"#, END);
+        check("response.cancelled", r#""response":{"status":"cancelled"}"#, END);
         check("speech.audio.done", r#""usage":{}"#, END);
         check("thread.run.completed", "", END);
         check("transcript.text.done", r#""text":"Hi""#, (Said::Content, true));
@@ -218,7 +227,9 @@ mod tests {
     #[test]
     fn of_a_large_event_the_beginning_tells() {
         let said = |name: &str, data: &str| {
-            read(Kind::of(name.as_bytes()), data.as_bytes(), Size::TooLarge)
+            let (said, is_end, _) =
+                read(Name::of(name.as_bytes()), data.as_bytes(), Size::TooLarge);
+            (said, is_end)
         };
         let created = r#"{"type":"response.created","response":{"error":null,"instructions":"Be"#;
         assert_eq!(said("", created), NOTHING);
@@ -234,9 +245,11 @@ mod tests {
     #[test]
     fn what_is_not_json_says_nothing() {
         for data in ["", "null", "[]", r#"{"type":"response.completed""#] {
-            assert_eq!(read(Kind::Other, data.as_bytes(), Size::Kept), NOTHING, "{data}");
+            let half = read(Name::default(), data.as_bytes(), Size::Kept);
+            assert_eq!(half, (Said::Nothing, false, Mark::Unknown), "{data}");
         }
         let data = br#"{"type":"response.output_text.delta","delta":"Hi""#;
-        assert_eq!(read(Kind::Other, data, Size::Kept), NOTHING);
+        let half = read(Name::of(b"response.completed"), data, Size::Kept);
+        assert_eq!(half, (Said::Nothing, false, Mark::Unknown));
     }
 }

@@ -13,7 +13,17 @@ use clap::builder::PossibleValuesParser;
 use std::path::PathBuf;
 use std::time::Duration;
 
-const REGIONS: &[&str] = &["eastus2", "swedencentral", "westus3"];
+/// The regions of the built-in worlds; as many are used as are asked for.
+const REGIONS: &[&str] = &[
+    "eastus2",
+    "swedencentral",
+    "westus3",
+    "uksouth",
+    "japaneast",
+    "francecentral",
+    "australiaeast",
+    "canadaeast",
+];
 /// The name of the policy that the operator's file describes.
 const CONFIGURED: &str = "configured";
 const ALL: &str = "all";
@@ -33,7 +43,10 @@ pub(super) struct Options {
     /// What all regions together can serve, in loads. [default: 2]
     #[arg(long, value_name = "H", value_parser = positive)]
     headroom: Option<f64>,
-    /// Virtual minutes, 6 to 1440; the event lasts from 1/3 to 5/9 of them. [default: 90]
+    /// Regions of the built-in world, 1 to 8. [default: 3]
+    #[arg(long, value_name = "N", conflicts_with = "config", value_parser = clap::value_parser!(u8).range(1..=8))]
+    regions: Option<u8>,
+    /// Virtual minutes, 6 to 1440; most events last from 1/3 to 5/9 of them. [default: 90]
     #[arg(long, value_name = "M", value_parser = clap::value_parser!(u64).range(6..=1440))]
     minutes: Option<u64>,
     /// The first seed.
@@ -49,7 +62,7 @@ pub(super) struct Options {
     #[arg(long, value_name = "NAME", requires = "config")]
     model: Option<String>,
     /// A world of your own, faults included: a file like conf/scenario.yaml.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["event", "rps", "headroom", "minutes"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["event", "rps", "headroom", "minutes", "regions"])]
     scenario: Option<PathBuf>,
     /// Print every run as JSON.
     #[arg(long)]
@@ -101,7 +114,7 @@ pub(super) fn main(options: &Options) -> anyhow::Result<Exit> {
                 all.push(summary);
             } else {
                 say(row(&summary))?;
-                cached(&summary).map_or(Ok(()), say)?;
+                say_more(scenario, &summary)?;
             }
         }
     }
@@ -113,10 +126,31 @@ pub(super) fn main(options: &Options) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
+/// The lines below a row.
+fn say_more(scenario: &Scenario, summary: &Summary) -> anyhow::Result<()> {
+    let lines = [cached(summary), served(scenario, summary), hopeless(summary)];
+    lines.into_iter().flatten().try_for_each(say)
+}
+
 /// A line more, where there are conversations.
 fn cached(summary: &Summary) -> Option<String> {
     let share = summary.mean_of_most(|figures| figures.cached_share)?;
     Some(format!("{:<14} {:.0}% of the prompts were cached", "", share * 100.0))
+}
+
+/// A line more, where regions have quotas.
+fn served(scenario: &Scenario, summary: &Summary) -> Option<String> {
+    let good = summary.mean(|figures| figures.good_rps);
+    let refused = summary.mean(|figures| figures.refused_share) * 100.0;
+    let line = format!("{:<14} {good:.1} good responses/s, {refused:.1}% refused", "");
+    scenario.has_limits().then_some(line)
+}
+
+/// A line more, where no region serves some of the requests.
+fn hopeless(summary: &Summary) -> Option<String> {
+    let count = summary.mean(|figures| f64::from(figures.hopeless));
+    let line = format!("{:<14} {count:.0} failed that no region would have served", "");
+    (count > 0.0).then_some(line)
 }
 
 /// All runs of one policy in one scenario.
@@ -183,8 +217,9 @@ fn scenarios(options: &Options, own: Option<&Own>) -> anyhow::Result<Option<Vec<
 }
 
 fn built_in(options: &Options, own: Option<&Own>) -> Vec<Scenario> {
-    let names = own.map_or_else(
-        || REGIONS.to_vec(),
+    let regions = usize::from(options.regions.unwrap_or(3));
+    let names: Vec<&str> = own.map_or_else(
+        || REGIONS.iter().copied().take(regions).collect(),
         |own| own.regions.iter().map(|region| region.name.as_str()).collect(),
     );
     let length = Duration::from_secs(60 * options.minutes.unwrap_or(90));
@@ -221,6 +256,7 @@ fn tuning(config: &Config, model: &Model) -> Tuning {
     Tuning {
         settings: crate::live::settings(&model.routing),
         first_token: crate::live::first_token_limit(model),
+        answer: crate::live::answer_limit(&config.timeouts),
         max_attempts: config.retry.max_attempts,
         retry_share: config.retry.budget_share,
         retry_min: config.retry.budget_min,
@@ -254,8 +290,9 @@ fn introduction(scenario: &Scenario, seeds: &[u64]) -> String {
 
 const fn explanation() -> &'static str {
     "\nMeans over the seeds. slow: over 4 (2) times the healthy median for the prompt, and first token, for\n\
-     requests that came in those minutes; errors, false exclusions and extra (hedges, retries, probes) in the\n\
-     whole run. off, back: how long after its beginning and end the bad region lost and had its traffic.\n\
+     requests that came in those minutes (for the whole response, where it is not streamed); errors, false\n\
+     exclusions and extra (hedges, retries, probes) in the whole run. off, back: how long after its beginning\n\
+     and end the bad region lost and had its traffic.\n\
      The world is synthetic: lognormal times, a fluid queue. Compare the rows, not the seconds."
 }
 

@@ -109,6 +109,25 @@ impl<'a> Fields<'a> {
         None
     }
 
+    /// One of these words, or a list of them; it must be written.
+    pub fn words(&self, key: &str, words: &[&str]) -> Option<Vec<&'a str>> {
+        let at = self.get(key).filter(|at| matches!(at.value(), Value::List(_)));
+        let Some(at) = at else { return self.word(key, words).map(|word| vec![word]) };
+        let what = format!("a list of {}", names::list(words));
+        let notes = &mut *self.problems.borrow_mut();
+        let mut found = Vec::new();
+        for item in at.items(&what, notes) {
+            let word = item.text(&what, notes)?;
+            if !words.contains(&word) {
+                let wrong = format!("`{}` is not known here", shown(word));
+                notes.refuse(&item.spot, wrong, names::did_you_mean(word, words));
+                return None;
+            }
+            found.push(word);
+        }
+        Some(found)
+    }
+
     /// The map below this key, if it is written.
     pub fn inner(&self, key: &str, known: &[&str]) -> Option<Self> {
         Some(Self::new(self.get(key)?, known, self.problems))

@@ -157,7 +157,7 @@ pub(super) fn answer(asked: &Asked, proof: &Proof, deployment: &str, step: Durat
                 "nothing is there: check the endpoint and the name of the deployment {deployment}"
             ),
         ),
-        Outcome::Passed | Outcome::Conflict | Outcome::NotHere => Look::bad(
+        Outcome::Passed | Outcome::Refused | Outcome::Conflict | Outcome::NotHere => Look::bad(
             format!("HTTP {status}"),
             "it refuses the prompt of a probe: set `probe` of the model to what it is asked for",
         ),
@@ -167,6 +167,10 @@ pub(super) fn answer(asked: &Asked, proof: &Proof, deployment: &str, step: Durat
         Outcome::ServerError if status > 0 => Look::bad(
             format!("HTTP {status}"),
             "it fails: try again; look at the resource's health",
+        ),
+        Outcome::Malformed => Look::bad(
+            format!("HTTP {status}, no JSON"),
+            "it is not the API that answers: correct the endpoint, or what stands in front of it",
         ),
         Outcome::ServerError
         | Outcome::ErrorEvent

@@ -1,5 +1,6 @@
 //! What a probe sends, and what its answer tells. `firstlight check --live` asks in the very same way.
 
+use crate::azure::form::Form;
 use crate::azure::route::Operation;
 use crate::config::checked::ProbeKind;
 use crate::exchange::{Answer, AnswerKind, ExchangeProgress, Failure, Marks, Outcome, Sending};
@@ -79,6 +80,9 @@ pub(crate) fn prompt(
         replay: true,
         seek: false,
         progress: ExchangeProgress::default(),
+        stored: None,
+        form: if stream { Form::Events } else { Form::Object },
+        memory: None,
     })
 }
 
@@ -130,7 +134,7 @@ impl Asked {
                 Some(self.first_token().map_or(ProbeOutcome::Answered, ProbeOutcome::FirstToken))
             }
             // Of the model that says nothing, however fast it was: the routing core knows what to make of it.
-            Outcome::Passed | Outcome::Conflict => Some(ProbeOutcome::Refused),
+            Outcome::Passed | Outcome::Refused | Outcome::Conflict => Some(ProbeOutcome::Refused),
             Outcome::TimedOut => Some(ProbeOutcome::TimedOut),
             Outcome::Limited => Some(ProbeOutcome::Limited(self.rest)),
             Outcome::Unauthorised => Some(ProbeOutcome::AuthFailed),
@@ -140,7 +144,8 @@ impl Asked {
             | Outcome::UploadStalled
             | Outcome::ServerError
             | Outcome::ErrorEvent
-            | Outcome::EmptyStream => Some(ProbeOutcome::Failed),
+            | Outcome::EmptyStream
+            | Outcome::Malformed => Some(ProbeOutcome::Failed),
             Outcome::NotHere | Outcome::BrokenOff | Outcome::ClientAbort | Outcome::Lost => None,
         }
     }

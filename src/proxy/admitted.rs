@@ -11,9 +11,11 @@ use crate::config::checked::{CallerHeaders, Config};
 use crate::live::{Live, LiveModel};
 use crate::proxy::ProbeRequest;
 use crate::proxy::caller;
+use crate::proxy::copies::Copies;
 use crate::proxy::identify::Proof;
 use crate::proxy::placement::Placement;
 use crate::proxy::progress::Progress;
+use crate::rng::stable_hash;
 use crate::routing::{Ask, Attempts, Event, Limits, Repeat, TimeLimit, Timing};
 use crate::telemetry::Telemetry;
 use crate::time::Time;
@@ -28,6 +30,8 @@ use tokio::sync::mpsc;
 /// A request that may go on, but for its body.
 pub(super) struct Admitted {
     pub(super) route: Route,
+    /// Whose it is.
+    pub(super) app: Arc<str>,
     pub(super) model: Arc<LiveModel>,
     /// The model that its tool makes pictures with, if a header names one.
     pub(super) painter: Option<Arc<LiveModel>>,
@@ -48,6 +52,8 @@ pub(super) struct Admitted {
     pub(super) repeat: Repeat,
     /// Whether the answer is to be stored, if it says.
     pub(super) store: Option<bool>,
+    /// Whether its body names an id of something that is kept on one resource.
+    pub(super) names_ids: bool,
     /// Ids that it names and nobody knew.
     pub(super) strange: BTreeSet<String>,
     /// Where it must go.
@@ -64,6 +70,30 @@ impl Admitted {
     /// there is room: the client is to have the id at once, and the wait tells nothing of the target.
     pub(super) fn awaits_content(&self) -> bool {
         self.stream && !self.answering.background && self.route.operation.is_generated()
+    }
+
+    /// Whether only the model is asked for, and nothing that lives on one resource.
+    pub(super) fn is_of_model(&self) -> bool {
+        let resource = matches!(
+            self.route.operation,
+            Operation::Resource | Operation::Realtime | Operation::Models
+        );
+        !resource && !self.names_ids
+    }
+
+    /// Whether several pictures may be asked for, each of which ends with an event of its own. The number in a form is
+    /// not read.
+    pub(super) fn may_be_several_pictures(&self) -> bool {
+        let several = self.answering.answers.is_some_and(|n| n > 1) || self.content_type.is_some();
+        self.route.operation == Operation::Images && several
+    }
+
+    /// Whether a second copy of it is stored at a backend and is to be deleted: a response that may be sent twice
+    /// although Azure stores it, since only the default says so.
+    pub(super) fn leaves_copies(&self) -> bool {
+        self.route.operation == Operation::Responses
+            && self.store.is_none()
+            && self.repeat != Repeat::OnlyUntouched
     }
 
     /// What its answer can teach about speed.
@@ -89,6 +119,8 @@ impl Admitted {
 pub(super) struct Answering {
     /// It is made whether or not anybody reads it.
     background: bool,
+    /// How many choices or pictures are asked for, if a JSON body says it.
+    answers: Option<u64>,
     /// What is written into the body so that the stream tells its usage: the client did not ask for it.
     pub(super) usage_edit: Option<Edit>,
 }
@@ -97,7 +129,8 @@ impl Answering {
     pub(super) fn of(operation: Operation, seen: &Peek<'_>, config: &Config) -> Self {
         let tells = matches!(operation, Operation::ChatCompletions | Operation::Completions);
         let usage_edit = seen.usage_edit.clone().filter(|_| tells && config.inject_usage);
-        Self { background: seen.background == Some(true), usage_edit }
+        let background = seen.background == Some(true);
+        Self { background, answers: seen.answers, usage_edit }
     }
 }
 
@@ -121,6 +154,7 @@ pub(super) struct Services {
     pub(super) telemetry: Arc<Telemetry>,
     /// Wishes for a probe; full means that enough probes are wanted already.
     pub(super) probes: mpsc::Sender<ProbeRequest>,
+    pub(super) copies: Copies,
 }
 
 /// How long a client's request waits for what.
@@ -145,6 +179,8 @@ pub(super) struct Request {
     headers: HeaderMap,
     /// A number that no other request has.
     serial: u64,
+    /// Hashes of the app, and of its key or token subject.
+    sender: (u64, u64),
     max_attempts: u32,
 }
 
@@ -168,6 +204,7 @@ impl Request {
             patience: origin.patience,
             headers: crossing(origin),
             serial: origin.serial,
+            sender: sender(origin),
             max_attempts: origin.max_attempts,
         }
     }
@@ -195,9 +232,17 @@ impl Request {
 
     /// What it is to the routing core.
     pub(super) fn ask(&self) -> Ask {
-        let Admitted { prompt_tokens, affinity, .. } = &self.admitted;
-        let timing = self.admitted.timing();
-        Ask { request: self.serial, timing, prompt_tokens: *prompt_tokens, affinity: *affinity }
+        let Admitted { prompt_tokens, affinity, repeat, placement, .. } = &self.admitted;
+        let (app, credential) = self.sender;
+        Ask {
+            request: self.serial,
+            timing: self.admitted.timing(),
+            prompt_tokens: *prompt_tokens,
+            affinity: *affinity,
+            app,
+            credential,
+            wary: *repeat == Repeat::OnlyUntouched && placement.bound().only().is_none(),
+        }
     }
 
     /// Its attempts, none of them made.
@@ -222,6 +267,15 @@ impl Request {
             self.services.telemetry.target_changed(self.model(), event, self.now());
         }
     }
+}
+
+/// Hashes of the app that a request comes from, and of the key or token subject that proved it.
+fn sender(origin: &Origin<'_>) -> (u64, u64) {
+    let (_, app, proof) = origin.caller;
+    let app = app.unwrap_or_default();
+    let subject = proof.caller().and_then(|caller| caller.object_id.as_deref());
+    let credential = proof.key().map(|(id, _)| id).or(subject).unwrap_or_default();
+    (stable_hash(app.as_bytes()), stable_hash([app, credential].join("\n").as_bytes()))
 }
 
 /// The client's headers that cross, and those that say who it is. What it sends under their names does not cross.

@@ -20,7 +20,7 @@ pub(super) fn finish_header(response: &mut ResponseHeader, ctx: &mut Context) ->
         response.remove_header(name);
     }
     ctx.start_relay(response);
-    if ctx.relayed.may_shrink() {
+    if ctx.relayed.may_change_length() {
         response.remove_header(&header::CONTENT_LENGTH);
         response.insert_header(header::TRANSFER_ENCODING, "chunked")?;
     }

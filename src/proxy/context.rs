@@ -3,8 +3,6 @@
 use crate::azure::error::ClientError;
 use crate::azure::listing::without;
 use crate::azure::realtime::handshake::Offer;
-use crate::azure::route::Operation;
-use crate::azure::sse::Scanner;
 use crate::azure::sse::is_event_stream;
 use crate::azure::stall::Pace;
 use crate::azure::unasked::Unasked;
@@ -110,7 +108,8 @@ pub(super) struct Relayed {
 enum Reader {
     #[default]
     Blind,
-    Stream(Box<Scanner>),
+    /// Scanned by the session: what it found is in the request's progress.
+    Stream,
     Whole(Box<Collector>),
     /// Read elsewhere.
     Told(Usage),
@@ -141,9 +140,9 @@ impl Relayed {
         }
     }
 
-    /// Whether the client may get less than what comes.
-    pub(super) fn may_shrink(&self) -> bool {
-        self.list.is_some() || self.unasked.is_some()
+    /// Whether the client may get less than what comes, or more: the event that tells of a failure.
+    pub(super) fn may_change_length(&self) -> bool {
+        self.list.is_some() || self.unasked.is_some() || matches!(self.reader, Reader::Stream)
     }
 
     /// Whether the answer is a list that is looked through before it is passed on.
@@ -158,7 +157,7 @@ impl Relayed {
 
     /// In a stream, how many events had content.
     pub(super) fn content_events(&self) -> Option<u32> {
-        matches!(self.reader, Reader::Stream(_)).then(|| self.pace.events())
+        matches!(self.reader, Reader::Stream).then(|| self.pace.events())
     }
 }
 
@@ -209,19 +208,16 @@ impl Context {
         self.body = body;
     }
 
-    /// What is asked for, once that is known.
-    pub(super) fn operation(&self) -> Option<Operation> {
-        self.request.as_ref().map(|request| request.operation())
-    }
-
     /// The answer starts: what kind of reader suits it.
     pub(super) fn start_relay(&mut self, answer: &ResponseHeader) {
         let headers = &answer.headers;
-        let Some(operation) = self.operation() else { return };
+        if self.request.is_none() {
+            return;
+        }
         let kind = headers.get(http::header::CONTENT_TYPE).map(http::HeaderValue::as_bytes);
         let kind = kind.unwrap_or_default();
         self.relayed.reader = if is_event_stream(headers) {
-            Reader::Stream(Box::new(Scanner::new(operation)))
+            Reader::Stream
         } else if kind.starts_with(b"application/json") {
             Reader::Whole(Box::default())
         } else {
@@ -265,8 +261,9 @@ impl Context {
         let relayed = &mut self.relayed;
         let mut complete = false;
         let content = match &mut relayed.reader {
-            Reader::Stream(scanner) => {
-                let seen = scanner.scan(chunk);
+            Reader::Stream => {
+                let scanned = self.request.as_ref().map(|request| request.progress.scanned());
+                let seen = scanned.unwrap_or_default().seen;
                 relayed.pace.see(now.since(self.arrived), seen.content_events);
                 complete = seen.done;
                 seen.first_token
@@ -286,7 +283,7 @@ impl Context {
     /// Tokens, as far as the answer told them.
     pub(super) fn usage(&self) -> Usage {
         match &self.relayed.reader {
-            Reader::Stream(scanner) => scanner.usage(),
+            Reader::Stream => self.request.as_ref().and_then(|r| r.progress.scanned().usage),
             Reader::Whole(collector) => collector.usage(),
             Reader::Told(usage) => Some(*usage),
             Reader::Blind => None,

@@ -5,8 +5,11 @@
 
 use crate::azure::edit::{Edit, apply};
 use crate::azure::error::ClientError;
+use crate::azure::form::Form;
 use crate::azure::headers::{PAINTER_HEADER, UPSTREAM_CONTENT_TYPE};
-use crate::exchange::{ExchangeProgress, Failure, Outcome, Sending};
+use crate::azure::route::Operation;
+use crate::azure::stored::StoredId;
+use crate::exchange::{ExchangeProgress, Failure, Memory, Outcome, Sending};
 use crate::live::LiveBackend;
 use crate::proxy::admitted::Admitted;
 use crate::proxy::admitted::Request;
@@ -30,6 +33,7 @@ use http::{Method, header};
 use pingora_core::protocols::tls::{ALPN, CustomALPN};
 use pingora_core::upstreams::peer::HttpPeer;
 use pingora_http::RequestHeader;
+use std::sync::Arc;
 
 /// Keeps the peers of the connector apart from those of Pingora's own path, which is not used.
 const CONNECTOR_GROUP: u64 = 1;
@@ -83,6 +87,24 @@ pub(super) fn reach(
             return Err(if full { NoTarget::AllFull } else { NoTarget::AllUsed });
         }
     }
+}
+
+/// Opens the one more attempt on the same target, if something can still be sent there.
+pub(super) fn again(
+    request: &Request,
+    attempts: &mut Attempts,
+) -> Result<(Chosen, HttpPeer), NoTarget> {
+    let picked = attempts.again().ok_or(NoTarget::AllUsed)?;
+    let peer = request.model().backends.get(picked.target).and_then(|backend| backend.peer());
+    let peer = peer.filter(|_| is_addressed(request, picked));
+    let reached = peer.and_then(|peer| {
+        let lease = dispatch(request, picked)?;
+        Some((Chosen { lease, why: picked.why }, peer))
+    });
+    if reached.is_none() {
+        attempts.closed();
+    }
+    reached.ok_or(NoTarget::AllUsed)
 }
 
 /// Why nothing can be sent to a backend: the word for the log.
@@ -149,7 +171,7 @@ pub(super) fn failed(
     attempts: &mut Attempts,
     (watch, failure): (&mut Watch, &Failure),
 ) -> Next {
-    let how = watch.fail(failure);
+    let how = watch.fail(failure, attempts);
     let (model, now) = (request.model(), request.now());
     let (next, forgiven) = attempts.failed(&model.pool, watch.target(), how, now);
     for event in forgiven {
@@ -158,7 +180,7 @@ pub(super) fn failed(
     let metrics = &request.services.telemetry.metrics;
     match next {
         Next::Wait => {}
-        Next::Retry => {
+        Next::Retry | Next::Again => {
             let reason = failure.outcome.as_str();
             metrics.retries.with_label_values(&[&*model.name, reason]).inc();
         }
@@ -175,6 +197,10 @@ pub(super) fn failed(
 pub(super) fn give_up(request: &Request, attempts: &mut Attempts, last: Outcome) -> ClientError {
     if last == Outcome::Unauthorised && request.progress.all_ended(last) {
         return ClientError::UpstreamAuth;
+    }
+    let empty = [Outcome::Malformed, Outcome::EmptyStream];
+    if empty.contains(&last) && request.progress.all_ended_in(&empty) {
+        return ClientError::UpstreamMalformed;
     }
     let rng = &mut request.services.live.rng();
     // Asked only to learn what is left.
@@ -201,9 +227,32 @@ pub(super) fn sending(request: &Request, body: &Body, target: usize) -> Option<S
     let operation = request.operation();
     let stream = request.admitted.awaits_content();
     let seek = request.admitted.placement == Placement::Seek;
-    let replay = request.admitted.repeat == Repeat::Anytime;
+    let replay = request.admitted.repeat != Repeat::OnlyUntouched;
+    let stored = request.admitted.leaves_copies().then(StoredId::default);
+    let form = Form::of(&request.admitted.route, request.admitted.stream);
+    let shares = Arc::clone(request.services.live.memory());
+    let memory =
+        holds_json(operation).then(|| Memory { shares, app: Arc::clone(&request.admitted.app) });
+    let request = request_header;
     let progress = ExchangeProgress::default();
-    Some(Sending { peer, request: request_header, body, operation, stream, replay, seek, progress })
+    Some(Sending {
+        peer,
+        request,
+        body,
+        operation,
+        stream,
+        replay,
+        seek,
+        progress,
+        stored,
+        form,
+        memory,
+    })
+}
+
+/// Whether a JSON response is small and worth making again elsewhere if it is cut.
+fn holds_json(operation: Operation) -> bool {
+    operation.is_generated() || matches!(operation, Operation::Embeddings | Operation::Images)
 }
 
 /// The body with the name that the model has on this backend, and the wish for its usage.

@@ -3,6 +3,7 @@
 
 use crate::azure::error::ClientError;
 use crate::azure::headers::PAINTER_HEADER;
+use crate::azure::ids::Named;
 use crate::azure::peek::Peek;
 use crate::azure::realtime::credentials::gather;
 use crate::azure::repeat;
@@ -155,7 +156,7 @@ fn judge(
     }
     meter::reserve(ctx, meter::estimate(route.operation, &seen), live.clock().now())?;
     Ok(Admitted {
-        repeat: repeatable(&route, &seen, model),
+        repeat: repeatable(&route, &seen, (model, &snapshot)),
         model: Arc::clone(model),
         painter,
         named: asked.and_then(|asked| asked.named),
@@ -166,8 +167,10 @@ fn judge(
         affinity: seen.affinity,
         effort: seen.effort,
         store: seen.store,
+        names_ids: seen.ids != Named::default(),
         strange: placement::strange(&seen.ids, &knowledge),
         placement,
+        app: Arc::clone(&name),
         route,
     })
 }
@@ -247,18 +250,20 @@ fn names_deployments(route: &Route, name: &str, snapshot: &Snapshot) -> bool {
 }
 
 /// What may be sent twice.
-fn repeatable(route: &Route, seen: &Peek<'_>, model: &LiveModel) -> Repeat {
+fn repeatable(
+    route: &Route,
+    seen: &Peek<'_>,
+    (model, snapshot): (&LiveModel, &Snapshot),
+) -> Repeat {
     // A conversation has not begun before the backend's 101, after which nothing is repeated.
     if route.method == Method::GET {
         return Repeat::Anytime;
     }
-    let stored = if model.routing.hedge.stored_responses {
-        repeat::StoredResponses::Twice
-    } else {
-        repeat::StoredResponses::Once
-    };
-    match repeat::Repeat::of(repeat::Keeping::of(route.operation), seen, stored) {
+    let keeping = repeat::Keeping::of(route.operation);
+    match repeat::Repeat::of(keeping, seen, &snapshot.config.retry.repeatable_tools) {
         repeat::Repeat::Anytime => Repeat::Anytime,
+        repeat::Repeat::StoredByDefault if model.routing.hedge.stored_responses => Repeat::Anytime,
+        repeat::Repeat::StoredByDefault => Repeat::NotHedged,
         repeat::Repeat::OnlyUntouched => Repeat::OnlyUntouched,
     }
 }

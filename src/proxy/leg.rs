@@ -6,6 +6,7 @@
 //! A leg has no time-out: connect and write have deadlines of their own, and what comes after them is the race's
 //! business, which is told how far a leg has come.
 
+use crate::azure::stored::StoredId;
 use crate::clock::Clock;
 use crate::exchange::{
     Answer, Begun, ExchangeProgress, Failure, Marks, Sending, Stand, begin, first_content,
@@ -21,12 +22,16 @@ use std::task::Poll;
 /// One attempt that is under way.
 pub(super) struct Leg {
     pub(super) watch: Watch,
+    /// Whether it is the first attempt of its request.
+    pub(super) is_first: bool,
     work: BoxFuture<'static, Said>,
     http: Arc<HttpConnector>,
     clock: Clock,
     progress: ExchangeProgress,
     /// What the watch knows of it.
     noted: Stand,
+    /// The id of its response, where that may have to be deleted.
+    pub(super) stored: Option<StoredId>,
 }
 
 /// What a step of an attempt came to.
@@ -44,7 +49,7 @@ impl Leg {
         clock: Clock,
     ) -> Self {
         let progress = sending.progress.clone();
-        let connector = Arc::clone(http);
+        let (connector, stored) = (Arc::clone(http), sending.stored.clone());
         let work = async move {
             let mut marks = Marks::default();
             let result = begin(&connector, &sending, &clock, &mut marks).await;
@@ -53,7 +58,8 @@ impl Leg {
             Said { marks, result: tidied(result, &connector).await }
         };
         let (http, noted) = (Arc::clone(http), Stand::default());
-        Self { watch, work: work.boxed(), http, clock, progress, noted }
+        let work = work.boxed();
+        Self { watch, is_first: false, work, http, clock, progress, noted, stored }
     }
 
     /// The header is there, and the race waits for the first content.

@@ -13,12 +13,14 @@
 mod admitted;
 mod answer;
 mod arrival;
+mod aside;
 mod asked;
 mod body;
 mod caller;
 mod claim;
 mod connector;
 mod context;
+mod copies;
 mod doors;
 mod early;
 mod entrance;
@@ -37,6 +39,7 @@ mod realtime;
 mod report;
 mod session;
 mod shed;
+mod streaming;
 mod watch;
 
 pub use connector::LlmConnector;
@@ -47,6 +50,7 @@ pub use realtime::Realtime;
 use crate::azure::route::Operation;
 use crate::live::{self, Live};
 use crate::proxy::admitted::{Origin, Patience, Refusal, Request, Services};
+use crate::proxy::copies::Copies;
 use crate::proxy::doors::Doors;
 use crate::proxy::intake::Decision;
 use crate::proxy::race::Order;
@@ -107,7 +111,7 @@ impl FirstlightProxy {
         (realtime, draining): (Arc<Realtime>, Arc<AtomicBool>),
     ) -> Self {
         let doors = Doors::new(listening);
-        let services = Arc::new(Services { live, telemetry, probes });
+        let services = Arc::new(Services { live, telemetry, probes, copies: Copies::default() });
         Self { services, doors, realtime, draining }
     }
 }

@@ -3,7 +3,7 @@
 //! Its attempt is still judged by that content: here the lease is kept and settled when it passes, or when it
 //! is clear that it does not come.
 
-use crate::exchange::{AnswerKind, Failure, Found, Opening, Outcome};
+use crate::exchange::{AnswerKind, Failure, Found, Outcome};
 use crate::proxy::admitted::Request;
 use crate::proxy::watch::Watch;
 use crate::routing::Attempts;
@@ -20,7 +20,6 @@ pub(super) struct Passing {
     request: Arc<Request>,
     watch: Watch,
     attempts: Attempts,
-    opening: Opening,
     /// The rest that its header asks for, should it turn out to be a limit.
     rest: Option<Duration>,
 }
@@ -43,9 +42,8 @@ impl Passing {
         attempts: Attempts,
         rest: Option<Duration>,
     ) -> Self {
-        let opening = Opening::new(request.operation());
         watch.keep_by_progress();
-        Self { request, watch, attempts, opening, rest }
+        Self { request, watch, attempts, rest }
     }
 
     /// Reads the next chunk, minding the deadlines meanwhile. After an error the attempt is settled.
@@ -78,9 +76,9 @@ impl Passing {
         })
     }
 
-    /// Takes what was read; `None`: the answer has ended.
-    pub(super) fn saw(&mut self, chunk: Option<&[u8]>) -> Settled {
-        match self.opening.see(chunk) {
+    /// Takes what the next chunk, or the end, came to.
+    pub(super) fn saw(&mut self, found: Found) -> Settled {
+        match found {
             Found::Nothing => {
                 self.watch.chunk_came(self.request.now());
                 Settled::No
@@ -102,7 +100,8 @@ impl Passing {
     }
 
     fn fail(&mut self, outcome: Outcome) {
-        let how = self.watch.fail(&Failure { rest: self.rest, ..Failure::bare(outcome) });
+        let failure = Failure { rest: self.rest, ..Failure::bare(outcome) };
+        let how = self.watch.fail(&failure, &self.attempts);
         let (model, target) = (self.request.model(), self.watch.target());
         for event in self.attempts.gave_up(&model.pool, target, how, self.request.now()) {
             self.request.tell(Some(event));

@@ -1,7 +1,7 @@
 //! Where a request must go, because of what it names: things that exist on one backend only.
 
 use crate::azure::error::ClientError;
-use crate::azure::ids::Named;
+use crate::azure::ids::{Named, is_encrypted};
 use crate::azure::route::{Operation, Route};
 use crate::live::{Kept, LiveModel, Snapshot};
 use crate::owners::Known;
@@ -56,8 +56,15 @@ impl Knowledge<'_> {
         match self.kept.find(id, self.app, self.now) {
             Known::Unknown => Ok(None),
             Known::Own(backend) => Ok(Some(backend)),
+            // Applications may share a conversation: whose the key of its content is says nothing.
+            Known::Foreign if is_encrypted(id) => Ok(None),
             Known::Foreign => Err(ClientError::ForeignId { id: id.to_owned() }),
         }
+    }
+
+    /// The backend that can read the encrypted content of a request: of the last one that is known.
+    fn reader(&self, named: &Named<'_>) -> Option<Arc<str>> {
+        named.encrypted_keys().iter().find_map(|key| self.backend(key).ok().flatten())
     }
 
     /// The one backend of all ids that are known.
@@ -82,7 +89,10 @@ pub(super) fn strange(named: &Named<'_>, knowledge: &Knowledge<'_>) -> BTreeSet<
     let ids = named.decisive.iter().chain(&named.mentioned);
     let unknown =
         ids.filter(|id| knowledge.kept.find(id, knowledge.app, knowledge.now) == Known::Unknown);
-    unknown.map(|id| id.clone().into_owned()).collect()
+    let unknown = unknown.map(|id| id.clone().into_owned());
+    let mut encrypted = named.encrypted_keys();
+    encrypted.retain(|key| knowledge.backend(key).is_ok_and(|backend| backend.is_none()));
+    unknown.chain(encrypted).collect()
 }
 
 /// Where a request goes that names these ids; `pool` is where it could go.
@@ -108,6 +118,11 @@ pub(super) fn place(
     }
     if pool.pool.len() == 1 {
         return Ok(Placement::Anywhere);
+    }
+    let reader = knowledge.reader(named).and_then(|backend| pool.pool.position(&backend));
+    if let Some(target) = reader {
+        // No other can read it: elsewhere the request is refused.
+        return Ok(Placement::Owner(target));
     }
     let unknown = in_path.first().copied().filter(|_| !route.is_list());
     let unknown = unknown.or_else(|| named.decisive.first().map(|id| &**id));

@@ -4,6 +4,8 @@
 //! instructions and never across an await.
 
 use crate::azure::error::ClientError;
+use crate::azure::sse::Seen;
+use crate::azure::usage::Usage;
 use crate::exchange::Outcome;
 use crate::telemetry::access_log::Attempt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,6 +14,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 #[derive(Default)]
 pub(super) struct Progress {
     inner: Mutex<State>,
+    scanned: Mutex<Scanned>,
+}
+
+/// How far the stream that answers was scanned. The connector reads it a few chunks ahead of what the client was
+/// sent.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Scanned {
+    pub(super) seen: Seen,
+    pub(super) usage: Option<Usage>,
 }
 
 /// What [`Progress`] guards.
@@ -41,6 +52,14 @@ impl Progress {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(super) fn scanned(&self) -> Scanned {
+        *self.scanned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn set_scanned(&self, scanned: Scanned) {
+        *self.scanned.lock().unwrap_or_else(PoisonError::into_inner) = scanned;
+    }
+
     /// An attempt begins. Returns its place, for [`Progress::edit`].
     pub(super) fn begin(&self, backend: &Arc<str>, why: &'static str) -> usize {
         self.untimed(backend, why, "open")
@@ -66,6 +85,12 @@ impl Progress {
     /// Whether all attempts ended in this way.
     pub(super) fn all_ended(&self, outcome: Outcome) -> bool {
         self.lock().attempts.iter().all(|attempt| attempt.outcome == outcome.as_str())
+    }
+
+    /// Whether all attempts ended in one of these ways.
+    pub(super) fn all_ended_in(&self, outcomes: &[Outcome]) -> bool {
+        let is_one = |word: &str| outcomes.iter().any(|outcome| outcome.as_str() == word);
+        self.lock().attempts.iter().all(|attempt| is_one(attempt.outcome))
     }
 
     /// The client gets this attempt's answer.

@@ -8,15 +8,19 @@
 //! [`Race::run`] may be left at its one await and called again: what it knows is in the struct.
 
 use crate::azure::error::ClientError;
-use crate::exchange::{Answer, Begun, Failure, Outcome, rest_asked};
+use crate::exchange::{Answer, AnswerKind, Begun, Failure, Outcome, rest_asked};
 use crate::proxy::admitted::Request;
+use crate::proxy::aside::{Aside, Refusal, Ruling};
 use crate::proxy::body::Body;
 use crate::proxy::context::{Chosen, Context};
+use crate::proxy::copies;
 use crate::proxy::forward;
 use crate::proxy::leg::{Leg, first_to_speak};
 use crate::proxy::passing::Passing;
 use crate::proxy::watch::{Aftermath, Watch};
-use crate::routing::{Attempts, Next, Repeat, Urgency};
+use crate::routing::{
+    Attempts, Failed, Next, NoHedge, NoTarget, Repeat, Urgency, pause_before_again,
+};
 use crate::time::Time;
 use pingora_core::connectors::http::Connector as HttpConnector;
 use pingora_core::{Error, ErrorType};
@@ -53,8 +57,18 @@ pub(super) struct Race {
     attempts: Attempts,
     legs: Vec<Leg>,
     began: Time,
+    /// When the same target is tried once more, though none is open until then.
+    again_at: Option<Time>,
+    /// Why the last hedge was denied: a stuck attempt asks again and again.
+    denied: Option<NoHedge>,
     /// Whether an attempt failed in another way than that what it looked for is not there.
     unsure: bool,
+    /// The refusal of an attempt, while another may still serve the request.
+    aside: Option<Aside>,
+    /// Whether another attempt was asked for because of a refusal.
+    looked: bool,
+    /// When the first target that refused with a rate limit may be asked again.
+    limited_until: Option<Time>,
 }
 
 /// How far a race has come.
@@ -88,9 +102,17 @@ impl Race {
             attempts,
             legs: Vec::with_capacity(2),
             began,
+            again_at: None,
+            denied: None,
             unsure: false,
+            aside: None,
+            looked: false,
+            limited_until: None,
         };
         race.send(first);
+        if let Some(leg) = race.legs.first_mut() {
+            leg.is_first = true;
+        }
         race
     }
 
@@ -111,7 +133,12 @@ impl Race {
             if let Some(step) = self.look_at_time_outs(now) {
                 return step;
             }
-            if self.legs.is_empty() {
+            if self.again_at.is_some_and(|at| at <= now)
+                && let Some(lost) = self.again()
+            {
+                return lost;
+            }
+            if self.legs.is_empty() && self.again_at.is_none() {
                 // A request could not be built: a mistake of ours.
                 return Step::Lost(ClientError::Internal);
             }
@@ -119,7 +146,12 @@ impl Race {
             if until.is_some_and(|until| until <= now) {
                 return Step::Open;
             }
-            let next = self.next_moment().into_iter().chain(until).min();
+            let aside = self.aside.as_ref().map(|aside| aside.until);
+            if aside.is_some_and(|until| until <= now) {
+                return self.use_aside();
+            }
+            let others = until.into_iter().chain(aside).chain(self.again_at);
+            let next = self.next_moment().into_iter().chain(others).min();
             let pause = next.map_or(Duration::MAX, |next| next.since(now));
             tokio::select! {
                 biased;
@@ -192,6 +224,9 @@ impl Race {
             let picked = match self.attempts.hedge(&model.pool, urgency, now, rng) {
                 Ok(picked) => picked,
                 Err(no) => {
+                    if self.denied.replace(no) == Some(no) {
+                        return;
+                    }
                     let denied = format!("denied_{}", no.as_str());
                     hedges.with_label_values(&[&*model.name, denied.as_str()]).inc();
                     return;
@@ -223,14 +258,20 @@ impl Race {
     /// A step of an attempt ended.
     fn hear(&mut self, index: usize, said: Result<Begun, Failure>) -> Option<Step> {
         match said {
+            Ok(Begun::Ready(answer)) if answer.kind == AnswerKind::Passed => {
+                self.refused(index, answer)
+            }
             Ok(Begun::Ready(answer)) => Some(self.win(index, answer)),
             Ok(Begun::Stream(answer)) => {
                 let pool = &self.request.model().pool;
                 // What must not be done twice goes elsewhere only if it was refused; of that the header of a 200 warns
                 // (good ones were never seen with a Retry-After).
-                let may = self.request.admitted.repeat == Repeat::Anytime
+                let may = self.request.admitted.repeat != Repeat::OnlyUntouched
                     || rest_asked(&answer, self.request.clock()).is_some();
-                if !may || !self.attempts.could_go_elsewhere(pool, self.request.now()) {
+                // A refusal that was kept aside is another response that could be given.
+                let other = self.aside.is_some()
+                    || (may && self.attempts.could_go_elsewhere(pool, self.request.now()));
+                if !other {
                     return Some(self.pass_on(index, answer));
                 }
                 if let Some(leg) = self.legs.get_mut(index) {
@@ -245,8 +286,18 @@ impl Race {
     fn win(&mut self, index: usize, answer: Answer) -> Step {
         let mut watch = self.legs.swap_remove(index).watch;
         self.beat_the_others(&watch);
-        watch.succeed(answer.kind);
-        self.attempts.closed();
+        let kind = answer.kind;
+        watch.succeed(kind);
+        match kind {
+            AnswerKind::Passed => self.attempts.closed(),
+            AnswerKind::Good => {
+                let (request, now) = (&self.request, self.request.now());
+                for event in self.attempts.served(&request.model().pool, now) {
+                    request.tell(Some(event));
+                }
+            }
+        }
+        self.drop_aside();
         let aftermath = watch.aftermath();
         won(&watch, answer, Some(aftermath))
     }
@@ -259,12 +310,91 @@ impl Race {
             longest = longest.max(Some(now.since(leg.watch.sent())));
             leg.watch.lose();
             self.attempts.closed();
+            copies::left_by(&self.request, &self.http, (&leg, Outcome::Lost));
         }
         if let (true, Some(beaten), Some(ttft)) = (winner.is_hedge(), longest, winner.ttft()) {
             let lead = beaten.saturating_sub(ttft).as_secs_f64();
             let leads = &self.request.services.telemetry.metrics.hedge_lead;
             leads.with_label_values(&[&*self.request.model().name]).observe(lead);
         }
+    }
+
+    /// A refusal that would be passed on: it is kept aside while another attempt may still serve the request.
+    fn refused(&mut self, index: usize, answer: Answer) -> Option<Step> {
+        let leg = self.legs.get(index)?;
+        let refusal = Refusal {
+            is_first: leg.is_first,
+            is_alone: self.legs.len() == 1,
+            was_limited: self.limited_until.is_some(),
+            has_looked: self.looked,
+            is_of_model: self.request.admitted.is_of_model(),
+            ..Refusal::of(&answer, leg.watch.marks.status)
+        };
+        let ruling = refusal.rule();
+        if ruling == Ruling::Pass {
+            return Some(self.win(index, answer));
+        }
+        let mut watch = self.legs.swap_remove(index).watch;
+        watch.set_aside();
+        let target = watch.target();
+        let until = refusal.until(self.began, self.request.now());
+        let (better, other) = Aside { watch, answer, refusal, until }.better(self.aside.take());
+        self.aside = Some(better);
+        if let Some(other) = other {
+            self.put_away(other.answer);
+        }
+        if ruling == Ruling::Elsewhere {
+            return self.look_elsewhere(target);
+        }
+        self.attempts.closed();
+        (ruling == Ruling::End).then(|| self.give_up(Outcome::Refused))
+    }
+
+    /// Another target is asked after a refusal, if one may be.
+    fn look_elsewhere(&mut self, target: usize) -> Option<Step> {
+        self.looked = true;
+        let request = Arc::clone(&self.request);
+        let (model, now) = (request.model(), request.now());
+        let (next, forgiven) = self.attempts.failed(&model.pool, target, Failed::Refused, now);
+        for event in forgiven {
+            request.tell(Some(event));
+        }
+        if next != Next::Retry {
+            return Some(self.give_up(Outcome::Refused));
+        }
+        let retries = &request.services.telemetry.metrics.retries;
+        retries.with_label_values(&[&*model.name, Outcome::Refused.as_str()]).inc();
+        self.retry()
+    }
+
+    /// What was kept aside has waited for long enough: it ends the race.
+    fn use_aside(&mut self) -> Step {
+        if let Some(aside) = self.aside.take() {
+            self.beat_the_others(&aside.watch);
+            self.aside = Some(aside);
+        }
+        self.give_up(Outcome::Refused)
+    }
+
+    fn drop_aside(&mut self) {
+        if let Some(aside) = self.aside.take() {
+            self.put_away(aside.answer);
+        }
+    }
+
+    /// Nothing more is tried: the client gets what was kept aside, if anything, or our own refusal.
+    fn give_up(&mut self, last: Outcome) -> Step {
+        let Some(aside) = self.aside.take() else {
+            let request = Arc::clone(&self.request);
+            return Step::Lost(forward::give_up(&request, &mut self.attempts, last));
+        };
+        if let Some(until) = self.limited_until.filter(|_| aside.refusal.yields_to_limit()) {
+            self.put_away(aside.answer);
+            let retry_after = until.since(self.request.now());
+            return Step::Lost(ClientError::AllLimited { retry_after });
+        }
+        aside.watch.stands();
+        won(&aside.watch, aside.answer, None)
     }
 
     /// There is no use in holding this one's header back: nothing else could be tried.
@@ -279,10 +409,24 @@ impl Race {
     }
 
     fn fail(&mut self, index: usize, mut failure: Failure) -> Option<Step> {
-        let mut watch = self.legs.swap_remove(index).watch;
+        let mut leg = self.legs.swap_remove(index);
         let request = Arc::clone(&self.request);
         let model = request.model();
-        let next = forward::failed(&request, &mut self.attempts, (&mut watch, &failure));
+        if failure.outcome == Outcome::Limited {
+            self.note_limit(leg.watch.target(), failure.rest);
+        } else if self.legs.is_empty() && self.aside.as_ref().is_some_and(Aside::is_certain) {
+            // Another target has said what is wrong with the request: it is not tried a third time.
+            leg.watch.fail(&failure, &self.attempts);
+            self.attempts.closed();
+            if let Some(answer) = failure.answer.take() {
+                self.put_away(answer);
+            }
+            return Some(self.give_up(failure.outcome));
+        }
+        let next = forward::failed(&request, &mut self.attempts, (&mut leg.watch, &failure));
+        if !matches!(next, Next::GiveUp(_)) {
+            copies::left_by(&request, &self.http, (&leg, failure.outcome));
+        }
         self.unsure |= failure.outcome != Outcome::NotHere;
         let spare = failure.answer.take();
         // What was looked for may be where nobody answered: then nobody knows that it is not there.
@@ -291,9 +435,9 @@ impl Race {
         let sure = asked_all && !self.unsure;
         let is_spare = failure.is_spare && (sure || failure.outcome != Outcome::NotHere);
         match (next, spare) {
-            (Next::GiveUp(_), Some(answer)) if is_spare => {
+            (Next::GiveUp(_), Some(answer)) if is_spare && self.aside.is_none() => {
                 // It failed, and is passed on for want of a better one: how it ends is told to nobody.
-                return Some(won(&watch, answer, None));
+                return Some(won(&leg.watch, answer, None));
             }
             (_, Some(answer)) => self.put_away(answer),
             (_, None) => {}
@@ -304,11 +448,21 @@ impl Race {
                 None
             }
             Next::Retry => self.retry(),
-            Next::GiveUp(_) => {
-                let refusal = forward::give_up(&request, &mut self.attempts, failure.outcome);
-                Some(Step::Lost(refusal))
+            Next::Again => {
+                let pause = pause_before_again(&mut request.services.live.rng());
+                self.again_at = Some(request.now() + pause);
+                None
             }
+            Next::GiveUp(_) => Some(self.give_up(failure.outcome)),
         }
+    }
+
+    /// Records when a target that refused with a rate limit may be asked again.
+    fn note_limit(&mut self, target: usize, asked: Option<Duration>) {
+        let now = self.request.now();
+        let rest = asked.or_else(|| self.request.model().pool.rest(target, now));
+        let until = now + rest.unwrap_or_default();
+        self.limited_until = Some(self.limited_until.map_or(until, |before| before.min(until)));
     }
 
     /// Gives a connection back beside the race: nothing that was decided waits for it, or is lost with it.
@@ -317,14 +471,36 @@ impl Race {
         tokio::spawn(async move { answer.release(&http).await });
     }
 
+    /// The pause is over.
+    fn again(&mut self) -> Option<Step> {
+        self.again_at = None;
+        let chosen = forward::again(&self.request, &mut self.attempts);
+        self.follow(chosen.map(|(chosen, _)| chosen))
+    }
+
     /// Another attempt follows.
     fn retry(&mut self) -> Option<Step> {
-        match forward::reach(&self.request, &mut self.attempts) {
-            Ok((Chosen { lease, why }, _)) => {
+        let chosen = forward::reach(&self.request, &mut self.attempts);
+        self.follow(chosen.map(|(chosen, _)| chosen))
+    }
+
+    fn follow(&mut self, chosen: Result<Chosen, NoTarget>) -> Option<Step> {
+        match chosen {
+            Ok(Chosen { lease, why }) => {
                 self.send(Watch::new(Arc::clone(&self.request), lease, why));
                 None
             }
+            Err(_) if self.aside.is_some() => Some(self.give_up(Outcome::Refused)),
             Err(none) => Some(Step::Lost(forward::nothing_left(&self.request, &none))),
+        }
+    }
+}
+
+impl Drop for Race {
+    /// The client left while attempts were open. One response is what it asked for; the others are copies.
+    fn drop(&mut self) {
+        for leg in self.legs.iter().skip(1) {
+            copies::left_by(&self.request, &self.http, (leg, Outcome::ClientAbort));
         }
     }
 }

@@ -4,19 +4,23 @@
 //! elsewhere; or when a streaming client has waited for long enough, which then gets a header of ours
 //! ([`Early`]).
 //!
+//! A stream is passed on to the end that its own events tell ([`Streaming`]); anything else to that of its framing.
+//!
 //! Pingora reads the header and then chunk by chunk in one future that is dropped as a whole when the client
 //! leaves: dropping the race closes every connection of it.
 
+use crate::azure::ending::Ending;
 use crate::azure::error::ClientError;
 use crate::azure::in_stream::cut_event;
-use crate::azure::route::Operation;
+use crate::azure::sse::StreamError;
 use crate::azure::sse::is_event_stream;
-use crate::exchange::{Answer, Found, Opening};
+use crate::exchange::{Answer, Found};
 use crate::proxy::admitted::Request;
 use crate::proxy::connector::detach;
 use crate::proxy::early::{Early, Said};
 use crate::proxy::passing::{Passing, Settled};
 use crate::proxy::race::{Order, Race, Step, Winner};
+use crate::proxy::streaming::Streaming;
 use crate::proxy::watch::Aftermath;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -40,21 +44,22 @@ const CUT_LINGER: Duration = Duration::from_millis(20);
 pub struct LlmSession {
     http: Arc<HttpConnector>,
     order: Option<Order>,
+    request: Option<Arc<Request>>,
     early: Option<Early>,
     answer: Option<Answer>,
+    /// What its events say, if it is a stream.
+    streaming: Option<Streaming>,
     /// Its first content is still to come.
     passing: Option<Passing>,
     /// Told once how the answer ended.
     aftermath: Option<Aftermath>,
     idle: Option<Duration>,
-    /// The longest silence before the first content.
+    /// The longest silence before the first content, where that is not waited for.
     total: Option<Duration>,
-    /// The operation, if its stream is passed on from its beginning: in the background, or resumed.
-    from_start: Option<Operation>,
-    /// What comes before the first content of such a stream.
-    opening: Option<Opening>,
     /// A list is passed on at its end.
     is_list: bool,
+    /// The client has all that it gets.
+    over: bool,
     /// The upstream broke off after content was sent: told to the client as an event first, then this.
     cut: Option<Box<Error>>,
 }
@@ -64,15 +69,16 @@ impl LlmSession {
         Self {
             http: Arc::clone(http),
             order: None,
+            request: None,
             early: None,
             answer: None,
+            streaming: None,
             passing: None,
             aftermath: None,
             idle: None,
             total: None,
-            from_start: None,
-            opening: None,
             is_list: false,
+            over: false,
             cut: None,
         }
     }
@@ -92,16 +98,31 @@ impl LlmSession {
 
     fn take(&mut self, winner: Winner) {
         let Winner { mut answer, aftermath, passing } = winner;
-        let header = answer.session.response_header();
-        let streams = header.is_some_and(|h| is_event_stream(&h.headers));
-        self.opening = self.from_start.filter(|_| streams && passing.is_none()).map(Opening::new);
-        if answer.held.is_some() {
-            self.look_for_content(answer.held.as_deref());
-        }
-        // Before the first content there is another time-out.
-        let silence = if self.opening.is_some() { self.total } else { self.idle };
-        answer.session.set_read_timeout(silence.filter(|_| passing.is_none()));
+        let request = self.request.as_ref();
+        self.streaming = request.and_then(|request| Streaming::begin(&mut answer, request));
         (self.answer, self.aftermath, self.passing) = (Some(answer), aftermath, passing);
+        if let Ending::Failed(error) = self.ending() {
+            self.failed(error);
+        }
+        self.set_wait();
+    }
+
+    /// How long the next chunk is waited for. Before the first content there is another time-out.
+    fn set_wait(&mut self) {
+        let wait = self.streaming.as_ref().and_then(Streaming::wait);
+        let silence = if self.is_quiet() { self.total } else { self.idle };
+        let wait = silence.map(|silence| wait.map_or(silence, |wait| wait.min(silence)));
+        if let Some(answer) = self.answer.as_mut() {
+            answer.session.set_read_timeout(wait.filter(|_| self.passing.is_none()));
+        }
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.streaming.as_ref().is_some_and(Streaming::is_quiet)
+    }
+
+    fn ending(&self) -> Ending {
+        self.streaming.as_ref().map_or(Ending::Unknown, Streaming::ending)
     }
 
     /// Whether there is no answer of a backend, now or any more.
@@ -129,13 +150,16 @@ impl LlmSession {
     }
 
     async fn read(&mut self) -> Result<Option<Bytes>> {
+        let over = self.over;
         let answer = self.answer()?;
         if let Some(held) = answer.held.take() {
             return Ok(Some(held));
         }
-        if answer.ended || answer.session.response_done() {
-            self.ended();
+        if over {
             return Ok(None);
+        }
+        if answer.ended || answer.session.response_done() {
+            return if self.ended() { Ok(None) } else { self.broke_off(half()) };
         }
         let read = match (self.passing.as_mut(), self.answer.as_mut()) {
             (Some(passing), Some(answer)) => passing.read(&mut answer.session).await,
@@ -143,62 +167,104 @@ impl LlmSession {
             (_, None) => Ok(None),
         };
         match read {
-            Ok(chunk) => {
-                self.note(chunk.as_deref());
-                if chunk.is_some() {
-                    return Ok(chunk);
-                }
-                self.ended();
-                // Nothing but the end: with a last chunk, though empty, whoever holds something back hears of it.
-                Ok((self.is_list || self.is_event_stream()).then(Bytes::new))
+            Ok(Some(chunk)) => {
+                self.note(Some(&chunk));
+                Ok(Some(chunk))
             }
+            Ok(None) if self.ended() => Ok(self.last_chunk()),
+            Ok(None) => self.broke_off(half()),
             Err(error) => self.broke_off(error),
         }
     }
 
-    /// Looks for the first content of a stream that is passed on from its beginning; whether this is it.
-    fn look_for_content(&mut self, chunk: Option<&[u8]>) -> bool {
-        let Some(opening) = self.opening.as_mut() else { return false };
-        let found = opening.see(chunk) != Found::Nothing;
-        if found {
-            self.opening = None;
-        }
-        found
+    /// Nothing but the end: with a last chunk, though empty, whoever holds something back hears of it.
+    fn last_chunk(&self) -> Option<Bytes> {
+        (self.is_list || self.is_event_stream()).then(Bytes::new)
     }
 
     /// Takes note of a chunk on its way to the client; `None`: of the end.
     fn note(&mut self, chunk: Option<&[u8]>) {
-        if self.look_for_content(chunk)
-            && let Some(answer) = self.answer.as_mut()
-        {
-            answer.session.set_read_timeout(self.idle);
+        let Some(streaming) = self.streaming.as_mut() else { return };
+        let before = (streaming.ending(), streaming.is_quiet());
+        let found = streaming.take(chunk);
+        let ending = streaming.ending();
+        let now = (ending, streaming.is_quiet());
+        self.settle(found);
+        if let Ending::Failed(error) = ending {
+            self.failed(error);
         }
-        let (Some(passing), Some(answer)) = (self.passing.as_mut(), self.answer.as_mut()) else {
-            return;
-        };
-        let settled = passing.saw(chunk);
-        if settled != Settled::No {
-            answer.session.set_read_timeout(self.idle);
-            self.passing = None;
-        }
-        if settled == Settled::Failed {
-            self.aftermath = None;
+        // What ends is waited for within bounds; most chunks change nothing.
+        if now != before || !matches!(ending, Ending::Open | Ending::Unknown) {
+            self.set_wait();
         }
     }
 
-    fn ended(&mut self) {
+    /// Settles an attempt whose first content was still to come.
+    fn settle(&mut self, found: Found) {
+        let Some(passing) = self.passing.as_mut() else { return };
+        let settled = passing.saw(found);
+        if settled == Settled::No {
+            return;
+        }
+        self.passing = None;
+        if settled == Settled::Failed {
+            self.aftermath = None;
+        }
+        self.set_wait();
+    }
+
+    /// The upstream told in its stream that it failed. The event goes to the client as it came.
+    fn failed(&mut self, error: StreamError) {
+        let Some(aftermath) = self.aftermath.take() else { return };
+        match error {
+            StreamError::Error => aftermath.broke_off(),
+            StreamError::RateLimited => aftermath.limited(),
+        }
+    }
+
+    /// The upstream's response has ended as its framing says. Returns whether it is whole, or nothing is known of its
+    /// form.
+    fn ended(&mut self) -> bool {
+        if self.over {
+            return true;
+        }
         self.note(None);
         if let Some(answer) = self.answer.as_mut() {
             answer.ended = true;
         }
+        if self.ending() == Ending::Open {
+            return false;
+        }
+        self.complete();
+        true
+    }
+
+    fn complete(&mut self) {
+        self.over = true;
         if let Some(aftermath) = self.aftermath.take() {
             aftermath.completed();
         }
     }
 
-    /// The upstream broke off: a streaming client is told why before its body ends uncleanly.
+    /// The upstream broke off. Behind a whole response that is its end; else a streaming client is told why before its
+    /// body ends uncleanly, unless the upstream itself has told it.
     fn broke_off(&mut self, error: Box<Error>) -> Result<Option<Bytes>> {
         let before_content = self.passing.take().is_some();
+        if matches!(self.ending(), Ending::Failed(_)) {
+            if *error.etype() != ErrorType::ReadTimedout {
+                return Err(error);
+            }
+            // Nothing followed.
+            self.over = true;
+            return Ok(self.last_chunk());
+        }
+        if let Some(streaming) = self.streaming.as_mut() {
+            streaming.take(None);
+        }
+        if matches!(self.ending(), Ending::Whole | Ending::Closed) {
+            self.complete();
+            return Ok(self.last_chunk());
+        }
         if let Some(aftermath) = self.aftermath.take().filter(|_| !before_content) {
             aftermath.broke_off();
         }
@@ -212,6 +278,11 @@ impl LlmSession {
     fn is_event_stream(&self) -> bool {
         self.response_header().is_some_and(|h| is_event_stream(&h.headers))
     }
+}
+
+/// Why a body ends uncleanly whose upstream's ended cleanly.
+fn half() -> Box<Error> {
+    Error::explain(ErrorType::ConnectionClosed, "the stream ended within its response")
 }
 
 fn refused(request: &Request, refusal: ClientError) -> Result<()> {
@@ -251,8 +322,7 @@ impl Session for LlmSession {
         self.is_list = race.request().admitted.route.is_list();
         self.idle = Some(race.request().patience.idle);
         self.total = Some(race.request().patience.first_content.total());
-        let admitted = &race.request().admitted;
-        self.from_start = (!admitted.awaits_content()).then_some(admitted.route.operation);
+        self.request = Some(Arc::clone(race.request()));
         match race.run(race.hold_until()).await {
             Step::Won(winner) => self.take(*winner),
             Step::Open => self.early = Some(Early::new(race)?),
@@ -277,7 +347,7 @@ impl Session for LlmSession {
 
     fn response_finished(&self) -> bool {
         match (&self.answer, &self.early) {
-            (Some(answer), _) => answer.ended && answer.held.is_none(),
+            (Some(answer), _) => self.over && answer.held.is_none(),
             (None, Some(early)) => early.is_over(),
             (None, None) => false,
         }
@@ -330,15 +400,14 @@ impl Session for LlmSession {
         if self.cut.is_some() || self.is_waiting() {
             return Ok(false);
         }
+        let over = self.over;
         let answer = self.answer()?;
         if answer.held.is_some() {
             return Ok(false);
         }
         let ended = answer.ended || answer.session.response_done();
-        if ended {
-            self.ended();
-        }
-        Ok(ended)
+        // Where half of a response has ended, the event that tells of it follows.
+        Ok(over || (ended && self.ended()))
     }
 
     fn take_request_body_writer(&mut self) -> Option<Box<dyn BodyWrite>> {

@@ -6,7 +6,7 @@ use crate::exchange::{AnswerKind, Failure, Marks, Outcome, Stand, Upload};
 use crate::live::LiveBackend;
 use crate::proxy::admitted::Request;
 use crate::proxy::{ProbeRequest, ProbeWish};
-use crate::routing::{Event, Failed, Lease, Seat, Size, Urgency, Why};
+use crate::routing::{Attempts, Backing, Ended, Failed, Lease, Seat, Size, Urgency, Why};
 use crate::time::Time;
 use crate::time::millis;
 use std::sync::Arc;
@@ -33,6 +33,8 @@ pub(super) struct Watch {
     /// Where its record is.
     place: usize,
     why: Why,
+    /// Whether its refusal is kept aside: see [`Watch::set_aside`].
+    is_aside: bool,
     pub(super) marks: Marks,
 }
 
@@ -60,6 +62,7 @@ impl Watch {
             shows_progress,
             place,
             why,
+            is_aside: false,
             marks,
         }
     }
@@ -175,8 +178,10 @@ impl Watch {
     pub(super) fn succeed(&mut self, kind: AnswerKind) {
         let Some(lease) = self.lease.take() else { return };
         if kind == AnswerKind::Passed {
-            drop(lease);
-            return self.close(Outcome::Passed);
+            let refused = is_refusal(self.marks.status);
+            self.told(lease.passed(refused, self.request.now()));
+            let outcome = if self.is_aside { Outcome::Refused } else { Outcome::Passed };
+            return self.close(outcome);
         }
         let event = match self.marks.first_token {
             // The first content token is the one thing that feeds the score.
@@ -188,11 +193,13 @@ impl Watch {
     }
 
     /// Settles a failure, and tells what it was to the routing core.
-    pub(super) fn fail(&mut self, failure: &Failure) -> Failed {
+    pub(super) fn fail(&mut self, failure: &Failure, attempts: &Attempts) -> Failed {
         let outcome = failure.outcome;
+        let how = how_it_failed(outcome);
         if let Some(lease) = self.lease.take() {
-            let event = end_failed(lease, outcome, failure.rest, self.request.now());
-            self.request.tell(event);
+            let now = self.request.now();
+            let backing = attempts.backing(&self.request.model().pool, how, now);
+            self.told(end_failed(lease, (outcome, backing), failure.rest, now));
             if let (Outcome::Connect, Some(backend)) = (outcome, self.backend()) {
                 backend.next_address();
             }
@@ -203,7 +210,28 @@ impl Watch {
             }
             self.close(outcome);
         }
-        how_it_failed(outcome)
+        how
+    }
+
+    /// Tells operators what changed, and the prober what it should look at.
+    fn told(&self, ended: Ended) {
+        self.request.tell(ended.event);
+        if ended.confirm {
+            self.wish(ProbeWish::Confirm);
+        }
+    }
+
+    /// Settles a refusal that is kept aside while another attempt may still serve the request.
+    pub(super) fn set_aside(&mut self) {
+        self.is_aside = true;
+        self.succeed(AnswerKind::Passed);
+        self.seat = None;
+    }
+
+    /// Records that the client gets the refusal that was kept aside.
+    pub(super) fn stands(&self) {
+        let outcome = Outcome::Passed.as_str();
+        self.request.progress.edit(self.place, |record| record.outcome = outcome);
     }
 
     /// Another attempt had its first content earlier: what this one waited is a lower bound.
@@ -292,20 +320,25 @@ impl Drop for Watch {
 /// Ends the lease of an attempt that gave no good answer.
 pub(super) fn end_failed(
     lease: Lease,
-    outcome: Outcome,
+    (outcome, backing): (Outcome, Backing),
     rest: Option<Duration>,
     now: Time,
-) -> Option<Event> {
-    if outcome == Outcome::TimedOut {
+) -> Ended {
+    let event = if outcome == Outcome::TimedOut {
         lease.timed_out(now)
     } else if outcome == Outcome::Limited {
         lease.limited(rest, now)
     } else if outcome.is_error() {
-        lease.failed(now)
+        return lease.failed(backing, now);
     } else {
-        // What says nothing about health only gives its slot back.
-        None
-    }
+        return lease.passed(outcome == Outcome::DeploymentMissing, now);
+    };
+    Ended { event, confirm: false }
+}
+
+/// Whether a response says that what was asked for will not be done, or is not there.
+const fn is_refusal(status: u16) -> bool {
+    matches!(status, 400 | 404 | 405 | 410)
 }
 
 /// What an outcome is to the routing core.
@@ -315,13 +348,16 @@ pub(super) fn how_it_failed(outcome: Outcome) -> Failed {
         Outcome::Connect | Outcome::UploadStalled => Failed::Connect,
         Outcome::Limited => Failed::Limited,
         Outcome::Unauthorised | Outcome::DeploymentMissing | Outcome::NotHere => Failed::Refused,
-        Outcome::Reset | Outcome::ServerError | Outcome::ErrorEvent | Outcome::EmptyStream => {
-            Failed::Error
-        }
+        Outcome::Reset
+        | Outcome::ServerError
+        | Outcome::ErrorEvent
+        | Outcome::EmptyStream
+        | Outcome::Malformed => Failed::Error,
         Outcome::TimedOut => Failed::TimedOut,
         Outcome::Conflict
         | Outcome::Ok
         | Outcome::Passed
+        | Outcome::Refused
         | Outcome::BrokenOff
         | Outcome::ClientAbort
         | Outcome::Lost => Failed::Unclear,
@@ -337,20 +373,29 @@ pub(super) struct Aftermath {
 }
 
 impl Aftermath {
-    /// It broke off after content was passed on: a strike, and the attempt is told as broken.
+    /// It broke off or failed after content was passed on: a strike, and the attempt is told as broken.
     pub(super) fn broke_off(&self) {
         let model = self.request.model();
         let (number, now) = (self.request.ask().request, self.request.now());
         self.request.tell(model.pool.broke_off(self.target, number, now));
-        let outcome = Outcome::BrokenOff.as_str();
-        self.request.progress.edit(self.place, |record| record.outcome = outcome);
-        let backend = model.backends.get(self.target).map_or("", |b| &*b.name);
-        let attempts = &self.request.services.telemetry.metrics.attempts;
-        attempts.with_label_values(&[&*model.name, backend, outcome]).inc();
+        self.record(Outcome::BrokenOff);
+    }
+
+    /// It was stopped by a rate limit after content was passed on: that is no fault of the target.
+    pub(super) fn limited(&self) {
+        self.record(Outcome::Limited);
     }
 
     /// It came to its end.
     pub(super) fn completed(&self) {
         self.request.model().pool.completed(self.target);
+    }
+
+    fn record(&self, outcome: Outcome) {
+        let (model, outcome) = (self.request.model(), outcome.as_str());
+        self.request.progress.edit(self.place, |record| record.outcome = outcome);
+        let backend = model.backends.get(self.target).map_or("", |b| &*b.name);
+        let attempts = &self.request.services.telemetry.metrics.attempts;
+        attempts.with_label_values(&[&*model.name, backend, outcome]).inc();
     }
 }

@@ -16,11 +16,15 @@
 
 use crate::rng::Rng;
 use crate::routing::lease::Ask;
-use crate::routing::pick::{IN_BAND, NoTarget, Picked, Used, Why};
+use crate::routing::pick::{IN_BAND, NoTarget, Picked, Why};
 use crate::routing::pool::{Pool, Target};
 use crate::routing::seats::Room;
+use crate::routing::used::Used;
 use crate::time::Time;
+use std::time::Duration;
 
+/// What may not be sent twice passes over a target whose last outcome within this time was an error.
+const WARY: Duration = Duration::from_secs(10);
 /// Attempts that a preferred target may have beyond twice those of the one that was picked.
 const FEW: u32 = 4;
 
@@ -33,11 +37,26 @@ impl Pool {
         now: Time,
         rng: &mut Rng,
     ) -> Result<Picked, NoTarget> {
+        let avoided = ask.wary.then(|| self.with_those_that_erred(used, now)).flatten();
+        let used = avoided.as_ref().unwrap_or(used);
         let picked = self.pick(used, now, rng)?;
         let on = self.settings().affinity.enabled && matches!(picked.why, Why::Cost | Why::Weight);
         let key = ask.affinity.filter(|_| on);
         let preferred = key.and_then(|key| self.preferred(key, picked, used, now));
         Ok(preferred.map_or(picked, |target| Picked { target, why: Why::Affinity }))
+    }
+
+    /// What cannot be tried elsewhere when it fails rather goes to no target that has just failed: `used`, and
+    /// those; `None` if that would leave nothing in use.
+    fn with_those_that_erred(&self, used: &Used, now: Time) -> Option<Used> {
+        let mut avoided = *used;
+        for (index, target) in self.targets().iter().enumerate() {
+            let erred = target.state.erred_within(WARY, now) && !used.contains(index);
+            if erred && !avoided.add(index) {
+                return None;
+            }
+        }
+        self.has_usable(&avoided, now).then_some(avoided)
     }
 
     fn preferred(&self, key: u64, picked: Picked, used: &Used, now: Time) -> Option<usize> {

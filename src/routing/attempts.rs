@@ -6,17 +6,31 @@
 //! - At most `max_attempts` primaries and retries, and one attempt more in all, with hedges.
 //! - An attempt that fails while another is open only ends itself; a retry starts when none is open.
 //! - A retry asks the budget, unless the backend did no work (429, no connection) or the request leaves a
-//!   degraded target for a healthy one.
+//!   degraded or failing target for a healthy one.
+//! - Where nothing else is left to try, what failed on one target in use is tried there once more, after a pause.
 //! - After a second time-out nothing is tried again: the client has waited for long enough.
 //! - A request that failed on several targets and succeeded on none is its own suspect: they are forgiven.
 
 use crate::rng::Rng;
+use crate::routing::errors::Backing;
 use crate::routing::lease::{Ask, Timing};
 use crate::routing::outcome::Event;
-use crate::routing::pick::{NoTarget, Picked, Used, Why};
+use crate::routing::pick::{NoTarget, Picked, Why};
 use crate::routing::pool::Pool;
 use crate::routing::rescue::Urgency;
+use crate::routing::used::Used;
 use crate::time::Time;
+use std::time::Duration;
+
+/// The pause before the same target is tried once more: least, and by how much longer it is at most.
+const AGAIN_AFTER: Duration = Duration::from_millis(100);
+const AGAIN_SPREAD: Duration = Duration::from_millis(400);
+
+/// Returns the pause before the same target is tried once more: 100 to 500 ms, by chance, so that requests that
+/// failed together do not come back together.
+pub fn pause_before_again(rng: &mut Rng) -> Duration {
+    AGAIN_AFTER + AGAIN_SPREAD.mul_f64(rng.unit())
+}
 
 /// What a request may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +66,8 @@ impl Bound {
 pub enum Repeat {
     /// Nothing is left behind by an attempt: it may be retried and hedged.
     Anytime,
+    /// It may be retried after every failure, but two attempts must not run at a time.
+    NotHedged,
     /// It may be sent again only if the backend did no work on it: no hedge, no retry after an error.
     OnlyUntouched,
 }
@@ -92,6 +108,8 @@ pub enum Next {
     Wait,
     /// Pick again.
     Retry,
+    /// After a [`pause_before_again`], the same target once more: [`Attempts::again`].
+    Again,
     /// It is over.
     GiveUp(Denied),
 }
@@ -112,7 +130,7 @@ pub enum Denied {
 /// Why a late attempt is not raced by another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoHedge {
-    /// Hedging is off, or this request may not be sent twice.
+    /// Hedging is off, or this request may not be hedged.
     NotAllowed,
     /// It has as many attempts as it may have.
     Attempts,
@@ -156,13 +174,26 @@ pub struct Attempts {
     /// Attempts that timed out, or outlasted the default.
     time_outs: u32,
     failed_on: Used,
+    /// Where it was tried once more.
+    again: Option<usize>,
 }
 
 impl Attempts {
     /// Nothing tried yet.
     pub fn new(ask: Ask, limits: Limits) -> Self {
         let (used, failed_on) = Default::default();
-        Self { ask, limits, used, started: 0, hedges: 0, open: 0, time_outs: 0, failed_on }
+        let time_outs = 0;
+        Self {
+            ask,
+            limits,
+            used,
+            started: 0,
+            hedges: 0,
+            open: 0,
+            time_outs,
+            failed_on,
+            again: None,
+        }
     }
 
     /// What the request is.
@@ -235,6 +266,22 @@ impl Attempts {
                 && pool.can_pick(&self.used, now))
     }
 
+    /// What backs the error of an open attempt that failed in this way.
+    pub fn backing(&self, pool: &Pool, how: Failed, now: Time) -> Backing {
+        let may = self.limits.repeat == Repeat::Anytime || how.is_untouched();
+        let elsewhere =
+            self.open > 1 || (self.limits.bound.only().is_none() && pool.can_pick(&self.used, now));
+        if may && elsewhere { Backing::Elsewhere } else { Backing::Alone }
+    }
+
+    /// The one more attempt that [`Next::Again`] allowed. It counts as open from now on.
+    pub fn again(&mut self) -> Option<Picked> {
+        let target = self.again?;
+        self.started += 1;
+        self.open += 1;
+        Some(Picked { target, why: Why::Again })
+    }
+
     /// An open attempt failed on `target`. Takes the retry from the budget if there is to be one; also gives
     /// what changed for targets that are forgiven.
     pub fn failed(
@@ -246,15 +293,13 @@ impl Attempts {
     ) -> (Next, Vec<Event>) {
         self.closed();
         self.time_outs += u32::from(how == Failed::TimedOut);
-        if how.is_error() {
-            // No room: that many failures are enough to know.
-            let _room = self.failed_on.add(target);
-        }
+        self.note_failure(target, how);
         if self.open > 0 {
             return (Next::Wait, Vec::new());
         }
         match self.may_retry(pool, target, how, now) {
             Ok(()) => (Next::Retry, Vec::new()),
+            Err(Denied::Targets) if self.take_again(pool, how, now) => (Next::Again, Vec::new()),
             Err(denied) => (Next::GiveUp(denied), self.forgive(pool, now)),
         }
     }
@@ -264,6 +309,23 @@ impl Attempts {
     pub fn outlasted(&mut self, pool: &Pool, target: usize, now: Time) -> bool {
         self.time_outs += 1;
         self.may_retry(pool, target, Failed::TimedOut, now).is_ok()
+    }
+
+    /// Whether a target is tried once more, since nothing else is left: it is in use, and it alone of those in use
+    /// has failed; if several had, it would rather be the request. Takes that attempt from the budget.
+    fn take_again(&mut self, pool: &Pool, how: Failed, now: Time) -> bool {
+        let may = match how {
+            Failed::Error => self.limits.repeat == Repeat::Anytime,
+            Failed::Connect => true,
+            Failed::Limited | Failed::Refused | Failed::TimedOut | Failed::Unclear => false,
+        };
+        let mut in_use = self.failed_on.iter().filter(|target| pool.may_try_again(*target, now));
+        let (Some(target), None) = (in_use.next(), in_use.next()) else { return false };
+        let granted = may && self.again.is_none() && pool.retries().take(self.ask.app, now);
+        if granted {
+            self.again = Some(target);
+        }
+        granted
     }
 
     /// A target that [`Attempts::next`] named cannot be addressed yet: it is used, but was no attempt.
@@ -278,6 +340,15 @@ impl Attempts {
         self.open = self.open.saturating_sub(1);
     }
 
+    /// An open attempt has served the request: what failed before it was the fault of those targets. Gives what
+    /// changed for them.
+    pub fn served(&mut self, pool: &Pool, now: Time) -> Vec<Event> {
+        self.closed();
+        let request = self.ask.request;
+        let failed_on = self.failed_on.iter();
+        failed_on.filter_map(|target| pool.served_elsewhere(target, request, now)).collect()
+    }
+
     /// A hedge could not be sent: its target had no address. It costs nothing, and the target stays used.
     pub fn hedge_not_sent(&mut self, pool: &Pool) {
         self.closed();
@@ -289,10 +360,15 @@ impl Attempts {
     /// other. Gives what changed for targets that are forgiven.
     pub fn gave_up(&mut self, pool: &Pool, target: usize, how: Failed, now: Time) -> Vec<Event> {
         self.closed();
-        if how.is_error() {
+        self.note_failure(target, how);
+        self.forgive(pool, now)
+    }
+
+    fn note_failure(&mut self, target: usize, how: Failed) {
+        if how.is_error() && !self.failed_on.contains(target) {
+            // No room: that many failures are enough to know.
             let _room = self.failed_on.add(target);
         }
-        self.forgive(pool, now)
     }
 
     fn may_retry(&self, pool: &Pool, target: usize, how: Failed, now: Time) -> Result<(), Denied> {
@@ -302,18 +378,23 @@ impl Attempts {
         if self.time_outs > 1 && how == Failed::TimedOut {
             return Err(Denied::Kind);
         }
-        let all = self.started() > self.limits.max_attempts;
-        if self.started >= self.limits.max_attempts || all || self.limits.bound.only().is_some() {
+        if self.is_spent() || self.again.is_some() || self.limits.bound.only().is_some() {
             return Err(Denied::Attempts);
         }
         if !pool.can_pick(&self.used, now) {
             return Err(Denied::Targets);
         }
         let free = how.is_untouched() || pool.leaves_degraded(target, &self.used, now);
-        if !free && !pool.retries().take(now) {
+        if !free && !pool.retries().take(self.ask.app, now) {
             return Err(Denied::Budget);
         }
         Ok(())
+    }
+
+    /// Whether it has had as many attempts as it may have.
+    fn is_spent(&self) -> bool {
+        let most = self.limits.max_attempts;
+        self.started >= most || self.started() > most
     }
 
     /// Nobody could serve it: more likely its own fault than that of all of them. Had one succeeded, the
@@ -323,7 +404,8 @@ impl Attempts {
         if failed_on.len() < 2 {
             return Vec::new();
         }
-        failed_on.filter_map(|target| pool.forgive_error(target, now)).collect()
+        let request = self.ask.request;
+        failed_on.filter_map(|target| pool.forgive_error(target, request, now)).collect()
     }
 
     fn start(&mut self, target: usize) -> Result<(), NoTarget> {

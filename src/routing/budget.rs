@@ -5,8 +5,12 @@
 //! that cost nothing upstream (after a 429 or a failed connect) do not ask this budget, nor do those that
 //! leave a degraded target for a healthy one: that load goes there anyway, and everybody who was stuck in a
 //! frozen region wants to leave it in the same second.
+//!
+//! Apps share it fairly: each may use the part that its requests are of all, and half of the whole is lent to
+//! whoever needs it first. So one app whose requests always fail cannot spend what the others need.
 
 use crate::time::Time;
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 const SLOTS: usize = 6;
@@ -26,12 +30,27 @@ struct Window {
     slots: [Slot; SLOTS],
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Slot {
     /// Which ten seconds this slot holds; older content is void.
     epoch: u64,
+    all: Counts,
+    by_app: BTreeMap<u64, Counts>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
     requests: u32,
     retries: u32,
+}
+
+impl Counts {
+    fn plus(self, other: Self) -> Self {
+        Self {
+            requests: self.requests.saturating_add(other.requests),
+            retries: self.retries.saturating_add(other.retries),
+        }
+    }
 }
 
 impl RetryBudget {
@@ -40,32 +59,34 @@ impl RetryBudget {
         Self { share, min, window: Mutex::default() }
     }
 
-    /// Counts one client request.
-    pub fn count_request(&self, now: Time) {
-        self.with_slot(now, |slot| slot.requests = slot.requests.saturating_add(1));
+    /// Counts one request of a client of this app.
+    pub fn count_request(&self, app: u64, now: Time) {
+        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
+        window.current(epoch(now)).add(app, Counts { requests: 1, retries: 0 });
     }
 
-    /// Takes one retry from the budget; false, and nothing taken, when it is spent.
-    pub fn take(&self, now: Time) -> bool {
+    /// Takes one retry of this app from the budget; false, and nothing taken, when it is spent.
+    pub fn take(&self, app: u64, now: Time) -> bool {
         let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
         let epoch = epoch(now);
-        let (mut requests, mut retries) = (0_u32, 0_u32);
+        let (mut all, mut own) = (Counts::default(), Counts::default());
         for slot in window.slots.iter().filter(|s| s.epoch.saturating_add(5) >= epoch) {
-            requests = requests.saturating_add(slot.requests);
-            retries = retries.saturating_add(slot.retries);
+            all = all.plus(slot.all);
+            own = own.plus(slot.by_app.get(&app).copied().unwrap_or_default());
         }
-        let allowed = (f64::from(requests) * self.share).max(f64::from(self.min));
-        if f64::from(retries) + 1.0 > allowed {
-            return false;
+        let granted = self.grants(all, own);
+        if granted {
+            window.current(epoch).add(app, Counts { requests: 0, retries: 1 });
         }
-        let slot = window.current(epoch);
-        slot.retries = slot.retries.saturating_add(1);
-        true
+        granted
     }
 
-    fn with_slot(&self, now: Time, change: impl FnOnce(&mut Slot)) {
-        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
-        change(window.current(epoch(now)));
+    /// Whether one more is within the whole budget, and within the app's own part or the half that is lent.
+    fn grants(&self, all: Counts, own: Counts) -> bool {
+        let allowed = (f64::from(all.requests) * self.share).max(f64::from(self.min));
+        let part = f64::from(own.requests.max(1)) / f64::from(all.requests.max(1));
+        let (spent, own_spent) = (f64::from(all.retries) + 1.0, f64::from(own.retries) + 1.0);
+        spent <= allowed && (own_spent <= (allowed * part).ceil() || spent <= allowed / 2.0)
     }
 }
 
@@ -76,9 +97,17 @@ impl Window {
         let index = usize::try_from(epoch % SLOT_COUNT).unwrap_or(0);
         let slot = &mut self.slots[index];
         if slot.epoch != epoch {
-            *slot = Slot { epoch, requests: 0, retries: 0 };
+            *slot = Slot { epoch, ..Slot::default() };
         }
         slot
+    }
+}
+
+impl Slot {
+    fn add(&mut self, app: u64, counts: Counts) {
+        self.all = self.all.plus(counts);
+        let own = self.by_app.entry(app).or_default();
+        *own = own.plus(counts);
     }
 }
 
@@ -99,7 +128,7 @@ mod tests {
     #[test]
     fn a_quiet_pool_may_retry_its_minimum_and_no_more() {
         let budget = RetryBudget::new(0.1, 3);
-        let granted = (0..10).filter(|_| budget.take(at(1))).count();
+        let granted = (0..10).filter(|_| budget.take(1, at(1))).count();
         assert_eq!(granted, 3);
     }
 
@@ -107,16 +136,29 @@ mod tests {
     fn a_busy_pool_may_retry_its_share() {
         let budget = RetryBudget::new(0.1, 3);
         for n in 0..600 {
-            budget.count_request(at(n / 20));
+            budget.count_request(1, at(n / 20));
         }
-        let granted = (0..100).filter(|_| budget.take(at(29))).count();
+        let granted = (0..100).filter(|_| budget.take(1, at(29))).count();
         assert_eq!(granted, 60);
+    }
+
+    #[test]
+    fn an_app_that_always_fails_leaves_the_others_their_part() {
+        let budget = RetryBudget::new(0.1, 3);
+        for n in 0..600 {
+            budget.count_request(u64::from(n % 4 == 0), at(n / 20));
+        }
+        // Of 60, half are lent to it beside nothing of its own: its quarter is less.
+        let greedy = (0..100).filter(|_| budget.take(1, at(29))).count();
+        assert_eq!(greedy, 30);
+        let others = (0..100).filter(|_| budget.take(0, at(29))).count();
+        assert_eq!(others, 30);
     }
 
     #[test]
     fn what_was_spent_comes_back_after_a_minute() {
         let budget = RetryBudget::new(0.0, 2);
-        assert!(budget.take(at(5)) && budget.take(at(5)) && !budget.take(at(59)));
-        assert!(budget.take(at(60)), "the ten seconds of the first two are over");
+        assert!(budget.take(1, at(5)) && budget.take(1, at(5)) && !budget.take(1, at(59)));
+        assert!(budget.take(1, at(60)), "the ten seconds of the first two are over");
     }
 }

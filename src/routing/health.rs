@@ -73,6 +73,8 @@ pub(super) struct Health {
     /// Since when it is in that state.
     pub(super) since: Time,
     pub(super) strikes: Strikes,
+    /// What it was last degraded for.
+    pub(super) cause: Option<Cause>,
     /// The strikes that degraded it, if errors of requests alone did.
     degraded_for: f64,
     /// When a flag ends; the end of time without flags.
@@ -126,7 +128,8 @@ impl Health {
     }
 
     /// Takes it out of use.
-    pub(super) fn trip(&mut self, settings: &Settings, now: Time) {
+    pub(super) fn trip(&mut self, settings: &Settings, cause: Cause, now: Time) {
+        self.cause = Some(cause);
         let recover = &settings.recover;
         let soon = self.tripped_at.is_some_and(|at| now.since(at) <= recover.flap_window);
         self.trips = match (soon, self.probe_failed) {

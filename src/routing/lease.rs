@@ -10,6 +10,7 @@
 //! the request is uploaded, and count anew from the moment at which its last byte was taken: an upload is no work of
 //! the model. What feeds the score counts from then, too.
 
+use crate::routing::errors::Backing;
 use crate::routing::expected::Expected;
 use crate::routing::outcome::Event;
 use crate::routing::patience::TimeLimit;
@@ -23,9 +24,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// What an attempt can teach about speed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Timing {
     /// It has a first token: its wait counts in flight and feeds the score.
+    #[default]
     FirstToken,
     /// It is not streamed: how long it takes says nothing of the target, so it is not counted in flight. It is learned,
     /// to know when such an answer is late.
@@ -35,7 +37,7 @@ pub enum Timing {
 }
 
 /// What a client's request is, as far as routing cares.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ask {
     /// Any number that no other request has: errors of one request on several targets are one request's.
     pub request: u64,
@@ -45,7 +47,25 @@ pub struct Ask {
     pub prompt_tokens: u64,
     /// Requests with the same number are sent to the same target, if it does: they share a prompt cache.
     pub affinity: Option<u64>,
+    /// Hash of the app that sent it: budgets are shared fairly between apps.
+    pub app: u64,
+    /// Hash of the key or token subject that sent it: errors of two of them are two witnesses.
+    pub credential: u64,
+    /// Whether it cannot be tried elsewhere when it fails: then it rather avoids targets that have just failed.
+    pub wary: bool,
 }
+
+/// What follows from the end of an attempt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ended {
+    /// What changed.
+    pub event: Option<Event>,
+    /// A probe should find out whether it is the target or the request.
+    pub confirm: bool,
+}
+
+/// How often a stuck attempt asks again to be raced.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
 
 /// What follows from a deadline that has passed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -64,6 +84,10 @@ pub(super) enum Stage {
     Late,
     Trip,
     Double,
+    /// It is stuck, and asks from time to time whether it may be raced by now.
+    Stuck {
+        again: Time,
+    },
     None,
 }
 
@@ -168,6 +192,7 @@ impl Lease {
         }
         let after = match (self.stage, ask.timing) {
             (Stage::None, _) => return None,
+            (Stage::Stuck { again }, _) => return Some(again),
             (Stage::Late, Timing::FirstToken) => expected.late,
             (_, Timing::Untimed | Timing::Unmeasured) => self.pool.total_late(&expected),
             (Stage::Trip, Timing::FirstToken) => expected.trip,
@@ -191,7 +216,10 @@ impl Lease {
         self.stage = match stage {
             Stage::Late => Stage::Trip,
             Stage::Trip => Stage::Double,
-            Stage::Double | Stage::None => Stage::None,
+            Stage::Double | Stage::Stuck { .. } if self.pool.settings().hedge.enabled => {
+                Stage::Stuck { again: now + ASK_AGAIN }
+            }
+            Stage::Double | Stage::Stuck { .. } | Stage::None => Stage::None,
         };
         if stage == Stage::Late {
             self.state.enter_late();
@@ -218,8 +246,14 @@ impl Lease {
     }
 
     /// Failed before any content: connect, reset, 5xx, error event, early end.
-    pub fn failed(self, now: Time) -> Option<Event> {
-        self.pool.failed(&self.slot, now)
+    pub fn failed(self, backing: Backing, now: Time) -> Ended {
+        self.pool.failed(&self.slot, backing, now)
+    }
+
+    /// Ended before any content by a response that is passed on, for what the request is; `refused`: it was
+    /// refused (400, 404, 410), which is suspicious where other targets serve the same.
+    pub fn passed(self, refused: bool, now: Time) -> Ended {
+        self.pool.passed(&self.slot, refused, now)
     }
 
     /// A 429, with the rest it asked for.
@@ -255,7 +289,7 @@ impl Lease {
 
     fn give_evidence(&mut self, now: Time) -> Option<Event> {
         if self.slot.ask.timing != Timing::FirstToken {
-            return self.pool.failed(&self.slot, now);
+            return self.pool.failed(&self.slot, Backing::Elsewhere, now).event;
         }
         let tripped = self.catch_up(now);
         let outlasted = self.pool.outlasted(&self.slot, self.stage, now);

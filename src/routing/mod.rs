@@ -26,7 +26,8 @@
 //! degraded: the baseline that the others are compared with.
 //!
 //! From the top: [`attempts`](Attempts) what one request may do, `pick` the choice, `affinity` what goes together, `seats` who has room, `lease` and `probe` the
-//! slots, `patience` when a wait is over, `rescue` who races a late one, `outcome` and `trip` what they teach; `health` and `strikes` the state, `guard` what holds a trip back,
+//! slots, `patience` when a wait is over, `rescue` who races a late one, `outcome` and `trip` what they teach; `health`, `strikes` and `errors` the state, `guard` what holds a trip back,
+//! `unserved` what a target costs that serves nothing,
 //! `speed`, `norm`, `fleet` and `expected` what is fast, normal, general and due; `hedge`, `budget` and
 //! `rest` what may be spent and must be waited for; [`learned`](LearnedPool) what outlives the process.
 //!
@@ -36,6 +37,7 @@
 mod affinity;
 mod attempts;
 mod budget;
+mod errors;
 mod expected;
 mod fleet;
 mod guard;
@@ -59,19 +61,24 @@ mod strikes;
 mod target;
 mod trip;
 mod turns;
+mod unserved;
+mod used;
 mod view;
 
-pub use attempts::{Attempts, Bound, Denied, Failed, Limits, Next, NoHedge, Repeat};
+pub use attempts::{
+    Attempts, Bound, Denied, Failed, Limits, Next, NoHedge, Repeat, pause_before_again,
+};
 pub use budget::RetryBudget;
+pub use errors::Backing;
 pub use guard::TripBlocked;
 pub use health::{Cause, Change, State};
 pub use learned::{
     LearnedBase, LearnedNorm, LearnedPool, LearnedScore, LearnedSize, LearnedTarget, Recalled,
 };
-pub use lease::{Ask, Lease, Overdue, Timing};
+pub use lease::{Ask, Ended, Lease, Overdue, Timing};
 pub use outcome::Event;
 pub use patience::TimeLimit;
-pub use pick::{NoTarget, Picked, Used, Why};
+pub use pick::{NoTarget, Picked, Why};
 pub use pool::{Pool, Switch, TargetSpec};
 pub use probe::{ProbeLease, ProbeOutcome, ProbeOverdue};
 pub use rescue::Urgency;
@@ -81,4 +88,5 @@ pub use settings::{
 };
 pub use size::Size;
 pub use target::{Block, Blocks};
+pub use used::Used;
 pub use view::{PoolView, View};

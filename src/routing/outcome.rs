@@ -1,13 +1,15 @@
 //! What the end of an attempt, or a deadline that passed, teaches about its target.
 
+use crate::routing::errors::{Backing, SeenError};
 use crate::routing::expected::{Basis, Expected};
 use crate::routing::health::{Cause, Change, State};
-use crate::routing::lease::{Slot, Stage, Timing};
+use crate::routing::lease::{Ended, Slot, Stage, Timing};
 use crate::routing::norm::Lateness;
 use crate::routing::pool::{Pool, Target};
 use crate::routing::settings::Mode;
 use crate::routing::strikes::Strike;
 use crate::routing::target::Known;
+use crate::routing::unserved::{Served, refuses_too_much};
 use crate::time::Time;
 use crate::time::millis;
 use std::sync::atomic::Ordering::Relaxed;
@@ -15,6 +17,8 @@ use std::time::Duration;
 
 /// So many answers over T in a row are the new normal, if nobody is better.
 const REBASE_RUN: u32 = 50;
+/// A response so recent shows that a target serves.
+const SERVES: Duration = Duration::from_mins(1);
 /// A target is better if its score over base is lower by this factor.
 const BETTER: f64 = 1.25;
 
@@ -46,6 +50,7 @@ impl Pool {
         let (change, due) = state.change(|known| {
             known.rest.answered();
             known.health.strikes.good_outcome();
+            known.unserved.ended(Served::Yes, ttft_ms, now);
             self.move_score(known, ttft_ms, now);
             if ttft_ms >= settings.detect.trip_ms {
                 // What was sent before the recovery tells of the time before it.
@@ -79,6 +84,7 @@ impl Pool {
         let nobody_better = state.ratio(self.settings(), now) <= fleet.best_ratio * BETTER;
         state.answered(now);
         let (change, ln_base) = state.change(|known| {
+            known.errors.good(slot.sent);
             self.credit_answer(known, expected, ttft_ms, now);
             let in_time = now.since(slot.began) < expected.trip;
             known.over_run = if in_time { 0 } else { known.over_run.saturating_add(1) };
@@ -101,6 +107,7 @@ impl Pool {
         let detect = &self.settings().detect;
         known.rest.answered();
         known.health.strikes.good_outcome();
+        known.unserved.ended(Served::Yes, self.known_score(known, now), now);
         self.move_score(known, ttft_ms / expected.shape, now);
         if expected.is_good(ttft_ms, detect.good_ratio, detect.clear_ms) {
             known.health.strikes.credit(detect.good_credit);
@@ -198,7 +205,7 @@ impl Pool {
                     Stage::Late => detect.strike_late + detect.strike_trip + detect.strike_double,
                     Stage::Trip => detect.strike_trip + detect.strike_double,
                     Stage::Double => detect.strike_double,
-                    Stage::None => 0.0,
+                    Stage::Stuck { .. } | Stage::None => 0.0,
                 };
                 self.strike((slot.target, slot.sent), Strike::Slow, weight, now)
             }
@@ -228,11 +235,63 @@ impl Pool {
         }
     }
 
-    /// An error before any content: a strike, never a latency.
-    pub(super) fn failed(&self, slot: &Slot, now: Time) -> Option<Event> {
-        let (strike, weight) =
-            (Strike::Error(slot.ask.request), self.settings().detect.strike_error);
-        self.strike((slot.target, slot.sent), strike, weight, now)
+    /// An error before any content: evidence, never a latency.
+    pub(super) fn failed(&self, slot: &Slot, backing: Backing, now: Time) -> Ended {
+        let settings = self.settings();
+        let Some(Target { state, .. }) = self.targets().get(slot.target) else {
+            return Ended::default();
+        };
+        let (weight, confirm) = state.change(|known| {
+            self.count_unserved(known, slot, Served::No, now);
+            // What was sent before the recovery tells of the time before it.
+            if settings.detect.mode == Mode::Absolute || slot.sent < known.health.renewed_at {
+                return (settings.detect.strike_error, false);
+            }
+            let (request, credential) = (slot.ask.request, slot.ask.credential);
+            let counts = known.errors.add(SeenError { request, credential, backing, at: now });
+            if known.errors.is_proven(now) && known.health.state != State::Degraded {
+                known.health.strikes.convict(settings, now);
+            }
+            let doubtful = !counts || known.errors.is_failing(now);
+            // Where it can be tried elsewhere, it becomes a strike when another target has served it.
+            let strikes = counts && backing != Backing::Elsewhere || known.errors.is_proven(now);
+            let weight = if strikes { settings.detect.strike_error } else { 0.0 };
+            (weight, doubtful && known.health.take_confirm(settings, now))
+        });
+        let strike = Strike::Error(slot.ask.request);
+        Ended { event: self.strike((slot.target, slot.sent), strike, weight, now), confirm }
+    }
+
+    /// A response that is passed on before any content, for what the request is.
+    pub(super) fn passed(&self, slot: &Slot, refused: bool, now: Time) -> Ended {
+        let Some(Target { state, .. }) = self.targets().get(slot.target) else {
+            return Ended::default();
+        };
+        let served = if refused { Served::Refused } else { Served::No };
+        state.change(|known| {
+            self.count_unserved(known, slot, served, now);
+        });
+        let settings = self.settings();
+        let confirm = self.refuses_too_much(slot.target, now)
+            && state.change(|known| known.health.take_confirm(settings, now));
+        Ended { event: None, confirm }
+    }
+
+    fn count_unserved(&self, known: &mut Known, slot: &Slot, served: Served, now: Time) {
+        if slot.ask.timing != Timing::Unmeasured {
+            let tau_ms = self.known_score(known, now);
+            known.unserved.ended(served, tau_ms, now);
+        }
+    }
+
+    /// Whether a target refuses far more than another one that serves.
+    pub(super) fn refuses_too_much(&self, target: usize, now: Time) -> bool {
+        let serves = |(index, other): &(usize, &Target)| {
+            *index != target && other.state.answered_within(SERVES, now)
+        };
+        let others = self.targets().iter().enumerate().filter(serves);
+        let refused = self.targets().get(target).map_or(0.0, |t| t.state.refused_share());
+        refuses_too_much(refused, others.map(|(_, other)| other.state.refused_share()))
     }
 
     /// A good answer whose speed says nothing.
@@ -243,6 +302,11 @@ impl Pool {
             known.rest.answered();
             known.health.strikes.good_outcome();
             known.health.strikes.void_errors();
+            known.errors.good(slot.sent);
+            // A stream without a first token served nobody.
+            let timed = slot.ask.timing == Timing::FirstToken;
+            let served = if timed { Served::No } else { Served::Yes };
+            self.count_unserved(known, slot, served, now);
         });
         if slot.ask.timing == Timing::Untimed {
             self.shared().with_norm(|norm| norm.learn_total(millis(now.since(slot.began))));
@@ -281,11 +345,23 @@ impl Pool {
         }
     }
 
+    /// A request failed on this target, and another one served it: the error was the target's.
+    pub fn served_elsewhere(&self, target: usize, request: u64, now: Time) -> Option<Event> {
+        if self.settings().detect.mode == Mode::Absolute {
+            return None;
+        }
+        let weight = self.settings().detect.strike_error;
+        self.strike((target, now), Strike::Error(request), weight, now)
+    }
+
     /// A request failed on several targets and succeeded on none: it is its own suspect, and this target is
     /// not blamed for it.
-    pub fn forgive_error(&self, target: usize, now: Time) -> Option<Event> {
+    pub fn forgive_error(&self, target: usize, request: u64, now: Time) -> Option<Event> {
         let state = &self.targets().get(target)?.state;
-        let change = state.change(|known| known.health.forgive_error(self.settings(), now));
+        let change = state.change(|known| {
+            known.errors.forgive(request, now);
+            known.health.forgive_error(self.settings(), now)
+        });
         self.changed(target, change, now)
     }
 }

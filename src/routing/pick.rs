@@ -10,8 +10,10 @@
 //! 4. Else draw `candidates` and take the least `cost = score x (1 + inflight / slack)`. A fast score alone
 //!    would send everybody to the same place: lowest score wins is itself an outage where no single region
 //!    can carry the load. A target that comes back takes part with a probability that grows over its ramp.
-//! 5. *Panic*: nothing usable, or all suspect: the same over all open targets. Limited and blocked ones are
-//!    never picked.
+//! 5. *Panic*: nothing usable, or all suspect: the same over all open targets, those that fail last. Limited and
+//!    blocked ones are never picked.
+//!
+//! A target that is failing (see `errors`) is as good as degraded here.
 //!
 //! The lists to draw from are those of the last tick; what is drawn is checked against its present state, and
 //! when too little of a list passes, all targets are looked at. `ema` compares all candidates by score alone.
@@ -22,6 +24,7 @@ use crate::routing::health::State;
 use crate::routing::pool::{Pool, Target};
 use crate::routing::seats::Room;
 use crate::routing::settings::{Mode, Policy};
+use crate::routing::used::Used;
 use crate::time::Time;
 use std::time::Duration;
 
@@ -47,6 +50,8 @@ pub enum Why {
     Panic,
     /// It was its turn.
     RoundRobin,
+    /// Nothing else is left, and its first attempt there did nothing: the same target once more.
+    Again,
     /// It races a late attempt.
     Hedge,
     /// It races a stuck attempt, and is no healthy target: none was left.
@@ -67,6 +72,7 @@ impl Why {
             Self::Overflow => "overflow",
             Self::Panic => "panic",
             Self::RoundRobin => "round_robin",
+            Self::Again => "again",
             Self::Hedge => "hedge",
             Self::Rescue => "rescue",
             Self::Asked => "asked",
@@ -97,43 +103,6 @@ pub enum NoTarget {
     AllBlocked,
 }
 
-/// The targets that one request has used. Holds as many as a request may have attempts; no allocation.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Used {
-    targets: [u16; Self::CAPACITY],
-    len: usize,
-}
-
-impl Used {
-    const CAPACITY: usize = 12;
-
-    /// Adds one; false if there is no room for it, and the request must stop looking.
-    #[must_use]
-    pub fn add(&mut self, target: usize) -> bool {
-        let (Some(slot), Ok(id)) = (self.targets.get_mut(self.len), u16::try_from(target)) else {
-            return false;
-        };
-        *slot = id;
-        self.len += 1;
-        true
-    }
-
-    /// Whether `target` was added.
-    pub fn contains(&self, target: usize) -> bool {
-        self.iter().any(|id| id == target)
-    }
-
-    /// Those that were added.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = usize> + '_ {
-        self.targets.iter().take(self.len).map(|&id| usize::from(id))
-    }
-
-    /// Whether none was added.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-}
-
 impl Pool {
     /// Chooses a target among those that this request has not used.
     pub fn pick(&self, used: &Used, now: Time, rng: &mut Rng) -> Result<Picked, NoTarget> {
@@ -158,10 +127,20 @@ impl Pool {
     /// The cheapest of all open targets that this request has not used.
     pub(super) fn pick_open(&self, used: &Used, now: Time, rng: &mut Rng) -> Option<usize> {
         let fleet = self.fleet().load();
-        let draw = Draw::new((self, &fleet), used, now, (Among::Open, Room::Any));
+        let draw = Draw::new((self, &fleet), used, now, (Among::Answering, Room::Any));
         // An unlucky draw must not refuse a request for which one of a hundred targets is open.
         let drawn = draw.least(self.targets().len(), Some, rng).or_else(|| draw.all(Some, rng));
-        drawn.map(|(target, _)| target)
+        // Slow is better than broken, and what broke longest ago is most likely well again.
+        drawn.map(|(target, _)| target).or_else(|| {
+            let may = |(index, target): &(usize, &Target)| {
+                target.state.is_open(now)
+                    && target.has(Room::Any, self.settings())
+                    && !used.contains(*index)
+            };
+            let open = self.targets().iter().enumerate().filter(may);
+            let (index, _) = open.min_by_key(|(_, target)| target.state.erred_at())?;
+            Some(index)
+        })
     }
 
     /// A target for a hedge: healthy, not suspect and not used by this request, of the lowest tier with one.
@@ -201,15 +180,28 @@ impl Pool {
         self.targets().get(target).is_some_and(|target| target.state.is_usable(now))
     }
 
-    /// Whether `target` is out of use as degraded while a healthy one is left that this request has not used.
-    /// To go there adds no load that the degradation has not moved there anyway.
+    /// Whether `target` is out of use as degraded or failing while a healthy one is left that this request has not
+    /// used. To go there adds no load that has not moved there anyway.
     pub fn leaves_degraded(&self, target: usize, used: &Used, now: Time) -> bool {
+        let out = |t: &Target| t.state.is_degraded(now) || t.state.is_failing();
+        self.targets().get(target).is_some_and(out) && self.has_usable(used, now)
+    }
+
+    /// Whether a target in use with room is left that this request has not used.
+    pub(super) fn has_usable(&self, used: &Used, now: Time) -> bool {
         let left = |(index, other): (usize, &Target)| {
             let may = other.state.is_usable(now) && other.has(Room::Any, self.settings());
             may && !used.contains(index)
         };
-        self.targets().get(target).is_some_and(|t| t.state.is_degraded(now))
-            && self.targets().iter().enumerate().any(left)
+        self.targets().iter().enumerate().any(left)
+    }
+
+    /// Whether a target is open and in use, though its recent responses may be errors.
+    pub(super) fn may_try_again(&self, target: usize, now: Time) -> bool {
+        let may = |t: &Target| {
+            t.state.is_open(now) && !t.state.is_degraded(now) && t.has(Room::Any, self.settings())
+        };
+        self.targets().get(target).is_some_and(may)
     }
 
     /// A degraded target, for the share of requests that overflows.
@@ -253,8 +245,8 @@ enum Among {
     Calm,
     /// Degraded, but they still answer.
     Overflowing,
-    /// Whatever is open.
-    Open,
+    /// Open and not failing.
+    Answering,
 }
 
 /// Whether a choice was made for want of a better one.
@@ -358,7 +350,9 @@ impl<'a> Draw<'a> {
             if drawn.contains(index) {
                 continue;
             }
-            if self.bid(index, &mut bids, rng) && (!drawn.add(index) || drawn.len >= candidates) {
+            if self.bid(index, &mut bids, rng)
+                && (!drawn.add(index) || drawn.iter().len() >= candidates)
+            {
                 break;
             }
         }
@@ -388,8 +382,11 @@ impl<'a> Draw<'a> {
         let in_flight = target.state.in_flight();
         let cost = target.state.cost(settings, unknown, self.now);
         let bid = Bid { cost, in_flight, coin: rng.bits(), index };
-        let ramp =
-            if self.among == Among::Open { 1.0 } else { target.state.ramp(settings, self.now) };
+        let ramp = if self.among == Among::Answering {
+            1.0
+        } else {
+            target.state.ramp(settings, self.now)
+        };
         let slot = if ramp < 1.0 && rng.unit() >= ramp {
             &mut bids.thinned
         } else if target.state.is_suspect() {
@@ -408,10 +405,14 @@ impl<'a> Draw<'a> {
             Among::Sound => state.state(now) == State::Healthy && !state.is_suspect(),
             Among::Calm => !state.is_degraded(now) && !state.is_suspect(),
             Among::Overflowing => state.is_degraded(now) && state.answered_within(STILL_WORKS, now),
-            Among::Open => true,
+            Among::Answering => true,
         };
         let room = target.has(self.room, self.pool.settings());
-        right && room && state.is_open(now) && !self.used.contains(index)
+        right
+            && room
+            && !state.is_passed_over(now)
+            && state.is_open(now)
+            && !self.used.contains(index)
     }
 
     /// A draw by weight among the targets in band; `None` without weights, or if none is in band.

@@ -171,7 +171,7 @@ impl Pool {
 
     /// A client's request came: what its retries and hedges may cost accrues. Once per request.
     pub fn admit(&self, ask: &Ask, now: Time) {
-        self.retries.count_request(now);
+        self.retries.count_request(ask.app, now);
         self.shared.hedges.accrue(&self.settings.hedge, ask.prompt_tokens, now);
     }
 
@@ -180,6 +180,9 @@ impl Pool {
     pub fn dispatch(self: &Arc<Self>, target: usize, ask: Ask, now: Time) -> Option<Lease> {
         let found = self.targets.get(target)?;
         let (state, seat) = (Arc::clone(&found.state), found.sit()?);
+        if state.is_failing() && !state.is_passed_over(now) {
+            state.change(|known| known.errors.take_try(now));
+        }
         let expected = self.expected(&state, Size::of(ask.prompt_tokens));
         Some(Lease::open((Arc::clone(self), state), seat, (target, ask, expected), now))
     }

@@ -5,6 +5,7 @@
 //! and past 2 T it adds them. Only probes enter and leave the blocks `AuthFailed` and `Misconfigured`, since
 //! Azure answers 401 and 404 for single operations, too.
 
+use crate::routing::errors::Backing;
 use crate::routing::expected::Expected;
 use crate::routing::health::State;
 use crate::routing::lease::{Ask, Slot, Stage, Timing};
@@ -13,6 +14,7 @@ use crate::routing::pool::Pool;
 use crate::routing::settings::Mode;
 use crate::routing::strikes::Strike;
 use crate::routing::target::{Block, TargetState};
+use crate::routing::unserved::Unserved;
 use crate::time::Time;
 use crate::time::millis;
 use std::sync::Arc;
@@ -79,7 +81,7 @@ impl ProbeLease {
         };
         // Errors of two probes are errors of two requests.
         let (request, timing) = (sent.nanos(), Timing::FirstToken);
-        let ask = Ask { request, timing, prompt_tokens: 0, affinity: None };
+        let ask = Ask { request, timing, ..Ask::default() };
         Self { pool, state, slot: Slot::new(target, ask, expected, sent), stage }
     }
 
@@ -90,7 +92,7 @@ impl ProbeLease {
             Stage::Late => expected.late,
             Stage::Trip => expected.trip,
             Stage::Double => expected.trip.saturating_mul(2),
-            Stage::None => return None,
+            Stage::Stuck { .. } | Stage::None => return None,
         };
         Some(self.slot.sent + after)
     }
@@ -118,10 +120,16 @@ impl ProbeLease {
     pub fn ended(self, outcome: ProbeOutcome, now: Time) -> Option<Event> {
         let Self { pool, state, slot, .. } = &self;
         match outcome {
-            ProbeOutcome::FirstToken(_) | ProbeOutcome::Answered | ProbeOutcome::Refused => {
+            ProbeOutcome::FirstToken(_) | ProbeOutcome::Answered => {
                 state.unblock(Block::AuthFailed);
                 state.unblock(Block::Misconfigured);
+                state.change(|known| {
+                    if std::mem::take(&mut known.refuses_all) {
+                        known.unserved = Unserved::default();
+                    }
+                });
             }
+            ProbeOutcome::Refused => self.refused(now),
             ProbeOutcome::AuthFailed => state.block(Block::AuthFailed),
             ProbeOutcome::Misconfigured => state.block(Block::Misconfigured),
             ProbeOutcome::TimedOut | ProbeOutcome::Failed | ProbeOutcome::Limited(_) => {}
@@ -146,6 +154,7 @@ impl ProbeLease {
             (ProbeOutcome::Refused, _) => {
                 let change = state.change(|known| {
                     known.health.strikes.void_errors();
+                    known.errors.good(slot.sent);
                     known.health.probe_refused(pool.settings(), now)
                 });
                 pool.changed(slot.target, change, now)
@@ -159,7 +168,7 @@ impl ProbeLease {
             }
             (ProbeOutcome::Failed, _) => {
                 self.bad(now);
-                pool.failed(slot, now)
+                pool.failed(slot, Backing::Probe, now).event
             }
             (ProbeOutcome::Limited(asked), _) => {
                 Some(pool.limited(slot.target, asked, (slot.sent, now)))
@@ -176,6 +185,22 @@ impl ProbeLease {
         });
     }
 
+    /// It took our credential. Where it refuses the requests that other targets serve, too, it is no use.
+    fn refused(&self, now: Time) {
+        let Self { pool, state, slot, .. } = self;
+        state.unblock(Block::AuthFailed);
+        let too_much = pool.refuses_too_much(slot.target, now);
+        let refuses_all = state.change(|known| {
+            known.refuses_all |= too_much;
+            known.refuses_all
+        });
+        if refuses_all {
+            state.block(Block::Misconfigured);
+        } else {
+            state.unblock(Block::Misconfigured);
+        }
+    }
+
     fn judge(&self, ttft: Duration, now: Time) -> Option<Event> {
         let Self { pool, state, slot, .. } = self;
         let settings = pool.settings();
@@ -184,6 +209,7 @@ impl ProbeLease {
         let change = state.change(|known| {
             known.rest.answered();
             known.health.strikes.good_outcome();
+            known.errors.good(slot.sent);
             if !known.health.is_news(slot.sent) {
                 return None;
             }

@@ -76,6 +76,17 @@ impl Strikes {
         }
     }
 
+    /// Adds what errors lack to trip: a probe of ours failed as well.
+    pub(super) fn convict(&mut self, settings: &Settings, now: Time) {
+        let lacking = settings.detect.strikes_to_trip - self.sum(settings, now);
+        if lacking > 0.0 {
+            if now.since(self.at) > settings.detect.strike_ttl {
+                self.void();
+            }
+            (self.error, self.at) = (self.error + lacking, now);
+        }
+    }
+
     /// A good answer: remembered.
     pub(super) fn good_outcome(&mut self) {
         self.remember(Outcome::Good);

@@ -4,10 +4,12 @@
 //! atomics after every change, so that choosing among a thousand targets takes no lock. A pick may see a
 //! score and its age from two neighbouring updates; either is a fair reading.
 
-use crate::routing::health::{Health, State};
+use crate::routing::errors::RecentErrors;
+use crate::routing::health::{Cause, Health, State};
 use crate::routing::rest::Rest;
 use crate::routing::settings::Settings;
 use crate::routing::speed::{Reading, Speed};
+use crate::routing::unserved::Unserved;
 use crate::time::Time;
 use std::sync::atomic::AtomicU8;
 use std::sync::atomic::AtomicU32;
@@ -77,6 +79,10 @@ pub(super) struct Known {
     pub(super) speed: Speed,
     pub(super) health: Health,
     pub(super) rest: Rest,
+    pub(super) errors: RecentErrors,
+    pub(super) unserved: Unserved,
+    /// It was found to refuse whatever it is asked, so a refused probe does not put it back.
+    pub(super) refuses_all: bool,
     /// Answers over T in a row.
     pub(super) over_run: u32,
 }
@@ -112,6 +118,15 @@ pub(super) struct TargetState {
     /// 0: it is not recovering.
     recovering_since: AtomicU64,
     limited_until: AtomicU64,
+    /// Until when it is passed over for its errors; 0: it is not failing.
+    failing_until: AtomicU64,
+    /// The last error that no good response has followed; 0: none.
+    erred_at: AtomicU64,
+    /// Mirrors of [`Unserved`].
+    ghosts_bits: AtomicU64,
+    unserved_bits: AtomicU64,
+    unserved_at: AtomicU64,
+    refused_bits: AtomicU64,
     /// The last 2xx; 0: never.
     answered_at: AtomicU64,
     known: Mutex<Known>,
@@ -133,6 +148,12 @@ impl Default for TargetState {
             degraded_until: AtomicU64::default(),
             recovering_since: AtomicU64::default(),
             limited_until: AtomicU64::default(),
+            failing_until: AtomicU64::default(),
+            erred_at: AtomicU64::default(),
+            ghosts_bits: AtomicU64::default(),
+            unserved_bits: AtomicU64::default(),
+            unserved_at: AtomicU64::default(),
+            refused_bits: AtomicU64::default(),
             answered_at: AtomicU64::default(),
             known: Mutex::default(),
         }
@@ -147,10 +168,26 @@ impl TargetState {
         self.reading(settings, now).score_ms(settings, unknown_ms, now)
     }
 
-    /// What a request costs there: the expected wait, and more the more wait there.
+    /// What a request costs there: the expected wait, and more the more wait there, or would if they were served.
     pub(super) fn cost(&self, settings: &Settings, unknown_ms: f64, now: Time) -> f64 {
-        let waiting = f64::from(self.in_flight()) / settings.inflight_slack;
-        self.score_ms(settings, unknown_ms, now) * (1.0 + waiting)
+        let score_ms = self.score_ms(settings, unknown_ms, now);
+        let unserved = self.unserved();
+        let waiting = f64::from(self.in_flight()) + unserved.ghosts_now(score_ms, now);
+        score_ms * (1.0 + waiting / settings.inflight_slack) * unserved.cost_factor(now)
+    }
+
+    fn unserved(&self) -> Unserved {
+        Unserved {
+            ghosts: f64::from_bits(self.ghosts_bits.load(Relaxed)),
+            share: f64::from_bits(self.unserved_bits.load(Relaxed)),
+            at: Time::from_nanos(self.unserved_at.load(Relaxed)),
+            refused: self.refused_share(),
+        }
+    }
+
+    /// The share of its attempts that it refuses for what they ask.
+    pub(super) fn refused_share(&self) -> f64 {
+        f64::from_bits(self.refused_bits.load(Relaxed))
     }
 
     fn reading(&self, settings: &Settings, now: Time) -> Reading {
@@ -219,9 +256,30 @@ impl TargetState {
         !self.is_blocked() && self.limited(now).is_zero()
     }
 
-    /// Whether it is open, and not degraded.
+    /// Whether it is open, not degraded, and not passed over for its errors.
     pub(super) fn is_usable(&self, now: Time) -> bool {
-        self.is_open(now) && !self.is_degraded(now)
+        self.is_open(now) && !self.is_degraded(now) && !self.is_passed_over(now)
+    }
+
+    /// Whether requests pass it over for its errors while another target is healthy.
+    pub(super) fn is_passed_over(&self, now: Time) -> bool {
+        self.failing_until.load(Relaxed) > now.nanos()
+    }
+
+    /// Whether it is failing, although one request may try it now.
+    pub(super) fn is_failing(&self) -> bool {
+        self.failing_until.load(Relaxed) != 0
+    }
+
+    /// When its last error was that no good response has followed; the start of time without one.
+    pub(super) fn erred_at(&self) -> Time {
+        Time::from_nanos(self.erred_at.load(Relaxed))
+    }
+
+    /// Whether its last outcome within `time` was an error.
+    pub(super) fn erred_within(&self, time: Duration, now: Time) -> bool {
+        let at = self.erred_at.load(Relaxed);
+        at != 0 && now.since(Time::from_nanos(at)) <= time
     }
 
     /// Whether it is out of use, or was limited until just now: what the guard of trips counts.
@@ -337,6 +395,19 @@ impl TargetState {
             // Zero means something else: a recovery at the very first moment counts as one just after.
             State::Recovering => recovering = known.health.since.nanos().max(1),
         }
+        let passed_over = match known.health.state {
+            State::Degraded if known.health.cause == Some(Cause::Errors) => Some(Time::END),
+            State::Healthy | State::Degraded | State::Recovering => {
+                known.errors.passed_over_until()
+            }
+        };
+        self.failing_until.store(passed_over.map_or(0, Time::nanos), Relaxed);
+        self.erred_at.store(known.errors.last_at().map_or(0, Time::nanos), Relaxed);
+        let Unserved { ghosts, share, at, refused } = known.unserved;
+        self.ghosts_bits.store(ghosts.to_bits(), Relaxed);
+        self.unserved_bits.store(share.to_bits(), Relaxed);
+        self.unserved_at.store(at.nanos(), Relaxed);
+        self.refused_bits.store(refused.to_bits(), Relaxed);
         self.degraded_until.store(degraded, Relaxed);
         self.recovering_since.store(recovering, Relaxed);
     }

@@ -1,11 +1,12 @@
 //! Evidence against a target, and what it takes to act on it: deadlines that pass, strikes, the trip.
 
-use crate::routing::guard::{Known as Certainty, Seen, may_trip};
+use crate::routing::guard::{Known as Certainty, Seen, TripBlocked, may_trip};
 use crate::routing::health::{Cause, Change, State};
 use crate::routing::lease::{Overdue, Slot, Stage};
 use crate::routing::outcome::Event;
 use crate::routing::pool::{Pool, Target};
 use crate::routing::rescue::Urgency;
+use crate::routing::seats::Room;
 use crate::routing::settings::Mode;
 use crate::routing::strikes::Strike;
 use crate::routing::target::Known;
@@ -28,6 +29,10 @@ impl Pool {
         let hedge = match stage {
             Stage::Late => Some(Urgency::Late),
             Stage::Double => Some(Urgency::Stuck { on: slot.target }),
+            Stage::Stuck { .. } => {
+                let on = slot.target;
+                return Overdue { hedge: Some(Urgency::Stuck { on }), ..Overdue::default() };
+            }
             Stage::Trip | Stage::None => None,
         };
         let mut overdue = Overdue { event: None, hedge, confirm: false };
@@ -45,7 +50,7 @@ impl Pool {
         let faith = if state.samples() < SETTLED_SAMPLES { 0.5 } else { 1.0 };
         let weight = match stage {
             Stage::Late if suspect => faith * detect.strike_late,
-            Stage::Late | Stage::None => 0.0,
+            Stage::Late | Stage::Stuck { .. } | Stage::None => 0.0,
             Stage::Trip => faith * detect.strike_trip,
             Stage::Double => detect.strike_double,
         };
@@ -92,23 +97,46 @@ impl Pool {
     pub(super) fn try_trip(&self, target: usize, cause: Cause, now: Time) -> Option<Event> {
         let state = &self.targets().get(target)?.state;
         let _one_at_a_time = self.shared().trips.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Err(by) =
-            may_trip(&self.settings().detect, self.certainty(), &self.others(target, now))
-        {
+        if let Err(by) = self.may_trip(target, cause, now) {
             self.shared().counters.count_blocked(by);
             return None;
         }
-        let tripped = state.change(|known| self.trip(known, now));
+        let tripped = state.change(|known| self.trip(known, cause, now));
         self.changed(target, tripped.then_some(Change::Degraded(cause)), now)
     }
 
+    /// Errors are no matter of degree: a target that fails goes whatever share is out already, as long as another
+    /// is left that is in use. Slowness is judged beside the others.
+    fn may_trip(&self, target: usize, cause: Cause, now: Time) -> Result<(), TripBlocked> {
+        let detect = &self.settings().detect;
+        if cause == Cause::Errors && detect.mode == Mode::Relative {
+            return if self.has_healthy_beside(target, now) {
+                Ok(())
+            } else {
+                Err(TripBlocked::Rest)
+            };
+        }
+        may_trip(detect, self.certainty(), &self.others(target, now))
+    }
+
+    /// Whether another target is in use and has room.
+    fn has_healthy_beside(&self, target: usize, now: Time) -> bool {
+        let healthy = |(index, other): (usize, &Target)| {
+            index != target
+                && other.state.is_usable(now)
+                && !other.state.is_failing()
+                && other.has(Room::Any, self.settings())
+        };
+        self.targets().iter().enumerate().any(healthy)
+    }
+
     /// Takes it out, unless another did in the meantime.
-    fn trip(&self, known: &mut Known, now: Time) -> bool {
+    fn trip(&self, known: &mut Known, cause: Cause, now: Time) -> bool {
         let settings = self.settings();
         if known.health.state == State::Degraded || !known.health.is_due(settings, now) {
             return false;
         }
-        known.health.trip(settings, now);
+        known.health.trip(settings, cause, now);
         let normal = known.speed.normal_ms().filter(|_| settings.recover.flag_ttl.is_none());
         if let Some(normal) = normal {
             let score = self.known_score(known, now).max(DEGRADED_RATIO * normal);

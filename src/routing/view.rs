@@ -28,6 +28,8 @@ pub struct View {
     pub seats: u32,
     /// How much longer it rests after a 429; zero when it does not.
     pub limited: Duration,
+    /// Its recent responses are errors: it is passed over while another target is in use.
+    pub failing: bool,
     /// Why it is out of use beside its state, if it is.
     pub blocks: Blocks,
 }
@@ -70,6 +72,7 @@ impl Pool {
             late: state.late(),
             seats: state.seats(),
             limited: state.limited(now),
+            failing: state.is_failing(),
             blocks: state.blocks(),
         })
     }

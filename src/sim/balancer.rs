@@ -15,10 +15,8 @@ pub enum Fact {
     Arrived {
         /// Its number.
         request: u64,
-        /// The size of its prompt.
-        prompt_tokens: u64,
-        /// Its conversation, where requests belong to any.
-        conversation: Option<u64>,
+        /// Its properties.
+        profile: Profile,
     },
     /// A region answered an attempt.
     Heard {
@@ -42,19 +40,71 @@ pub enum Fact {
         /// Of which attempt.
         attempt: u64,
     },
+    /// It is the moment that was asked for with [`Order::Remind`].
+    Reminded {
+        /// Of which request.
+        request: u64,
+    },
     /// Half a second has passed.
     Tick,
 }
 
-/// How a region answered.
+/// The properties of a request that a proxy can know when it arrives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Profile {
+    /// The size of its prompt.
+    pub prompt_tokens: u64,
+    /// The most output tokens that it allows.
+    pub max_tokens: u64,
+    /// Whether its response is streamed; otherwise the client waits for the whole response.
+    pub streamed: bool,
+    /// The number of the app that sent it.
+    pub app: u32,
+    /// Its conversation, where requests belong to any.
+    pub conversation: Option<u64>,
+    /// The only region that can serve it; `None`: any region can.
+    pub bound: Option<usize>,
+    /// Whether it may be sent again after an attempt that may have done work.
+    pub repeatable: bool,
+}
+
+/// The result of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The first token.
+    /// The first token of a stream.
     FirstToken,
-    /// An error, or the connection broke.
+    /// The whole of a good response that is not streamed.
+    Whole,
+    /// A 5xx, or a connection that broke before any content.
     Failed,
-    /// 429, with the rest it asked for.
-    Limited(Option<Duration>),
+    /// No connection: the region did no work.
+    Unreachable,
+    /// A 429.
+    Limited(RateLimited),
+    /// Another 4xx, with its status: as far as a proxy can tell, the client's own mistake.
+    Refused(u16),
+    /// A 200 without content.
+    Unusable,
+}
+
+/// The part of a 429 that a proxy can read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateLimited {
+    /// Its Retry-After.
+    pub retry_after: Option<Duration>,
+    /// The quota that is exhausted, by its message or its `x-ratelimit-remaining-...` headers.
+    pub of: Quota,
+}
+
+/// The quota that a 429 names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quota {
+    /// Tokens: a smaller request may still fit.
+    Tokens,
+    /// Requests: the size does not matter.
+    Requests,
+    /// None is named.
+    Unknown,
 }
 
 /// What an attempt is for.
@@ -91,12 +141,19 @@ pub enum Order {
         /// When.
         at: Time,
     },
+    /// Say [`Fact::Reminded`] at that moment, if the request still waits.
+    Remind {
+        /// Of which request.
+        request: u64,
+        /// When.
+        at: Time,
+    },
     /// Close the attempt's connection.
     Drop {
         /// Which.
         attempt: u64,
     },
-    /// Answer the client with an error.
+    /// Give the client an error: the balancer's own, or the last response as it is.
     Refuse {
         /// Which request.
         request: u64,

@@ -6,10 +6,10 @@
 
 use crate::rng::{Rng, stable_hash};
 use crate::routing::{
-    Ask, Attempts, Bound, Event, Failed, Lease, Limits, Next, Picked, Pool, Repeat, RetryBudget,
-    Settings, TargetSpec, TimeLimit, Timing, Urgency,
+    Ask, Attempts, Backing, Bound, Ended, Event, Failed, Lease, Limits, Next, Picked, Pool, Repeat,
+    RetryBudget, Settings, TargetSpec, TimeLimit, Timing, Urgency, pause_before_again,
 };
-use crate::sim::balancer::{Balancer, Fact, Order, Outcome, Purpose};
+use crate::sim::balancer::{Balancer, Fact, Order, Outcome, Profile, Purpose};
 use crate::sim::prober::Prober;
 use crate::sim::scenario::{Region, Scenario};
 use crate::time::Time;
@@ -24,6 +24,8 @@ pub struct Tuning {
     pub settings: Settings,
     /// How long an attempt may take to its first token.
     pub first_token: TimeLimit,
+    /// How long an attempt may take whose response is not streamed.
+    pub answer: TimeLimit,
     /// Primaries and retries of one request.
     pub max_attempts: u32,
     /// Retries as a share of the requests of the last minute.
@@ -42,7 +44,8 @@ impl Tuning {
         Self {
             settings: Settings::lookout(),
             first_token: TimeLimit::evidence(Duration::from_mins(4)),
-            max_attempts: 3,
+            answer: TimeLimit::evidence(Duration::from_mins(10)),
+            max_attempts: 5,
             retry_share: 0.1,
             retry_min: 10,
             rounds: None,
@@ -93,6 +96,7 @@ struct Life {
 #[derive(Clone, Copy)]
 enum End {
     Failed,
+    Unreachable,
     Limited(Option<Duration>),
     TimedOut,
 }
@@ -125,10 +129,11 @@ impl Engine {
         &self.pool
     }
 
-    fn arrived(&mut self, ask: Ask, now: Time, orders: &mut Vec<Order>) {
-        let request = ask.request;
-        let max_attempts = self.tuning.max_attempts;
-        let limits = Limits { max_attempts, repeat: Repeat::Anytime, bound: Bound::Free };
+    fn arrived(&mut self, request: u64, profile: Profile, now: Time, orders: &mut Vec<Order>) {
+        let ask = ask(request, profile);
+        let repeat = if profile.repeatable { Repeat::Anytime } else { Repeat::OnlyUntouched };
+        let bound = profile.bound.map_or(Bound::Free, Bound::Only);
+        let limits = Limits { max_attempts: self.tuning.max_attempts, repeat, bound };
         self.pool.admit(&ask, now);
         let life = Life { began: now, attempts: Attempts::new(ask, limits), legs: Vec::new() };
         self.requests.insert(request, life);
@@ -168,7 +173,8 @@ impl Engine {
         self.next_attempt += 1;
         life.legs.push(attempt);
         orders.push(Order::Send { attempt, request, region: lease.target(), purpose });
-        let time_out = lease.time_out(self.tuning.first_token, now.since(life.began));
+        let elapsed = now.since(life.began);
+        let time_out = lease.time_out(self.limit(&lease), elapsed);
         let leg = Leg { request, lease, time_out, outlasted: false };
         self.arm(attempt, &leg, orders);
         self.legs.insert(attempt, leg);
@@ -181,8 +187,13 @@ impl Engine {
     }
 
     fn time_out(&self, leg: &Leg) -> Time {
-        let total = self.tuning.first_token.total();
+        let total = self.limit(&leg.lease).total();
         leg.lease.sent() + if leg.outlasted { total } else { leg.time_out }
+    }
+
+    fn limit(&self, lease: &Lease) -> TimeLimit {
+        let streamed = lease.ask().timing == Timing::FirstToken;
+        if streamed { self.tuning.first_token } else { self.tuning.answer }
     }
 
     /// An attempt has outlasted the default time-out, and goes on.
@@ -214,7 +225,7 @@ impl Engine {
             return;
         };
         if now >= self.time_out(&leg) {
-            if !leg.outlasted && !self.tuning.first_token.is_bound() {
+            if !leg.outlasted && !self.limit(&leg.lease).is_bound() {
                 return self.outlast(attempt, leg, now, orders);
             }
             orders.push(Order::Drop { attempt });
@@ -229,9 +240,7 @@ impl Engine {
         if let Some(urgency) = overdue.hedge {
             self.race(request, urgency, now, orders);
         }
-        if overdue.confirm {
-            self.prober.send((&self.pool, target), &mut self.next_attempt, now, orders);
-        }
+        self.confirm(overdue.confirm, target, now, orders);
     }
 
     fn heard(&mut self, attempt: u64, outcome: Outcome, now: Time, orders: &mut Vec<Order>) {
@@ -242,12 +251,58 @@ impl Engine {
         match outcome {
             Outcome::FirstToken => {
                 note(leg.lease.first_token(now), orders);
-                self.close(leg.request, now, orders);
+                self.served(leg.request, now, orders);
+            }
+            Outcome::Whole => {
+                note(leg.lease.answered(now), orders);
+                self.served(leg.request, now, orders);
             }
             Outcome::Failed => self.failed(attempt, (leg, End::Failed), now, orders),
-            Outcome::Limited(asked) => {
-                self.failed(attempt, (leg, End::Limited(asked)), now, orders);
+            Outcome::Unreachable => self.failed(attempt, (leg, End::Unreachable), now, orders),
+            Outcome::Limited(limited) => {
+                self.failed(attempt, (leg, End::Limited(limited.retry_after)), now, orders);
             }
+            // As on the wire, both are passed on: a 4xx teaches nothing, a 2xx is good.
+            Outcome::Refused(_) => {
+                let target = leg.lease.target();
+                let ended = leg.lease.passed(true, now);
+                self.confirm(ended.confirm, target, now, orders);
+                self.pass_on(leg.request, now, orders);
+            }
+            Outcome::Unusable => {
+                note(leg.lease.answered(now), orders);
+                self.pass_on(leg.request, now, orders);
+            }
+        }
+    }
+
+    /// The client gets a response that is of no use to it.
+    fn pass_on(&mut self, request: u64, now: Time, orders: &mut Vec<Order>) {
+        self.close(request, now, orders);
+        orders.push(Order::Refuse { request });
+    }
+
+    /// An attempt has served the request.
+    fn served(&mut self, request: u64, now: Time, orders: &mut Vec<Order>) {
+        if let Some(life) = self.requests.get_mut(&request) {
+            let events = life.attempts.served(&self.pool, now);
+            orders.extend(events.into_iter().map(Order::Note));
+        }
+        self.close(request, now, orders);
+    }
+
+    /// Sends a probe that shall tell whether it is the target or the request.
+    fn confirm(&mut self, wanted: bool, target: usize, now: Time, orders: &mut Vec<Order>) {
+        if wanted {
+            self.prober.send((&self.pool, target), &mut self.next_attempt, now, orders);
+        }
+    }
+
+    /// The pause is over: the same target once more.
+    fn again(&mut self, request: u64, now: Time, orders: &mut Vec<Order>) {
+        let picked = self.requests.get_mut(&request).and_then(|life| life.attempts.again());
+        if let Some(picked) = picked {
+            self.open(request, (picked, Purpose::Retry), now, orders);
         }
     }
 
@@ -265,12 +320,21 @@ impl Engine {
     fn failed(&mut self, attempt: u64, (leg, end): (Leg, End), now: Time, orders: &mut Vec<Order>) {
         let Leg { request, lease, .. } = leg;
         let target = lease.target();
-        let (event, how) = match end {
-            End::Failed => (lease.failed(now), Failed::Error),
-            End::Limited(asked) => (lease.limited(asked, now), Failed::Limited),
-            End::TimedOut => (lease.timed_out(now), Failed::TimedOut),
+        let how = match end {
+            End::Failed => Failed::Error,
+            End::Unreachable => Failed::Connect,
+            End::Limited(_) => Failed::Limited,
+            End::TimedOut => Failed::TimedOut,
         };
-        note(event, orders);
+        let life = self.requests.get(&request);
+        let backing = life.map_or(Backing::Alone, |l| l.attempts.backing(&self.pool, how, now));
+        let ended = match end {
+            End::Failed | End::Unreachable => lease.failed(backing, now),
+            End::Limited(asked) => Ended { event: lease.limited(asked, now), confirm: false },
+            End::TimedOut => Ended { event: lease.timed_out(now), confirm: false },
+        };
+        note(ended.event, orders);
+        self.confirm(ended.confirm, target, now, orders);
         let Some(life) = self.requests.get_mut(&request) else { return };
         life.legs.retain(|leg| *leg != attempt);
         let (next, forgiven) = life.attempts.failed(&self.pool, target, how, now);
@@ -278,11 +342,31 @@ impl Engine {
         match next {
             Next::Wait => self.race_what_outlasts(request, now, orders),
             Next::Retry => self.send(request, Purpose::Retry, now, orders),
+            Next::Again => {
+                let at = now + pause_before_again(&mut self.rng);
+                orders.push(Order::Remind { request, at });
+            }
             Next::GiveUp(_) => {
                 self.requests.remove(&request);
                 orders.push(Order::Refuse { request });
             }
         }
+    }
+}
+
+fn ask(request: u64, profile: Profile) -> Ask {
+    let timing = if profile.streamed { Timing::FirstToken } else { Timing::Untimed };
+    // As peek does with a name.
+    let affinity = profile.conversation.map(|one| stable_hash(&one.to_le_bytes()));
+    let app = u64::from(profile.app);
+    Ask {
+        request,
+        timing,
+        prompt_tokens: profile.prompt_tokens,
+        affinity,
+        app,
+        credential: app,
+        wary: !profile.repeatable && profile.bound.is_none(),
     }
 }
 
@@ -293,15 +377,11 @@ pub(super) fn note(event: Option<Event>, orders: &mut Vec<Order>) {
 impl Balancer for Engine {
     fn hear(&mut self, fact: Fact, now: Time, orders: &mut Vec<Order>) {
         match fact {
-            Fact::Arrived { request, prompt_tokens, conversation } => {
-                // As peek does with a name.
-                let affinity = conversation.map(|one| stable_hash(&one.to_le_bytes()));
-                let timing = Timing::FirstToken;
-                self.arrived(Ask { request, timing, prompt_tokens, affinity }, now, orders);
-            }
+            Fact::Arrived { request, profile } => self.arrived(request, profile, now, orders),
             Fact::Heard { attempt, outcome } => self.heard(attempt, outcome, now, orders),
             Fact::Due { attempt } => self.due(attempt, now, orders),
             Fact::Left { request } => self.close(request, now, orders),
+            Fact::Reminded { request } => self.again(request, now, orders),
             Fact::Tick => {
                 orders.extend(self.pool.tick(now).into_iter().map(Order::Note));
                 self.prober.tick(&self.pool, &mut self.next_attempt, now, orders);

@@ -1,5 +1,6 @@
-//! What goes wrong in a region, when, and what that does to one request.
+//! Faults: what goes wrong in a region, when, and what that does to one request.
 
+use crate::sim::balancer::{Outcome, Quota, RateLimited};
 use std::time::Duration;
 
 /// One thing that goes wrong for a while.
@@ -22,8 +23,12 @@ pub enum Where {
     BySeed,
     /// Every region.
     Everywhere,
-    /// The one of this name.
-    Named(String),
+    /// The ones of these names.
+    Named(Vec<String>),
+    /// Every region but the one that the seed chooses.
+    AllButOne,
+    /// The region that follows the one that the seed chooses, skipping so many. None follows the last.
+    Next(usize),
 }
 
 /// What goes wrong.
@@ -58,12 +63,48 @@ pub enum Kind {
         /// Share of the requests, 0 to 1.
         share: f64,
     },
+    /// This share of the requests gets no connection.
+    Refuse {
+        /// Share of the requests, 0 to 1.
+        share: f64,
+    },
+    /// The connection of this share of the requests breaks before any content.
+    Reset {
+        /// Share of the requests, 0 to 1.
+        share: f64,
+    },
+    /// This share of the requests gets a 4xx at once that names no limit and no credential.
+    Reject {
+        /// Share of the requests, 0 to 1.
+        share: f64,
+        /// The status.
+        status: u16,
+    },
+    /// This share of the requests gets a 200 without content at once: an HTML page, an empty stream.
+    Unusable {
+        /// Share of the requests, 0 to 1.
+        share: f64,
+    },
     /// This share of the requests is answered 429.
     Limited {
         /// Share of the requests, 0 to 1.
         share: f64,
         /// What the answer asks for; nothing when it names no time.
         retry_after: Option<Duration>,
+    },
+    /// This share of the requests, all of one app, gets a 500 from every region.
+    Poison {
+        /// Share of the requests, 0 to 1.
+        share: f64,
+        /// Whether they may be sent again.
+        repeatable: bool,
+    },
+    /// This share of the requests, all of one app, allows so many output tokens.
+    Oversize {
+        /// Share of the requests, 0 to 1.
+        share: f64,
+        /// The most output tokens that each allows.
+        max_tokens: f64,
     },
     /// Only this share of the capacity is left.
     Capacity {
@@ -72,69 +113,11 @@ pub enum Kind {
     },
 }
 
-/// A named event: what `simulate --event` takes, and where it happens.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Event {
-    /// Its name.
-    pub name: &'static str,
-    /// In one line.
-    pub about: &'static str,
-    place: Place,
-    kind: Option<Kind>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Place {
-    One,
-    All,
-}
-
-const fn one(name: &'static str, about: &'static str, kind: Kind) -> Event {
-    Event { name, about, place: Place::One, kind: Some(kind) }
-}
-
-/// The events that have a name.
-pub const EVENTS: &[Event] = &[
-    one("slow3", "one region takes 3 times as long", Kind::Slow { factor: 3.0, share: 1.0 }),
-    one("slow10", "one region takes 10 times as long", Kind::Slow { factor: 10.0, share: 1.0 }),
-    one(
-        "half",
-        "half of its requests take 10 times as long",
-        Kind::Slow { factor: 10.0, share: 0.5 },
-    ),
-    one("blackhole", "it accepts requests and never answers", Kind::Silent { share: 1.0 }),
-    one("drift", "it slows down evenly, to 8 times", Kind::Drift { factor: 8.0 }),
-    one(
-        "flapping",
-        "10 times as long for 60 s, well for 60 s",
-        Kind::Flapping { factor: 10.0, seconds: 60.0 },
-    ),
-    one("capacity", "it loses 95 % of its capacity", Kind::Capacity { left: 0.05 }),
-    one(
-        "limited",
-        "it answers 429, try again after 5 s",
-        Kind::Limited { share: 1.0, retry_after: Some(Duration::from_secs(5)) },
-    ),
-    one("errors", "it answers 500", Kind::Errors { share: 1.0 }),
-    Event {
-        name: "all_slow",
-        about: "every region takes 3 times as long",
-        place: Place::All,
-        kind: Some(Kind::Slow { factor: 3.0, share: 1.0 }),
-    },
-    Event { name: "none", about: "nothing goes wrong", place: Place::All, kind: None },
-];
-
-/// The faults of the event of that name, from a third to five ninths of a run of `length` (minutes 30 to 50
-/// of 90).
-pub fn event(name: &str, length: Duration) -> Option<Vec<Fault>> {
-    let event = EVENTS.iter().find(|event| event.name == name)?;
-    let place = match event.place {
-        Place::One => Where::BySeed,
-        Place::All => Where::Everywhere,
-    };
-    let fault = |kind| Fault { place, kind, from: length / 3, to: length * 5 / 9 };
-    Some(event.kind.map(fault).into_iter().collect())
+impl Kind {
+    /// Whether the requests are at fault, and no region is.
+    pub(super) const fn is_of_requests(self) -> bool {
+        matches!(self, Self::Poison { .. } | Self::Oversize { .. })
+    }
 }
 
 /// What the faults of a region make of one request.
@@ -142,24 +125,37 @@ pub fn event(name: &str, length: Duration) -> Option<Vec<Fault>> {
 pub(super) enum Fate {
     /// It is served, this many times slower than usual.
     Served(f64),
-    /// It is never answered.
+    /// It gets no response, ever.
     Silent,
-    /// 500.
-    Error,
-    /// 429.
-    Limited(Option<Duration>),
+    /// It ends without content, after a time between these seconds.
+    Ends(Outcome, (f64, f64)),
 }
+
+/// Seconds until a 500.
+pub(super) const ERROR: (f64, f64) = (0.1, 0.1);
+/// Seconds until a 429.
+pub(super) const LIMITED: (f64, f64) = (0.05, 0.05);
+/// Seconds until a connection is refused.
+const REFUSED: (f64, f64) = (0.001, 0.005);
+/// Seconds until a connection breaks.
+const RESET: (f64, f64) = (0.05, 0.2);
+/// Seconds until a response that needs no model.
+const AT_ONCE: (f64, f64) = (0.005, 0.02);
 
 impl Fault {
     /// Whether it is in region number `region`, of `names`, in the run of this seed.
     pub(super) fn is_in(&self, region: usize, names: &[&str], seed: u64) -> bool {
+        if self.kind.is_of_requests() {
+            return false;
+        }
         match &self.place {
             Where::Everywhere => true,
-            Where::Named(name) => names.get(region) == Some(&name.as_str()),
-            Where::BySeed => {
-                let regions = u64::try_from(names.len()).unwrap_or(1).max(1);
-                u64::try_from(region) == Ok(seed % regions)
+            Where::Named(named) => {
+                names.get(region).is_some_and(|name| named.iter().any(|one| one == name))
             }
+            Where::BySeed => distance(region, names.len(), seed) == 0,
+            Where::AllButOne => distance(region, names.len(), seed) > 0,
+            Where::Next(skipped) => distance(region, names.len(), seed) == skipped + 1,
         }
     }
 
@@ -183,13 +179,28 @@ impl Fault {
                 Fate::Served(factor)
             }
             Kind::Silent { share } if coin < share => Fate::Silent,
-            Kind::Errors { share } if coin < share => Fate::Error,
-            Kind::Limited { share, retry_after } if coin < share => Fate::Limited(retry_after),
+            Kind::Errors { share } if coin < share => Fate::Ends(Outcome::Failed, ERROR),
+            Kind::Refuse { share } if coin < share => Fate::Ends(Outcome::Unreachable, REFUSED),
+            Kind::Reset { share } if coin < share => Fate::Ends(Outcome::Failed, RESET),
+            Kind::Reject { share, status } if coin < share => {
+                Fate::Ends(Outcome::Refused(status), AT_ONCE)
+            }
+            Kind::Unusable { share } if coin < share => Fate::Ends(Outcome::Unusable, AT_ONCE),
+            Kind::Limited { share, retry_after } if coin < share => {
+                let limited = RateLimited { retry_after, of: Quota::Unknown };
+                Fate::Ends(Outcome::Limited(limited), LIMITED)
+            }
             Kind::Slow { .. }
             | Kind::Flapping { .. }
             | Kind::Silent { .. }
             | Kind::Errors { .. }
+            | Kind::Refuse { .. }
+            | Kind::Reset { .. }
+            | Kind::Reject { .. }
+            | Kind::Unusable { .. }
             | Kind::Limited { .. }
+            | Kind::Poison { .. }
+            | Kind::Oversize { .. }
             | Kind::Capacity { .. } => Fate::Served(1.0),
         }
     }
@@ -200,28 +211,22 @@ impl Fault {
     }
 }
 
+/// How many regions after the one that the seed chooses.
+fn distance(region: usize, regions: usize, seed: u64) -> usize {
+    let regions = regions.max(1);
+    let count = u64::try_from(regions).unwrap_or(1);
+    let chosen = usize::try_from(seed % count).unwrap_or(0);
+    (region + regions - chosen) % regions
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const HOUR: Duration = Duration::from_mins(90);
+    use crate::sim::scenario::Scenario;
 
     fn of(name: &str) -> Fault {
-        event(name, HOUR).unwrap().remove(0)
-    }
-
-    #[test]
-    fn every_event_has_its_name_and_its_time() {
-        for known in EVENTS {
-            for fault in event(known.name, HOUR).unwrap() {
-                assert_eq!(
-                    (fault.from, fault.to),
-                    (Duration::from_mins(30), Duration::from_mins(50))
-                );
-            }
-        }
-        assert_eq!(event("nonsense", HOUR), None);
-        assert_eq!(event("none", HOUR), Some(Vec::new()));
+        let healthy = Scenario::healthy(&["a", "b", "c"], 10.0, 2.0, Duration::from_mins(90));
+        healthy.with_event(name).unwrap().faults.remove(0)
     }
 
     #[test]
@@ -231,6 +236,9 @@ mod tests {
             |seed| (0..3).filter(|r| of("slow10").is_in(*r, &names, seed)).collect::<Vec<_>>();
         assert_eq!((hit(3), hit(4), hit(5)), (vec![0], vec![1], vec![2]));
         assert!((0..3).all(|region| of("all_slow").is_in(region, &names, 4)));
+        let named = Where::Named(vec!["c".to_owned(), "a".to_owned()]);
+        let named = Fault { place: named, ..of("slow10") };
+        assert_eq!([0, 1, 2].map(|region| named.is_in(region, &names, 1)), [true, false, true]);
     }
 
     #[test]
@@ -242,7 +250,12 @@ mod tests {
         assert_eq!(of("flapping").fate(1830.0, 0.5), Fate::Served(10.0));
         assert_eq!(of("flapping").fate(1890.0, 0.5), Fate::Served(1.0));
         assert_eq!(of("blackhole").fate(1800.0, 0.9), Fate::Silent);
-        assert_eq!(of("errors").fate(1800.0, 0.9), Fate::Error);
+        assert_eq!(of("errors").fate(1800.0, 0.9), Fate::Ends(Outcome::Failed, ERROR));
+        let refused = Fate::Ends(Outcome::Unreachable, REFUSED);
+        assert_eq!(of("all_but_one_refuse").fate(1800.0, 0.9), refused);
+        let rejected = Fate::Ends(Outcome::Refused(400), AT_ONCE);
+        assert_eq!(of("bad_request").fate(1800.0, 0.9), rejected);
+        assert_eq!(of("unusable").fate(1800.0, 0.9), Fate::Ends(Outcome::Unusable, AT_ONCE));
         assert!(
             !of("slow10").is_on(1799.9)
                 && of("slow10").is_on(1800.0)

@@ -19,6 +19,14 @@ pub struct Figures {
     pub slow4_outside: u32,
     /// Refused, or left by their client, in the whole run.
     pub errors: u32,
+    /// Good responses a second, to requests that came in the window.
+    pub good_rps: f64,
+    /// Requests that failed and could have been served, as a share of those that came in the window.
+    pub refused_share: f64,
+    /// Left by their client, in the whole run.
+    pub unanswered: u32,
+    /// Failed, and no region would have served them, in the whole run.
+    pub hopeless: u32,
     /// Time to first token, in the window.
     pub p50: f64,
     /// Time to first token, in the window.
@@ -57,6 +65,10 @@ impl From<&Run> for Figures {
             slow2: tally.slow2,
             slow4_outside: tally.slow4_outside,
             errors: tally.errors,
+            good_rps: tally.good_rps(),
+            refused_share: f64::from(tally.refused) / f64::from(tally.requests.max(1)),
+            unanswered: tally.unanswered,
+            hopeless: tally.hopeless,
             p50: quantile(&times, 0.50),
             p95: quantile(&times, 0.95),
             p99: quantile(&times, 0.99),

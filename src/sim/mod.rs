@@ -18,7 +18,10 @@
 mod arrival;
 mod balancer;
 mod baseline;
+mod bucket;
+mod demand;
 mod engine;
+mod event;
 mod fault;
 mod figures;
 mod file;
@@ -34,16 +37,18 @@ mod tally;
 mod traffic;
 mod world;
 
-pub use balancer::{Balancer, Fact, Order, Outcome, Purpose};
+pub use balancer::{Balancer, Fact, Order, Outcome, Profile, Purpose, Quota, RateLimited};
 pub use engine::{Engine, Tuning};
-pub use fault::{EVENTS, Event, Fault, Kind, Where, event};
+pub use event::{EVENTS, Event, Group};
+pub use fault::{Fault, Kind, Where};
 pub use figures::{Figures, Summary};
 pub use file::read;
 pub use policy::{POLICIES, balancer};
 pub use queue::Queue;
 pub use run::{Run, run};
 pub use scenario::{
-    Arrivals, Burst, Cached, Conversations, Prompts, Region, Scenario, Tail, Wander,
+    Arrivals, Burst, Cached, Conversations, Freedom, Outputs, Prompts, RateLimit, Region, Scenario,
+    Tail, Wander,
 };
 pub use table::{heading, row};
 pub use tally::Tally;

@@ -4,7 +4,7 @@
 //! begins, when its first token (or its failure) comes and when it is over.
 
 use crate::rng::Rng;
-use crate::sim::balancer::{Balancer, Fact, Order, Outcome, Purpose};
+use crate::sim::balancer::{Balancer, Fact, Order, Outcome, Profile, Purpose};
 use crate::sim::scenario::Scenario;
 use crate::time::Time;
 use std::collections::BTreeMap;
@@ -43,8 +43,8 @@ struct Attempt {
     sent: Time,
 }
 
-#[derive(Default)]
 struct Tries {
+    profile: Profile,
     used: Vec<usize>,
     open: Option<u64>,
 }
@@ -62,9 +62,12 @@ impl<C: Choose> Plain<C> {
     }
 
     fn send(&mut self, request: u64, purpose: Purpose, now: Time, orders: &mut Vec<Order>) {
-        let tries = self.requests.entry(request).or_default();
-        let unused = |region: &usize| !tries.used.contains(region);
-        let all: Vec<usize> = (0..self.tiers.len()).filter(unused).collect();
+        let Some(tries) = self.requests.get_mut(&request) else { return };
+        let bound = tries.profile.bound;
+        let fits = |region: &usize| {
+            !tries.used.contains(region) && bound.is_none_or(|only| only == *region)
+        };
+        let all: Vec<usize> = (0..self.tiers.len()).filter(fits).collect();
         let tier = |region: &usize| self.tiers.get(*region).copied();
         let lowest = all.iter().filter_map(tier).min();
         let open: Vec<usize> = all.into_iter().filter(|region| tier(region) == lowest).collect();
@@ -84,7 +87,13 @@ impl<C: Choose> Plain<C> {
         orders.push(Order::Send { attempt, request, region, purpose });
     }
 
-    /// An attempt that ends without an answer.
+    /// The client gets the last response as it is.
+    fn pass_on(&mut self, request: u64, orders: &mut Vec<Order>) {
+        self.requests.remove(&request);
+        orders.push(Order::Refuse { request });
+    }
+
+    /// An attempt that is over with its response, or without one.
     fn lose(&mut self, attempt: u64, now: Time) -> Option<u64> {
         let Attempt { request, region, sent } = self.attempts.remove(&attempt)?;
         self.rule.heard(region, now.since(sent), now);
@@ -96,16 +105,37 @@ impl<C: Choose> Plain<C> {
 impl<C: Choose> Balancer for Plain<C> {
     fn hear(&mut self, fact: Fact, now: Time, orders: &mut Vec<Order>) {
         match fact {
-            Fact::Arrived { request, .. } => self.send(request, Purpose::First, now, orders),
+            Fact::Arrived { request, profile } => {
+                self.requests.insert(request, Tries { profile, used: Vec::new(), open: None });
+                self.send(request, Purpose::First, now, orders);
+            }
+            Fact::Heard { attempt, outcome: Outcome::Whole } => {
+                if let Some(request) = self.lose(attempt, now) {
+                    self.requests.remove(&request);
+                }
+            }
             Fact::Heard { attempt, outcome: Outcome::FirstToken } => {
                 if let Some(Attempt { request, region, sent }) = self.attempts.get(&attempt) {
                     self.rule.heard(*region, now.since(*sent), now);
                     self.requests.remove(request);
                 }
             }
-            Fact::Heard { attempt, outcome: Outcome::Failed | Outcome::Limited(_) } => {
+            Fact::Heard { attempt, outcome: Outcome::Unreachable | Outcome::Limited(_) } => {
                 if let Some(request) = self.lose(attempt, now) {
                     self.send(request, Purpose::Retry, now, orders);
+                }
+            }
+            Fact::Heard { attempt, outcome: Outcome::Failed } => {
+                let Some(request) = self.lose(attempt, now) else { return };
+                if self.requests.get(&request).is_some_and(|tries| tries.profile.repeatable) {
+                    self.send(request, Purpose::Retry, now, orders);
+                } else {
+                    self.pass_on(request, orders);
+                }
+            }
+            Fact::Heard { attempt, outcome: Outcome::Refused(_) | Outcome::Unusable } => {
+                if let Some(request) = self.lose(attempt, now) {
+                    self.pass_on(request, orders);
                 }
             }
             Fact::Left { request } => {
@@ -120,7 +150,7 @@ impl<C: Choose> Balancer for Plain<C> {
                     self.rule.over(region);
                 }
             }
-            Fact::Due { .. } | Fact::Tick => {}
+            Fact::Due { .. } | Fact::Reminded { .. } | Fact::Tick => {}
         }
     }
 }

@@ -103,8 +103,10 @@ impl Prober {
         let Some(Probe { lease, sent, .. }) = self.open.remove(&attempt) else { return };
         let found = match outcome {
             Outcome::FirstToken => ProbeOutcome::FirstToken(now.since(sent)),
-            Outcome::Failed => ProbeOutcome::Failed,
-            Outcome::Limited(asked) => ProbeOutcome::Limited(asked),
+            Outcome::Failed | Outcome::Unreachable => ProbeOutcome::Failed,
+            Outcome::Refused(_) => ProbeOutcome::Refused,
+            Outcome::Whole | Outcome::Unusable => ProbeOutcome::Answered,
+            Outcome::Limited(limited) => ProbeOutcome::Limited(limited.retry_after),
         };
         note(lease.ended(found, now), orders);
     }

@@ -5,6 +5,7 @@
 //! loop goes on until everything has ended.
 
 use crate::sim::balancer::{Balancer, Fact, Order, Outcome, Purpose};
+use crate::sim::demand::Demand;
 use crate::sim::duration;
 use crate::sim::scenario::Scenario;
 use crate::sim::seconds;
@@ -20,7 +21,6 @@ const TICK: Duration = Duration::from_millis(500);
 const AFTER: Duration = Duration::from_mins(2);
 /// The numbers of probes, as far as luck is concerned, begin here.
 const PROBES_FROM: u64 = 1 << 48;
-const PROBE_TOKENS: f64 = 20.0;
 
 /// A run that is over.
 #[derive(Clone, Debug)]
@@ -93,6 +93,7 @@ enum What {
     Due(u64),
     Ended(u64),
     Impatient(u64),
+    Reminded(u64),
 }
 
 /// Ordered by time, then by when it was planned; the heap gives the earliest first.
@@ -109,15 +110,15 @@ impl Driver {
     }
 
     fn arrive(&mut self, request: u64, now: Time) -> Fact {
-        let prompt_tokens = self.world.prompt_tokens(request);
-        self.requests.insert(request, Patient { arrived: now, prompt_tokens });
+        let demand = self.world.demand(request, seconds(now));
+        let profile = demand.profile();
+        let patient = Patient { arrived: now, demand };
         // A moment later, so that a balancer's own time-out of the same length comes first.
         let patience = self.world.scenario.patience + Duration::from_millis(1);
         self.at(now + patience, What::Impatient(request));
-        self.tally.arrived(now, prompt_tokens);
-        let conversation = self.world.conversation(request);
-        let prompt_tokens = duration(prompt_tokens).as_secs();
-        Fact::Arrived { request, prompt_tokens, conversation }
+        self.tally.arrived(&patient);
+        self.requests.insert(request, patient);
+        Fact::Arrived { request, profile }
     }
 
     fn happen(&mut self, what: What, now: Time) -> Option<Fact> {
@@ -134,6 +135,9 @@ impl Driver {
             }
             What::Reply(attempt, outcome) => self.reply(attempt, outcome, now),
             What::Ended(attempt) => self.attempts.remove(&attempt).map(|_| Fact::Ended { attempt }),
+            What::Reminded(request) => {
+                self.requests.contains_key(&request).then_some(Fact::Reminded { request })
+            }
             What::Impatient(request) => {
                 let patient = self.requests.remove(&request)?;
                 self.tally.left(&patient, now);
@@ -144,8 +148,8 @@ impl Driver {
 
     fn reply(&mut self, attempt: u64, outcome: Outcome, now: Time) -> Option<Fact> {
         let open = self.attempts.get_mut(&attempt)?;
-        if outcome == Outcome::FirstToken {
-            open.streams = true;
+        if matches!(outcome, Outcome::FirstToken | Outcome::Whole) {
+            open.streams = outcome == Outcome::FirstToken;
             let (request, purpose) = (open.request, open.purpose);
             let answered =
                 if purpose == Purpose::Probe { None } else { self.requests.remove(&request) };
@@ -154,8 +158,11 @@ impl Driver {
             }
             let rest =
                 if purpose == Purpose::Probe { Duration::ZERO } else { self.world.scenario.decode };
-            self.at(now + rest, What::Ended(attempt));
-        } else {
+            if outcome == Outcome::FirstToken {
+                self.at(now + rest, What::Ended(attempt));
+            }
+        }
+        if outcome != Outcome::FirstToken {
             self.attempts.remove(&attempt);
         }
         Some(Fact::Heard { attempt, outcome })
@@ -167,6 +174,7 @@ impl Driver {
                 self.send(attempt, request, (region, purpose), now);
             }
             Order::Wake { attempt, at } => self.at(at.max(now), What::Due(attempt)),
+            Order::Remind { request, at } => self.at(at.max(now), What::Reminded(request)),
             Order::Drop { attempt } => {
                 let open = self.attempts.remove(&attempt);
                 debug_assert!(open.is_none_or(|open| !open.streams), "an answer was cut off");
@@ -181,20 +189,20 @@ impl Driver {
     }
 
     fn send(&mut self, attempt: u64, request: u64, (region, purpose): (usize, Purpose), now: Time) {
-        let (luck, tokens) = if purpose == Purpose::Probe {
-            (PROBES_FROM + attempt, PROBE_TOKENS)
+        let demand = if purpose == Purpose::Probe {
+            Demand::probe(PROBES_FROM + attempt)
         } else {
             let Some(patient) = self.requests.get(&request) else {
                 debug_assert!(false, "an attempt for a request that is over");
                 return;
             };
-            (request, patient.prompt_tokens)
+            patient.demand
         };
-        self.tally.sent(purpose, (region, tokens), now);
+        self.tally.sent(purpose, (region, demand.prompt_tokens), now);
         let open = Open { request, purpose, streams: false };
         let before = self.attempts.insert(attempt, open);
         debug_assert!(before.is_none(), "attempt {attempt} stands for two");
-        if let Reply::After(time, outcome) = self.world.send(luck, tokens, (region, seconds(now))) {
+        if let Reply::After(time, outcome) = self.world.send(&demand, (region, seconds(now))) {
             self.at(now + time, What::Reply(attempt, outcome));
         }
     }

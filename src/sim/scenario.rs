@@ -1,6 +1,8 @@
 //! A world as values: its regions, its load and what goes wrong in it.
 
-use crate::sim::fault::{self, Fault};
+use crate::sim::demand::{Demand, decode_seconds};
+use crate::sim::event;
+use crate::sim::fault::Fault;
 use crate::sim::float;
 use std::time::Duration;
 
@@ -15,11 +17,19 @@ pub struct Scenario {
     pub arrivals: Arrivals,
     /// How large they are.
     pub prompts: Prompts,
+    /// How long responses are.
+    pub outputs: Outputs,
+    /// The share of the requests whose response is not streamed, 0 to 1.
+    pub not_streamed: f64,
+    /// What may be done with requests.
+    pub freedom: Freedom,
+    /// How many apps send requests, all equally busy; at least 1.
+    pub apps: u32,
     /// Which requests belong together; `None`: none do.
     pub conversations: Option<Conversations>,
-    /// How long an answer streams after its first token.
+    /// How long a stream lasts after its first token.
     pub decode: Duration,
-    /// How long a client waits for its first token.
+    /// How long a client waits for its first token, or for a response that is not streamed.
     pub patience: Duration,
     /// At least one.
     pub regions: Vec<Region>,
@@ -59,6 +69,27 @@ pub struct Prompts {
     pub sigma: f64,
 }
 
+/// How long responses are that are not streamed: lognormal in each of three classes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Outputs {
+    /// The median of the middle class, in tokens; a quarter of the requests asks for a quarter of it, another
+    /// quarter for four times as much.
+    pub median_tokens: f64,
+    /// Spread of the logarithm in a class.
+    pub sigma: f64,
+    /// Tokens a second after the first.
+    pub tokens_per_second: f64,
+}
+
+/// Shares of the requests that cannot simply be sent anywhere, or again.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Freedom {
+    /// Share of the requests that only one region can serve, 0 to 1.
+    pub bound: f64,
+    /// Share of the requests that may not be sent again once an attempt may have done work, 0 to 1.
+    pub once: f64,
+}
+
 /// Each request belongs to one of so many conversations, and every region caches their prompts for a while.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Conversations {
@@ -91,6 +122,21 @@ pub struct Region {
     pub wander: Option<Wander>,
     /// Requests a second that it can serve.
     pub capacity_rps: f64,
+    /// The quota of tokens: a request counts with its prompt and the most output tokens that it allows.
+    pub token_limit: Option<RateLimit>,
+    /// The quota of requests.
+    pub request_limit: Option<RateLimit>,
+}
+
+/// A quota, as a token bucket; what does not fit is answered 429.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RateLimit {
+    /// Tokens or requests a second.
+    pub per_second: f64,
+    /// How many fit at once after a pause.
+    pub burst: f64,
+    /// The Retry-After of a 429; `None`: it has none.
+    pub retry_after: Option<Duration>,
 }
 
 /// A share of the answers takes 2 to 5 times as long.
@@ -130,6 +176,8 @@ pub(super) fn shape(prompt_tokens: f64) -> f64 {
 impl Tail {
     /// 0.3 % of the answers take 2 to 5 times as long.
     pub const USUAL: Self = Self { share: 0.003, least: 2.0, most: 5.0 };
+    /// None does.
+    pub const NONE: Self = Self { share: 0.0, least: 1.0, most: 1.0 };
     /// 2 % of them do.
     pub const HEAVY: Self = Self { share: 0.02, least: 2.0, most: 5.0 };
 }
@@ -137,6 +185,16 @@ impl Tail {
 impl Prompts {
     /// Half of them under 1,000 tokens, one in six over 2,700.
     pub const USUAL: Self = Self { median_tokens: 1000.0, sigma: 1.0 };
+}
+
+impl Outputs {
+    /// 50, 200 and 800 tokens at 60 tokens a second.
+    pub const USUAL: Self = Self { median_tokens: 200.0, sigma: 0.4, tokens_per_second: 60.0 };
+}
+
+impl Freedom {
+    /// Every request may be sent anywhere, and again.
+    pub const FULL: Self = Self { bound: 0.0, once: 0.0 };
 }
 
 impl Arrivals {
@@ -160,6 +218,8 @@ impl Region {
             cached: None,
             wander: None,
             capacity_rps,
+            token_limit: None,
+            request_limit: None,
         }
     }
 }
@@ -181,6 +241,10 @@ impl Scenario {
             length,
             arrivals: Arrivals::even(rps),
             prompts: Prompts::USUAL,
+            outputs: Outputs::USUAL,
+            not_streamed: 0.0,
+            freedom: Freedom::FULL,
+            apps: 10,
             conversations: None,
             decode: Duration::from_secs(6),
             patience: Duration::from_mins(1),
@@ -192,8 +256,7 @@ impl Scenario {
     /// The same world, with the named event in it; `None` if no event has this name.
     #[must_use]
     pub fn with_event(&self, name: &str) -> Option<Self> {
-        let faults = fault::event(name, self.length)?;
-        Some(Self { name: name.to_owned(), faults, ..self.clone() })
+        event::apply(name, self)
     }
 
     /// From the first fault's beginning to the last one's end; the whole run when nothing goes wrong.
@@ -203,8 +266,32 @@ impl Scenario {
         (from, to)
     }
 
+    /// The healthy median of the fleet for this request, in seconds: to the first token, or to the end of a
+    /// response that is not streamed.
+    pub(super) fn healthy_seconds(&self, demand: &Demand) -> f64 {
+        let first_token = self.healthy_median(demand.prompt_tokens);
+        if demand.streamed {
+            return first_token;
+        }
+        first_token + decode_seconds(self, demand)
+    }
+
+    /// Whether no region has a quota that this request fits in, however empty the region is.
+    pub(super) fn is_too_large(&self, demand: &Demand) -> bool {
+        let fits = |region: &Region| {
+            region.token_limit.is_none_or(|limit| demand.estimated_tokens() <= limit.burst)
+        };
+        !self.regions.iter().any(fits)
+    }
+
+    /// Whether a region has a quota.
+    pub fn has_limits(&self) -> bool {
+        let has = |r: &Region| r.token_limit.is_some() || r.request_limit.is_some();
+        self.regions.iter().any(has)
+    }
+
     /// The mean healthy median of the fleet for a prompt of this size, in seconds.
-    pub(super) fn healthy_median(&self, prompt_tokens: f64) -> f64 {
+    fn healthy_median(&self, prompt_tokens: f64) -> f64 {
         let sum: f64 = self.regions.iter().map(|region| region.median.as_secs_f64()).sum();
         shape(prompt_tokens) * sum / float(self.regions.len().max(1))
     }

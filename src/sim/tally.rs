@@ -2,10 +2,13 @@
 //!
 //! Slow requests and percentiles are those of requests that arrived in the window of the faults (the whole
 //! run when there are none). A request whose client left counts as slow, with the time it waited, and as an
-//! error. A request that was refused counts as an error only.
+//! error. A request that was refused counts as an error only. The time of a response that is not streamed is its
+//! total, held against the healthy total of a response of its length. A request that no region would ever serve
+//! counts as hopeless, and as nothing else.
 
 use crate::routing::{Change, Event};
 use crate::sim::balancer::Purpose;
+use crate::sim::demand::{Demand, Origin};
 use crate::sim::scenario::Scenario;
 use crate::sim::seconds;
 use crate::sim::traffic::Traffic;
@@ -21,7 +24,7 @@ const PROBE_TOKENS_OUT: f64 = 1.0;
 #[derive(Clone, Debug)]
 pub(super) struct Patient {
     pub(super) arrived: Time,
-    pub(super) prompt_tokens: f64,
+    pub(super) demand: Demand,
 }
 
 /// The counts of one run.
@@ -44,6 +47,14 @@ pub struct Tally {
     pub slow4_outside: u32,
     /// Refused, or left without an answer, in the whole run.
     pub errors: u32,
+    /// Served, of those that arrived in the window.
+    pub good: u32,
+    /// Refused or left, and could have been served, of those that arrived in the window.
+    pub refused: u32,
+    /// Left without a response, in the whole run.
+    pub unanswered: u32,
+    /// Requests that failed and that no region would have served, in the whole run.
+    pub hopeless: u32,
     /// Exclusions of regions.
     pub exclusions: u32,
     /// Those of regions without a fault.
@@ -81,6 +92,10 @@ impl Tally {
             slow4: 0,
             slow4_outside: 0,
             errors: 0,
+            good: 0,
+            refused: 0,
+            unanswered: 0,
+            hopeless: 0,
             exclusions: 0,
             false_exclusions: 0,
             marked: vec![None; regions],
@@ -94,29 +109,42 @@ impl Tally {
         }
     }
 
-    pub(super) fn arrived(&mut self, now: Time, prompt_tokens: f64) {
+    pub(super) fn arrived(&mut self, patient: &Patient) {
         self.requests_in_all += 1;
-        self.requests += u32::from(self.is_in_window(now));
-        self.prompt_tokens += prompt_tokens;
+        self.requests += u32::from(self.is_in_window(patient.arrived));
+        self.prompt_tokens += patient.demand.prompt_tokens;
     }
 
     pub(super) fn answered(&mut self, patient: &Patient, now: Time, by: Purpose) {
         self.hedges_won += u32::from(by == Purpose::Hedge);
+        self.good += u32::from(self.is_in_window(patient.arrived));
         self.waited(patient, now);
     }
 
     pub(super) fn left(&mut self, patient: &Patient, now: Time) {
-        self.errors += 1;
-        self.waited(patient, now);
+        if self.failed(patient) {
+            self.unanswered += 1;
+            self.waited(patient, now);
+        }
     }
 
-    pub(super) fn refused(&mut self, _patient: &Patient) {
-        self.errors += 1;
+    pub(super) fn refused(&mut self, patient: &Patient) {
+        self.failed(patient);
+    }
+
+    /// Whether it could have been served.
+    fn failed(&mut self, patient: &Patient) -> bool {
+        let demand = &patient.demand;
+        let hopeless = demand.origin == Origin::Poison || self.scenario.is_too_large(demand);
+        self.hopeless += u32::from(hopeless);
+        self.errors += u32::from(!hopeless);
+        self.refused += u32::from(!hopeless && self.is_in_window(patient.arrived));
+        !hopeless
     }
 
     fn waited(&mut self, patient: &Patient, now: Time) {
         let time = now.since(patient.arrived).as_secs_f64();
-        let ratio = time / self.scenario.healthy_median(patient.prompt_tokens);
+        let ratio = time / self.scenario.healthy_seconds(&patient.demand);
         if self.is_in_window(patient.arrived) {
             self.times.push(time);
             self.slow2 += u32::from(ratio > 2.0);
@@ -124,6 +152,11 @@ impl Tally {
         } else {
             self.slow4_outside += u32::from(ratio > 4.0);
         }
+    }
+
+    /// Good responses a second, of requests that arrived in the window.
+    pub fn good_rps(&self) -> f64 {
+        f64::from(self.good) / (self.window.1 - self.window.0).max(1e-9)
     }
 
     fn is_in_window(&self, at: Time) -> bool {

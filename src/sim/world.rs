@@ -6,24 +6,18 @@
 
 use crate::rng::Rng;
 use crate::sim::arrival::Stream;
-use crate::sim::balancer::Outcome;
+use crate::sim::balancer::{Outcome, Quota, RateLimited};
+use crate::sim::bucket::Bucket;
+use crate::sim::demand::{Demand, Origin, decode_seconds, luck};
 use crate::sim::duration;
-use crate::sim::fault::{Fate, Fault};
+use crate::sim::fault::{ERROR, Fate, Fault, LIMITED};
 use crate::sim::queue::Queue;
-use crate::sim::scenario::{Region, Scenario, Wander, shape};
+use crate::sim::scenario::{RateLimit, Region, Scenario, Wander, shape};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// How long an error takes.
-const ERROR_SECONDS: f64 = 0.1;
-/// How long a refusal (429) takes.
-const REFUSAL_SECONDS: f64 = 0.05;
 /// The wandering multiplier changes this often.
 const WANDER_STEP_SECONDS: f64 = 10.0;
-/// What a request of a few tokens takes of the capacity, in requests.
-const PROBE_WORK: f64 = 0.05;
-/// Prompts below this are probes.
-const PROBE_TOKENS: f64 = 50.0;
 
 /// What a region does with a request.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -49,12 +43,28 @@ struct Place {
     region: Region,
     faults: Vec<Fault>,
     queue: Queue,
+    tokens: Option<Gauge>,
+    requests: Option<Gauge>,
     /// The logarithm of the wandering multiplier, a value a step.
     wander: Vec<f64>,
     /// The share of the capacity at the last request.
     capacity: f64,
     /// When each conversation was last here.
     cache: BTreeMap<u64, f64>,
+}
+
+/// One quota of a region.
+#[derive(Debug)]
+struct Gauge {
+    bucket: Bucket,
+    limited: RateLimited,
+}
+
+impl Gauge {
+    fn new(limit: RateLimit, of: Quota) -> Self {
+        let bucket = Bucket::new(limit.per_second, limit.burst);
+        Self { bucket, limited: RateLimited { retry_after: limit.retry_after, of } }
+    }
 }
 
 impl World {
@@ -66,6 +76,8 @@ impl World {
                 region: region.clone(),
                 faults: scenario.faults.iter().filter(here).cloned().collect(),
                 queue: Queue::default(),
+                tokens: region.token_limit.map(|limit| Gauge::new(limit, Quota::Tokens)),
+                requests: region.request_limit.map(|limit| Gauge::new(limit, Quota::Requests)),
                 wander: region.wander.map_or_else(Vec::new, |w| walk(w, scenario, seed, number)),
                 capacity: 1.0,
                 cache: BTreeMap::new(),
@@ -80,29 +92,18 @@ impl World {
         Stream::new(&self.scenario.arrivals, luck(self.seed, u64::MAX, 1))
     }
 
-    /// The size of a request's prompt, in tokens.
-    pub(super) fn prompt_tokens(&self, request: u64) -> f64 {
-        let prompts = self.scenario.prompts;
-        let mut rng = luck(self.seed, request, usize::MAX);
-        rng.lognormal(prompts.median_tokens, prompts.sigma).clamp(1.0, 1_000_000.0)
+    /// The request of that number, which arrives now.
+    pub(super) fn demand(&self, number: u64, now: f64) -> Demand {
+        Demand::draw(&self.scenario, self.seed, (number, now))
     }
 
-    /// The conversation that a request belongs to.
-    pub(super) fn conversation(&self, request: u64) -> Option<u64> {
-        let count = u64::from(self.scenario.conversations?.count.max(1));
-        Some(luck(self.seed, request, usize::MAX - 1).bits() % count)
-    }
-
-    /// Notes that a request is here; by which share of the usual time a hit is answered.
-    fn cached(&mut self, request: u64, tokens: f64, (region, now): (usize, f64)) -> f64 {
-        let (Some(all), Some(conversation)) =
-            (self.scenario.conversations, self.conversation(request))
+    /// Records that a request is here; the share of the usual time that a hit takes.
+    fn cached(&mut self, demand: &Demand, (region, now): (usize, f64)) -> f64 {
+        let (Some(all), Some(conversation)) = (self.scenario.conversations, demand.conversation())
         else {
             return 1.0;
         };
-        let Some(place) = self.places.get_mut(region).filter(|_| tokens >= PROBE_TOKENS) else {
-            return 1.0;
-        };
+        let Some(place) = self.places.get_mut(region) else { return 1.0 };
         let before = place.cache.insert(conversation, now);
         let hit = before.is_some_and(|at| now - at <= all.remembered.as_secs_f64());
         self.hits = (self.hits.0 + u32::from(hit), self.hits.1 + 1);
@@ -110,28 +111,38 @@ impl World {
     }
 
     /// Sends a request to a region.
-    pub(super) fn send(&mut self, request: u64, tokens: f64, (region, now): (usize, f64)) -> Reply {
-        let mut rng = luck(self.seed, request, region);
+    pub(super) fn send(&mut self, demand: &Demand, (region, now): (usize, f64)) -> Reply {
+        let mut rng = luck(self.seed, demand.number, region);
         let Some(place) = self.places.get_mut(region) else { return Reply::Never };
         let coin = rng.unit();
         let factor = match place.fate(now, coin) {
             Fate::Served(factor) => factor,
             Fate::Silent => return Reply::Never,
-            Fate::Error => return Reply::After(duration(ERROR_SECONDS), Outcome::Failed),
-            Fate::Limited(wait) => {
-                return Reply::After(duration(REFUSAL_SECONDS), Outcome::Limited(wait));
+            Fate::Ends(outcome, (least, most)) => {
+                let time = least + (most - least) * rng.unit();
+                return Reply::After(duration(time), outcome);
             }
         };
-        let work = if tokens < PROBE_TOKENS { PROBE_WORK } else { 1.0 };
-        match place.enter(work, now) {
+        if let Err(limited) = place.count(demand, now) {
+            return Reply::After(duration(LIMITED.0), Outcome::Limited(limited));
+        }
+        if demand.origin == Origin::Poison {
+            return Reply::After(duration(ERROR.0), Outcome::Failed);
+        }
+        match place.enter(demand.work(), now) {
             Ok(wait) => {
-                let service = place.service(tokens, now, &mut rng) * factor;
-                let service = service * self.cached(request, tokens, (region, now));
-                Reply::After(duration(wait + service), Outcome::FirstToken)
+                let service = place.service(demand.prompt_tokens, now, &mut rng) * factor;
+                let service = service * self.cached(demand, (region, now));
+                if demand.streamed {
+                    return Reply::After(duration(wait + service), Outcome::FirstToken);
+                }
+                let rest = decode_seconds(&self.scenario, demand) * factor;
+                Reply::After(duration(wait + service + rest), Outcome::Whole)
             }
             Err(over) => {
-                let asked = Outcome::Limited(Some(duration(over.max(1.0))));
-                Reply::After(duration(REFUSAL_SECONDS), asked)
+                let retry_after = Some(duration(over.max(1.0)));
+                let limited = RateLimited { retry_after, of: Quota::Unknown };
+                Reply::After(duration(LIMITED.0), Outcome::Limited(limited))
             }
         }
     }
@@ -158,10 +169,27 @@ impl Place {
         for fault in self.faults.iter().filter(|fault| fault.is_on(now)) {
             match fault.fate(now, coin) {
                 Fate::Served(more) => factor *= more,
-                other @ (Fate::Silent | Fate::Error | Fate::Limited(_)) => return other,
+                other @ (Fate::Silent | Fate::Ends(..)) => return other,
             }
         }
         Fate::Served(factor)
+    }
+
+    /// Takes a request from the quotas, from none of them if it does not fit in each.
+    fn count(&mut self, demand: &Demand, now: f64) -> Result<(), RateLimited> {
+        let counted = [
+            self.requests.as_mut().map(|gauge| (gauge, 1.0)),
+            self.tokens.as_mut().map(|gauge| (gauge, demand.estimated_tokens())),
+        ];
+        let mut fitting = Vec::new();
+        for (gauge, amount) in counted.into_iter().flatten() {
+            if !gauge.bucket.fits(amount, now) {
+                return Err(gauge.limited);
+            }
+            fitting.push((gauge, amount));
+        }
+        fitting.into_iter().for_each(|(gauge, amount)| gauge.bucket.take(amount));
+        Ok(())
     }
 
     fn enter(&mut self, work: f64, now: f64) -> Result<f64, f64> {
@@ -205,14 +233,6 @@ fn walk(wander: Wander, scenario: &Scenario, seed: u64, region: usize) -> Vec<f6
     (0..steps).map(one).collect()
 }
 
-fn luck(seed: u64, request: u64, region: usize) -> Rng {
-    let region = u64::try_from(region).unwrap_or(u64::MAX);
-    let mut mixed = Rng::from_seed(seed);
-    let mut mixed = Rng::from_seed(mixed.bits() ^ request);
-    let mut mixed = Rng::from_seed(mixed.bits() ^ region);
-    Rng::from_seed(mixed.bits())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -221,11 +241,18 @@ mod tests {
         Scenario::healthy(&["a", "b", "c"], 1.0, 30.0, Duration::from_mins(90))
     }
 
+    /// A request of 1,000 tokens.
+    fn request(number: u32) -> Demand {
+        let mut demand = Demand::draw(&scenario(), 7, (u64::from(number), 0.0));
+        demand.prompt_tokens = 1000.0;
+        demand
+    }
+
     /// The sorted times of 20,000 requests of 1,000 tokens, each to an idle region 0.
     fn times(scenario: &Scenario) -> Vec<f64> {
         let mut world = World::new(scenario, 7);
         let mut found: Vec<f64> = (0..20_000_u32)
-            .filter_map(|n| match world.send(u64::from(n), 1000.0, (0, f64::from(n) * 0.27)) {
+            .filter_map(|n| match world.send(&request(n), (0, f64::from(n) * 0.27)) {
                 Reply::After(time, Outcome::FirstToken) => Some(time.as_secs_f64()),
                 Reply::After(..) | Reply::Never => None,
             })
@@ -244,7 +271,7 @@ mod tests {
 
     #[test]
     fn luck_depends_on_request_and_region_only() {
-        let draw = |n, region| World::new(&scenario(), 3).send(n, 500.0, (region, 10.0));
+        let draw = |n, region| World::new(&scenario(), 3).send(&request(n), (region, 10.0));
         assert_eq!(draw(5, 1), draw(5, 1));
         assert_ne!(draw(5, 1), draw(6, 1));
         assert_ne!(draw(5, 1), draw(5, 2));
@@ -279,11 +306,47 @@ mod tests {
     #[test]
     fn a_region_without_capacity_refuses_after_a_while() {
         let mut world = World::new(&scenario().with_event("capacity").unwrap(), 0);
-        let replies: Vec<_> = (0..100_u32)
-            .map(|n| world.send(u64::from(n), 1000.0, (0, 1900.0 + f64::from(n))))
-            .collect();
-        let refused = |r: &&Reply| matches!(r, Reply::After(_, Outcome::Limited(Some(_))));
+        let replies: Vec<_> =
+            (0..100_u32).map(|n| world.send(&request(n), (0, 1900.0 + f64::from(n)))).collect();
+        let refused = |r: &&Reply| matches!(r, Reply::After(_, Outcome::Limited(_)));
         assert!(replies.iter().filter(refused).count() > 20);
         assert!(world.is_bad(0, 1900.0) && !world.is_bad(1, 1900.0) && !world.is_bad(0, 3000.0));
+    }
+
+    #[test]
+    fn a_quota_of_tokens_refuses_what_is_too_large_and_serves_the_rest() {
+        let mut limited = scenario();
+        let retry_after = Some(Duration::from_secs(60));
+        let limit = RateLimit { per_second: 1000.0, burst: 60_000.0, retry_after };
+        limited.regions[0].token_limit = Some(limit);
+        let mut world = World::new(&limited, 1);
+        let mut send = |max_tokens: f64, now: f64| {
+            let mut demand = request(1);
+            demand.max_tokens = max_tokens;
+            world.send(&demand, (0, now))
+        };
+        let of = Quota::Tokens;
+        let refused =
+            Reply::After(duration(LIMITED.0), Outcome::Limited(RateLimited { retry_after, of }));
+        assert_eq!(send(90_000.0, 100.0), refused);
+        assert!((0..9).all(|_| send(5_000.0, 100.0) != refused), "the large one took nothing");
+        assert_eq!(send(9_000.0, 100.0), refused);
+        assert_ne!(send(9_000.0, 110.0), refused);
+    }
+
+    #[test]
+    fn a_quota_of_requests_serves_its_rate() {
+        let mut limited = scenario();
+        let limit = RateLimit { per_second: 2.0, burst: 2.0, retry_after: None };
+        limited.regions[0].request_limit = Some(limit);
+        let mut world = World::new(&limited, 1);
+        let of = Quota::Requests;
+        let limited = Outcome::Limited(RateLimited { retry_after: None, of });
+        let served = (0..100_u32).filter(|n| {
+            let reply = world.send(&request(*n), (0, f64::from(*n) / 10.0));
+            !matches!(reply, Reply::After(_, outcome) if outcome == limited)
+        });
+        let served = served.count();
+        assert!((20..=22).contains(&served), "{served} in 10 s");
     }
 }

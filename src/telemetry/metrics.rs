@@ -67,6 +67,7 @@ families! {
     hedge_lead: HistogramVec = HEDGE_LEAD;
     hedge_tokens_left: GaugeVec = HEDGE_TOKENS_LEFT;
     hedge_tokens_spent: CounterVec = HEDGE_TOKENS_SPENT;
+    stored_copies: IntCounterVec = STORED_COPIES;
     stream_gap: HistogramVec = STREAM_GAP;
     stream_rate: HistogramVec = STREAM_RATE;
     tokens: IntCounterVec = TOKENS;

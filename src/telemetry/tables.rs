@@ -45,7 +45,7 @@ rows! {
     SHED = "firstlight_shed_total" ["reason"]
         "Requests refused with 503 for want of room: concurrent (limits.concurrent), share (its app has its fair share of that), memory (limits.buffered_mib), targets (max_in_flight of all).";
     ATTEMPTS = "firstlight_attempts_total" ["model", "backend", "outcome"]
-        "Upstream attempts by how they ended. One that breaks off after its first content was ok, and then is broken_off, too.";
+        "Upstream attempts by how they ended. One that fails after its first content is counted as ok and then as broken_off (or limited), too.";
     PICKS = "firstlight_picks_total" ["model", "backend", "why"]
         "Choices of a target by reason.";
     TTFT = "firstlight_ttft_seconds" ["model", "backend", "size"]
@@ -66,6 +66,8 @@ rows! {
         "Prompt tokens that hedges may still spend.";
     HEDGE_TOKENS_SPENT = "firstlight_hedge_tokens_spent_total" ["model"]
         "Prompt tokens that hedges have spent.";
+    STORED_COPIES = "firstlight_stored_copies_total" ["model", "backend", "result"]
+        "Second copies of responses that Azure stores by default, which a hedge or a retry left at a backend: deleted, missing (the backend does not have it), failed (not deleted), skipped (too many deletions pending), unseen (its id was not read in time, so that it may still be stored).";
     STREAM_GAP = "firstlight_stream_gap_seconds" ["model", "backend"]
         "The longest time between two bursts of content of a stream. Measured, not acted on.";
     STREAM_RATE = "firstlight_stream_tokens_per_second" ["model", "backend"]

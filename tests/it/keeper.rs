@@ -4,7 +4,7 @@ use firstlight::clock::Clock;
 use firstlight::config;
 use firstlight::keeper::Keeper;
 use firstlight::live::Live;
-use firstlight::routing::{Ask, Block, State, Switch, Timing, View};
+use firstlight::routing::{Ask, Backing, Block, State, Switch, Timing, View};
 use firstlight::telemetry::{AccessLog, Metrics, Telemetry};
 use pingora_core::services::background::BackgroundService;
 use std::collections::BTreeSet;
@@ -47,7 +47,7 @@ impl Process {
         let pool = &snapshot.model("gpt-4o").unwrap().pool;
         for request in 0..answers {
             let timing = Timing::FirstToken;
-            let ask = Ask { request, timing, prompt_tokens: 700, affinity: None };
+            let ask = Ask { request, timing, prompt_tokens: 700, ..Ask::default() };
             let sent = self.live.clock().now();
             let lease = pool.dispatch(target, ask, sent).unwrap();
             lease.first_token(sent + Duration::from_millis(ms));
@@ -60,9 +60,9 @@ impl Process {
         let pool = &snapshot.model("gpt-4o").unwrap().pool;
         for request in 0..9 {
             let timing = Timing::FirstToken;
-            let ask = Ask { request, timing, prompt_tokens: 700, affinity: None };
+            let ask = Ask { request, timing, prompt_tokens: 700, ..Ask::default() };
             let now = self.live.clock().now();
-            pool.dispatch(target, ask, now).unwrap().failed(now);
+            pool.dispatch(target, ask, now).unwrap().failed(Backing::Elsewhere, now);
         }
         assert_eq!(self.state(target), State::Degraded);
     }

@@ -2,6 +2,7 @@
 
 mod affinity;
 mod ema;
+mod errors;
 mod learned;
 mod lookout;
 mod patience;
@@ -14,7 +15,7 @@ mod uploads;
 
 use firstlight::rng::Rng;
 use firstlight::routing::{
-    Ask, Change, Event, Lease, NoTarget, Pool, ProbeOutcome, RetryBudget, Settings, State,
+    Ask, Backing, Change, Event, Lease, NoTarget, Pool, ProbeOutcome, RetryBudget, Settings, State,
     TargetSpec, Timing, Used, View, Why,
 };
 use firstlight::time::Time;
@@ -57,7 +58,7 @@ impl Bench {
     /// What a new request asks.
     fn ask(&self, timing: Timing, prompt_tokens: u64) -> Ask {
         self.requests.set(self.requests.get() + 1);
-        Ask { request: self.requests.get(), timing, prompt_tokens, affinity: None }
+        Ask { request: self.requests.get(), timing, prompt_tokens, ..Ask::default() }
     }
 
     fn lease(&self, target: usize) -> Lease {
@@ -71,8 +72,12 @@ impl Bench {
         lease.first_token(self.now)
     }
 
+    /// An error on `target` of a request that another target then serves.
     fn fail(&mut self, target: usize) -> Option<Event> {
-        self.lease(target).failed(self.now)
+        let lease = self.lease(target);
+        let request = lease.ask().request;
+        let event = lease.failed(Backing::Elsewhere, self.now).event;
+        event.or(self.pool.served_elsewhere(target, request, self.now))
     }
 
     fn probe(&self, target: usize, outcome: ProbeOutcome) -> Option<Event> {

@@ -20,7 +20,7 @@ pub(crate) const MAY_KNOW: &[(&str, &[&str])] = &[
     ("secrets", &["config"]),
     ("live", &["auth", "clock", "config", "owners", "quota", "rng", "routing", "secrets", "time"]),
     ("telemetry", &["live", "quota", "routing", "time"]),
-    ("exchange", &["azure", "clock", "time"]),
+    ("exchange", &["azure", "clock", "quota", "time"]),
     (
         "proxy",
         &[

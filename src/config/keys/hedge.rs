@@ -88,8 +88,9 @@ pub(in crate::config) const HEDGE_PROMPT: Whole = Whole {
 
 pub(in crate::config) const STORED_RESPONSES: Flag = Flag {
     path: "routing.hedge.stored_responses",
-    default: Usual::of(false),
-    about: "Whether Responses without `store: false` are raced too: the loser's copy stays stored at its backend.",
+    default: Usual::of(true),
+    about: "Whether Responses without `store` in the body are raced too. Azure stores them by default: the loser's copy is\n\
+            deleted, where its id was read before its connection was closed. Failed ones are retried in any case.",
 };
 
 pub(in crate::config) const NON_STREAM_DEADLINE: Real = Real {

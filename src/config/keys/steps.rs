@@ -12,11 +12,12 @@ use crate::config::keys::entrance;
 
 pub(in crate::config) const MAX_ATTEMPTS: Whole = Whole {
     path: "retry.max_attempts",
-    default: Usual::of(3),
+    default: Usual::of(5),
     least: 1,
     most: 10,
     unit: "attempts",
-    about: "The first included. 1 never retries.",
+    about: "The first included. 1 never retries. Each goes to another backend, so that with five of them one healthy\n\
+            backend serves every request, also the first ones of an outage.",
 };
 
 pub(in crate::config) const BUDGET_SHARE: Real = Real {
@@ -207,6 +208,16 @@ pub(in crate::config) const STATE_DIRECTORY: Text = Text {
             a path that is written must work. `none` switches it off.",
 };
 
+pub(in crate::config) const REPEATABLE_TOOLS: Text = Text {
+    path: "retry.repeatable_tools",
+    shown: "[mcp]",
+    need: Need::Optional,
+    about: "Types of tools that may be used twice for one request, beside those without side effects (function, custom,\n\
+            file_search, web_search, web_search_preview, computer use). A request with any other tool (mcp,\n\
+            code_interpreter, image_generation, shell, ...) is neither hedged nor retried once a backend may have begun\n\
+            it. `all` stands for every type, and for tools that a stored prompt or an agent brings.",
+};
+
 /// The rows of this part.
 pub(super) const STEPS: &[Key] = &[
     Key::Group(&Group {
@@ -218,6 +229,7 @@ pub(super) const STEPS: &[Key] = &[
     Key::Real(&BUDGET_SHARE),
     Key::Whole(&BUDGET_MIN),
     Key::Real(&HOLD_HEADERS),
+    Key::Text(&REPEATABLE_TOOLS),
     Key::Group(&Group {
         path: "timeouts",
         sample: "",

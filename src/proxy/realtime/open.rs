@@ -9,13 +9,15 @@ use crate::proxy::context::Chosen;
 use crate::proxy::forward;
 use crate::proxy::realtime::dial::{Dialled, Told, dial};
 use crate::proxy::watch::{Aftermath, Watch};
-use crate::routing::{Attempts, Next};
+use crate::routing::{Attempts, Next, pause_before_again};
 use bytes::Bytes;
 use http::header;
 use pingora_core::connectors::TransportConnector;
 use pingora_core::protocols::Stream;
 use pingora_http::{RequestHeader, ResponseHeader};
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::sleep;
 
 /// What came of all attempts.
 pub(super) enum Opened {
@@ -47,8 +49,16 @@ pub(super) async fn open(
     offer: &Offer,
     connector: &TransportConnector,
 ) -> Opened {
+    let mut pause = None;
     loop {
-        let (Chosen { lease, why }, peer) = match forward::reach(request, attempts) {
+        let reached = match pause.take() {
+            None => forward::reach(request, attempts),
+            Some(pause) => {
+                sleep(pause).await;
+                forward::again(request, attempts)
+            }
+        };
+        let (Chosen { lease, why }, peer) = match reached {
             Ok(reached) => reached,
             Err(none) => return Opened::Lost(forward::nothing_left(request, &none)),
         };
@@ -64,7 +74,9 @@ pub(super) async fn open(
         }
         match dialled {
             Dialled::Open { header, stream, early } => {
-                attempts.closed();
+                for event in attempts.served(&request.model().pool, request.now()) {
+                    request.tell(Some(event));
+                }
                 // Now: what is said in the conversation, and how long, is no answer of the target's.
                 watch.succeed(AnswerKind::Good);
                 watch.answers();
@@ -80,27 +92,29 @@ pub(super) async fn open(
             Dialled::Failed { failure, spare, .. } => {
                 let failed = fail(request, attempts, (&mut watch, &failure));
                 match (failed, spare) {
-                    (None, _) => {}
-                    (Some(_), Some(told)) => {
+                    (Ok(before_next), _) => pause = before_next,
+                    (Err(_), Some(told)) => {
                         watch.answers();
                         return Opened::Told(told);
                     }
-                    (Some(refusal), None) => return Opened::Lost(refusal),
+                    (Err(refusal), None) => return Opened::Lost(refusal),
                 }
             }
         }
     }
 }
 
-/// Settles a failed attempt. Our answer if there is to be no other.
+/// Settles a failed attempt. Returns the pause before the same target is tried once more, if there is to be one;
+/// our error if there is to be no other attempt.
 fn fail(
     request: &Request,
     attempts: &mut Attempts,
     (watch, failure): (&mut Watch, &Failure),
-) -> Option<ClientError> {
+) -> Result<Option<Duration>, ClientError> {
     match forward::failed(request, attempts, (watch, failure)) {
-        Next::Retry | Next::Wait => None,
-        Next::GiveUp(_) => Some(forward::give_up(request, attempts, failure.outcome)),
+        Next::Retry | Next::Wait => Ok(None),
+        Next::Again => Ok(Some(pause_before_again(&mut request.services.live.rng()))),
+        Next::GiveUp(_) => Err(forward::give_up(request, attempts, failure.outcome)),
     }
 }
 

@@ -88,7 +88,7 @@ fn a_request_that_failed_everywhere_is_forgiven() {
             assert_eq!(bench.fail(target), None);
         }
         for target in 0..3 {
-            assert_eq!(bench.pool.forgive_error(target, bench.now), None);
+            assert_eq!(bench.pool.forgive_error(target, 0, bench.now), None);
         }
     }
 }
@@ -98,12 +98,12 @@ fn copies_of_such_a_request_at_the_same_time_take_no_region_out() {
     let mut bench = three();
     assert_eq!([bench.fail(0), bench.fail(0)], [None, None]);
     assert_eq!(bench.fail(0), changed(0, Change::Degraded(Cause::Errors)));
-    assert_eq!(bench.pool.forgive_error(0, bench.now), changed(0, Change::Recovered));
+    assert_eq!(bench.pool.forgive_error(0, 0, bench.now), changed(0, Change::Recovered));
     assert_eq!(bench.state(0), State::Healthy);
     // But what slow answers were part of stays.
     bench.answer(0, 9000);
     assert_eq!(bench.answer(0, 9000), changed(0, Change::Degraded(Cause::Slow)));
-    assert_eq!(bench.pool.forgive_error(0, bench.now), None);
+    assert_eq!(bench.pool.forgive_error(0, 0, bench.now), None);
     assert_eq!(bench.state(0), State::Degraded);
 }
 

@@ -4,8 +4,8 @@
 use super::lookout::{degrade, warm};
 use super::{Bench, changed, spec};
 use firstlight::routing::{
-    Change, LearnedBase, LearnedNorm, LearnedPool, LearnedScore, LearnedSize, LearnedTarget,
-    ProbeOutcome, Recalled, Settings, State, Timing,
+    Backing, Change, LearnedBase, LearnedNorm, LearnedPool, LearnedScore, LearnedSize,
+    LearnedTarget, ProbeOutcome, Recalled, Settings, State, Timing,
 };
 use firstlight::time::Time;
 use proptest::prelude::*;
@@ -241,7 +241,7 @@ fn happen(bench: &mut Bench, steps: &[Step]) {
         }
         let now = bench.now;
         let event = match step {
-            Step::Fail(_) => lease.failed(now),
+            Step::Fail(_) => lease.failed(Backing::Elsewhere, now).event,
             Step::Limit(_, ms) => lease.limited(Some(Duration::from_millis(*ms)), now),
             Step::Whole(..) => {
                 lease.answered(now);

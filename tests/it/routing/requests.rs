@@ -2,8 +2,8 @@
 
 use super::{Bench, spec};
 use firstlight::routing::{
-    Attempts, Bound, Denied, Failed, Limits, Next, NoHedge, NoTarget, Pool, Repeat, RetryBudget,
-    Settings, State, Timing, Urgency, Why,
+    Attempts, Backing, Bound, Denied, Failed, Limits, Next, NoHedge, NoTarget, Pool, Repeat,
+    RetryBudget, Settings, State, Timing, Urgency, Why,
 };
 use std::sync::Arc;
 
@@ -135,6 +135,20 @@ fn what_leaves_something_behind_is_repeated_only_if_nothing_was_done() {
 }
 
 #[test]
+fn what_must_not_run_twice_at_a_time_is_retried_and_not_hedged() {
+    let mut bench = three();
+    let limits = Limits { repeat: Repeat::NotHedged, ..LIMITS };
+    for how in [Failed::Error, Failed::TimedOut, Failed::Unclear, Failed::Connect, Failed::Limited]
+    {
+        let mut attempts = request(&bench, limits);
+        let target = next(&mut bench, &mut attempts).unwrap();
+        assert_eq!(hedge(&mut bench, &mut attempts), Err(NoHedge::NotAllowed));
+        let (next, _) = attempts.failed(&bench.pool, target, how, bench.now);
+        assert_eq!(next, Next::Retry, "{how:?}");
+    }
+}
+
+#[test]
 fn who_asks_for_one_target_gets_that_one_or_nothing() {
     let mut bench = three();
     let mut attempts = request(&bench, Limits { bound: Bound::Only(2), ..LIMITS });
@@ -204,7 +218,11 @@ fn who_gives_up_alone_forgives_only_if_others_failed_too() {
         let mut last = 0;
         for n in 0..how_many {
             last = next(&mut bench, &mut attempts).unwrap();
-            bench.pool.dispatch(last, attempts.ask(), bench.now).unwrap().failed(bench.now);
+            bench
+                .pool
+                .dispatch(last, attempts.ask(), bench.now)
+                .unwrap()
+                .failed(Backing::Elsewhere, bench.now);
             if n + 1 < how_many {
                 attempts.failed(&bench.pool, last, Failed::Error, bench.now);
             }
@@ -250,7 +268,7 @@ fn a_hedge_goes_to_a_healthy_target_only() {
 fn fail_next(bench: &mut Bench, attempts: &mut Attempts) {
     let Ok(target) = next(bench, attempts) else { return };
     let lease = bench.pool.dispatch(target, attempts.ask(), bench.now).unwrap();
-    lease.failed(bench.now);
+    lease.failed(Backing::Elsewhere, bench.now);
     attempts.failed(&bench.pool, target, Failed::Error, bench.now);
 }
 

@@ -51,7 +51,8 @@ impl Request {
     /// What its next deadlines that allow a race lead to.
     fn races(&mut self, bench: &mut Bench) -> Vec<Result<Picked, NoHedge>> {
         let mut found = Vec::new();
-        while self.lease.next_deadline().is_some() {
+        // D, T and 2 T; what is stuck asks again after those.
+        for _ in 0..3 {
             if let Some(urgency) = pass_deadline(bench, &mut self.lease).hedge {
                 found.push(self.race(bench, urgency));
             }

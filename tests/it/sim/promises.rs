@@ -154,7 +154,7 @@ fn hedges_stay_within_their_share() {
 fn who_is_frozen_beside_a_degraded_region_is_rescued() {
     let mut scenario = Scenario::healthy(&["a", "b"], 1.0, 4.0, Duration::from_mins(90));
     let fault = |name: &str, kind, minutes: Range<u64>| Fault {
-        place: Where::Named(name.to_owned()),
+        place: Where::Named(vec![name.to_owned()]),
         ..everywhere(kind, minutes)
     };
     scenario.faults = vec![

@@ -32,6 +32,8 @@ struct Watched {
     /// Attempts that wait for a first token, but probes: request and region.
     open: BTreeMap<u64, (u64, usize)>,
     probes: BTreeMap<u64, usize>,
+    /// Requests whose responses are not streamed.
+    totals: BTreeSet<u64>,
     /// The regions that each waiting request has used.
     requests: BTreeMap<u64, Vec<usize>>,
     sent: BTreeSet<u64>,
@@ -48,6 +50,7 @@ impl Watched {
             seed,
             open: BTreeMap::new(),
             probes: BTreeMap::new(),
+            totals: BTreeSet::new(),
             requests: BTreeMap::new(),
             sent: BTreeSet::new(),
             told: vec![None; regions],
@@ -56,13 +59,16 @@ impl Watched {
 
     fn note_fact(&mut self, fact: Fact) {
         match fact {
-            Fact::Arrived { request, .. } => {
+            Fact::Arrived { request, profile } => {
                 self.requests.insert(request, Vec::new());
+                if !profile.streamed {
+                    self.totals.insert(request);
+                }
             }
             Fact::Heard { attempt, outcome } => {
                 self.probes.remove(&attempt);
                 if let Some((request, _)) = self.open.remove(&attempt)
-                    && outcome == Outcome::FirstToken
+                    && matches!(outcome, Outcome::FirstToken | Outcome::Whole)
                 {
                     self.requests.remove(&request);
                 }
@@ -70,7 +76,7 @@ impl Watched {
             Fact::Left { request } => {
                 self.requests.remove(&request);
             }
-            Fact::Due { .. } | Fact::Ended { .. } | Fact::Tick => {}
+            Fact::Due { .. } | Fact::Ended { .. } | Fact::Reminded { .. } | Fact::Tick => {}
         }
     }
 
@@ -97,7 +103,9 @@ impl Watched {
                 let idle = !self.open.values().any(|(of, _)| *of == request);
                 hold!(self, idle, "refused while an attempt is open", now);
             }
-            Order::Wake { at, .. } => hold!(self, at >= now, "a deadline that is over", now),
+            Order::Wake { at, .. } | Order::Remind { at, .. } => {
+                hold!(self, at >= now, "a deadline that is over", now);
+            }
             Order::Note(event) => {
                 let before = self.told.get(event.target).copied().flatten();
                 let degraded = matches!(event.change, Change::Degraded(_));
@@ -138,7 +146,11 @@ impl Watched {
     fn agree(&self, now: Time) {
         for region in 0..self.regions {
             let view = self.engine.pool().view(region, now).unwrap();
-            let open = self.open.values().filter(|(_, at)| *at == region).count();
+            let open = self
+                .open
+                .values()
+                .filter(|(request, at)| *at == region && !self.totals.contains(request));
+            let open = open.count();
             hold!(
                 self,
                 usize::try_from(view.in_flight) == Ok(open),
@@ -166,6 +178,7 @@ impl Balancer for Watched {
             | Fact::Due { .. }
             | Fact::Left { .. }
             | Fact::Ended { .. }
+            | Fact::Reminded { .. }
             | Fact::Tick => None,
         };
         self.note_fact(fact);

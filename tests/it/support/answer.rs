@@ -8,6 +8,7 @@ use serde_json::Value;
 const ALLOWED: &[&str] = &[
     "content-type",
     "content-length",
+    "content-encoding",
     "transfer-encoding",
     "connection",
     "keep-alive",

@@ -7,6 +7,7 @@ use crate::support::{
     Answer, PROBE_KEY, Setup, Streamed, V1_CHAT, World, chat, streamed_chat, wait_until,
 };
 use firstlight::mock::Fault;
+use firstlight::routing::{Ask, Backing};
 use serde_json::Value;
 
 /// A world in which an attempt is late after 200 ms (and a second time after 400), and nobody probes.
@@ -101,15 +102,28 @@ async fn over_h2_too() {
 
 /// One region is degraded by errors of a while ago and now answers slowly; the other freezes a request, whose
 /// time-out is four minutes.
+/// Takes a region out by errors of requests that were served elsewhere.
+fn degrade(world: &World, region: &str) {
+    let live = world.proxy.live();
+    let model = live.snapshot().model("gpt-4o").cloned().unwrap();
+    let target = model.pool.position(region).unwrap();
+    for request in 0..100 {
+        if world.is_degraded("gpt-4o", region) {
+            return;
+        }
+        let ask = Ask { request, prompt_tokens: 700, ..Ask::default() };
+        let lease = model.pool.dispatch(target, ask, live.clock().now()).unwrap();
+        lease.failed(Backing::Elsewhere, live.clock().now());
+        model.pool.served_elsewhere(target, request, live.clock().now());
+    }
+    panic!("{region} is in use still");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_stuck_is_rescued_by_a_degraded_region() {
     let world = World::of(Setup { regions: vec!["a", "b"], ..setup("") }).await;
     world.fault("b", Fault::Status5xx { status: 500 });
-    while !world.is_degraded("gpt-4o", "b") {
-        let request = world.client.post(world.url(V1_CHAT)).header("api-key", PROBE_KEY);
-        let request = request.header("x-probe-target", "b").json(&streamed_chat());
-        assert_eq!(request.send().await.unwrap().status(), 503);
-    }
+    degrade(&world, "b");
     world.fault("b", Fault::Slow { factor: 1.0, add_ms: 300.0 });
     world.fault("a", Fault::FreezeAfterRole);
     let answer = world.chat().await;
@@ -227,7 +241,8 @@ async fn a_retry_waits_until_no_attempt_is_open() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_clients_own_mistake_is_an_answer_whoever_tells_it() {
-    let world = World::of(setup("")).await;
+    // A hedge's refusal waits for the first attempt: here until its time is over.
+    let world = World::of(patient_setup("timeouts: { first_token_seconds: 0.75 }")).await;
     world.fault("a", Fault::FreezeBeforeHeaders);
     let mut body = streamed_chat();
     body["messages"][0]["content"] = "trigger content filter".into();

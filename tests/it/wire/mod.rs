@@ -8,6 +8,7 @@ mod certificates;
 mod contract;
 mod doors;
 mod drain;
+mod effects;
 mod ema;
 mod entra;
 mod entra_callers;

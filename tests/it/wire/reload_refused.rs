@@ -99,7 +99,7 @@ async fn what_is_bound_to_the_process_waits_and_is_told_again() {
             (reloaded.generation, reloaded.waiting.as_slice()),
             (generation, &waiting.map(str::to_owned)[..])
         );
-        let changed = if generation == 2 { vec!["~ retry.max_attempts: 3 -> 2"] } else { vec![] };
+        let changed = if generation == 2 { vec!["~ retry.max_attempts: 5 -> 2"] } else { vec![] };
         assert_eq!(reloaded.changed, changed);
         assert_eq!(world.diff().await, waiting);
     }

@@ -1,11 +1,12 @@
 //! A backend that answers with bytes: for what the mock does not say.
 
 use super::{ALL, FIRST, setup};
-use crate::support::World;
+use crate::support::{Setup, World};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 
 /// A good stream.
 pub(super) const GOOD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n\
@@ -27,16 +28,28 @@ pub(super) struct Canned {
     probe: String,
     /// Requests of clients.
     asked: Arc<AtomicU64>,
+    /// A client's request is answered once there is a permit in it.
+    gate: Option<Arc<Semaphore>>,
 }
 
 impl Canned {
     pub(super) fn new(answer: String) -> Self {
-        Self { probe: answer.clone(), answer, asked: Arc::default() }
+        Self { probe: answer.clone(), answer, asked: Arc::default(), gate: None }
     }
 
     /// The same to clients, and something else to probes.
     pub(super) fn but_to_probes(self, probe: &str) -> Self {
         Self { probe: probe.to_owned(), ..self }
+    }
+
+    /// The same, once it is released.
+    pub(super) fn held(self) -> Self {
+        Self { gate: Some(Arc::new(Semaphore::new(0))), ..self }
+    }
+
+    /// Lets one request be answered.
+    pub(super) fn release(&self) {
+        self.gate.as_ref().unwrap().add_permits(1);
     }
 
     /// How many requests of clients there were.
@@ -55,18 +68,26 @@ impl Canned {
     }
 
     async fn instead_of(&self, regions: &[&str]) -> World {
-        let world = World::of(setup()).await;
+        let each: Vec<_> = regions.iter().map(|region| (*region, self)).collect();
+        Self::world(setup(), &each).await
+    }
+
+    /// A world in which these are regions of it.
+    pub(super) async fn world(setup: Setup, regions: &[(&str, &Self)]) -> World {
+        let world = World::of(setup).await;
         let mut yaml = world.yaml.clone();
-        for region in regions {
+        for (region, canned) in regions {
             let mock = format!("http://{}\"", world.mock.address(region).unwrap());
             assert!(yaml.contains(&mock), "{yaml}");
-            yaml = yaml.replace(&mock, &format!("http://{}\"", self.clone().listen().await));
+            let listening = (*canned).clone().listen().await;
+            yaml = yaml.replace(&mock, &format!("http://{listening}\""));
         }
         world.reload(&yaml).await.unwrap();
         world
     }
 
-    async fn listen(self) -> String {
+    /// Where it listens.
+    pub(super) async fn listen(self) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         tokio::spawn(async move {
@@ -82,15 +103,20 @@ impl Canned {
         let probes = head.contains("firstlight-probe/");
         if !probes {
             self.asked.fetch_add(1, Ordering::SeqCst);
+            if let Some(gate) = &self.gate {
+                gate.acquire().await.unwrap().forget();
+            }
         }
         let said = if probes { &self.probe } else { &self.answer };
-        socket.write_all(said.as_bytes()).await.unwrap();
-        socket.shutdown().await.unwrap();
+        // The other side may have enough of it before its end.
+        if socket.write_all(said.as_bytes()).await.is_ok() {
+            drop(socket.shutdown().await);
+        }
     }
 }
 
 /// Reads one request; its head, unless the other side closed before.
-async fn request(socket: &mut TcpStream) -> Option<String> {
+pub(super) async fn request(socket: &mut TcpStream) -> Option<String> {
     let mut read = Vec::new();
     loop {
         let text = String::from_utf8_lossy(&read).into_owned();

@@ -1,32 +1,32 @@
 //! Rows of the contract in which the backend failed, and the one in which we did.
 
-use super::canned::{Canned, answer};
+use super::canned::{Canned, GOOD, answer};
 use super::{
-    ALL, FIRST, OTHERS, V1_RESPONSES, all_ill, asked_elsewhere, attempts, check_nothing_learned,
-    check_ours, check_rescued, check_strikes, ill, kept_response, no_token, nothing_left, response,
-    set_ill, settled, view, world,
+    ALL, FIRST, OTHERS, V1_RESPONSES, all_ill, asked_elsewhere, attempts, check_ours,
+    check_rescued, check_strikes, ill, kept_response, no_token, nothing_left, response, set_ill,
+    settled, view, world,
 };
-use crate::support::{Setup, V1_CHAT, World, chat};
+use crate::support::{Setup, V1_CHAT, World, chat, wait_until};
 use firstlight::mock::{
     Beside, Entra, EntraSpec, Fault, Imds, ImdsFault, ImdsSpec, Limit, RetryAfter,
 };
 use firstlight::routing::State;
 use serde_json::{Value, json};
 
-/// A strike from the second request on, and no latency; another backend's answer to each.
+/// Another backend's response to each; two of them ask for a probe, and when that fails, too, the target is out.
 async fn check_error(world: &World, outcome: &str) {
-    for strikes in [0.0, 1.0] {
-        check_rescued(&world.chat().await);
-        check_strikes(world, FIRST, strikes);
-    }
+    check_rescued(&world.chat().await);
+    assert!(!view(world, FIRST).failing);
+    check_rescued(&world.chat().await);
+    wait_until("the probe has failed", || view(world, FIRST).state == State::Degraded).await;
     let found = view(world, FIRST);
-    assert_eq!((found.state, found.base_ms), (State::Healthy, None), "{found:?}");
+    assert_eq!((found.failing, found.base_ms), (true, None), "{found:?}");
     assert!(found.limited.is_zero() && !found.blocks.any(), "{found:?}");
     assert_eq!(attempts(world, FIRST).await, format!("{outcome} 2"));
     assert_eq!(asked_elsewhere(world), 2);
 }
 
-/// Nobody can serve it: our own 503, and it is its own suspect.
+/// Nobody can serve it, nor a probe: our own 503.
 async fn check_error_everywhere(world: &World, outcome: &str) {
     for _ in 0..3 {
         let answer = world.chat().await;
@@ -36,7 +36,26 @@ async fn check_error_everywhere(world: &World, outcome: &str) {
     settled(world).await;
     for region in ALL {
         assert_eq!(attempts(world, region).await, format!("{outcome} 3"));
-        check_nothing_learned(world, region);
+        let found = view(world, region);
+        assert!(found.base_ms.is_none() && found.limited.is_zero(), "{found:?}");
+        assert!(!found.blocks.any() && found.in_flight == 0, "{found:?}");
+    }
+}
+
+/// What every region fails at, while probes are served, is its own suspect: also copies of it at the same time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_fails_everywhere_is_its_own_suspect() {
+    let poison = answer("500 Internal Server Error", "", r#"{"error":{"message":"no"}}"#);
+    let canned = Canned::new(poison).but_to_probes(GOOD);
+    let world = canned.everywhere().await;
+    for _ in 0..3 {
+        let all = futures_util::future::join_all((0..3).map(|_| world.chat())).await;
+        assert!(all.iter().all(|answer| answer.status == 503));
+    }
+    settled(&world).await;
+    for region in ALL {
+        let found = view(&world, region);
+        assert_eq!(found.state, State::Healthy, "{region}: {found:?}");
     }
 }
 
@@ -121,16 +140,17 @@ async fn check_untouched(fault: Fault, (path, question): (&str, &Value)) {
     assert_eq!(asked_elsewhere(&world), 1);
 }
 
-/// The backend may have done it: a strike as for any other request, and the client must decide.
+/// The backend may have done it: the client must decide, and a probe tells whose fault it was.
 async fn check_touched(fault: Fault, outcome: &str, (path, question): (&str, &Value)) {
     let world = ill(fault.clone()).await;
-    for strikes in [0.0, 1.0] {
-        let answer = world.post(path, question).await;
-        check_ours(&answer, (503, "no_backend_available"), &nothing_left());
-        assert_eq!((answer.attempts(), asked_elsewhere(&world)), (Some(1), 0), "{fault:?}");
-        check_strikes(&world, FIRST, strikes);
-    }
-    assert_eq!(attempts(&world, FIRST).await, format!("{outcome} 2"));
+    let answer = world.post(path, question).await;
+    check_ours(&answer, (503, "no_backend_available"), &nothing_left());
+    assert_eq!((answer.attempts(), asked_elsewhere(&world)), (Some(1), 0), "{fault:?}");
+    // It fails once at most there: the next avoids what has just failed.
+    let next = world.post(path, question).await;
+    assert_eq!((next.status, next.attempts()), (200, Some(1)), "{fault:?}");
+    assert_eq!(attempts(&world, FIRST).await, format!("{outcome} 1"));
+    wait_until("the probe has failed", || view(&world, FIRST).state == State::Degraded).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -146,7 +166,7 @@ async fn what_leaves_something_behind_is_sent_twice_only_if_nobody_worked_on_it(
         }
         check_touched(Fault::Reset, "reset", asked).await;
     }
-    // Azure keeps a response unless it is told not to.
+    // Nothing of this one is kept.
     let world = ill(Fault::Status5xx { status: 500 }).await;
     let answer = world.post(V1_RESPONSES, &response()).await;
     assert_eq!((answer.status, answer.attempts()), (200, Some(2)), "{}", answer.text());

@@ -9,8 +9,14 @@
 //! | 2xx with a first content token | `streams::the_first_content_token_is_timed` |
 //! | 2xx that ends, or fails, before any content | `streams::a_stream_without_content_is_an_error_and_goes_elsewhere` |
 //! | the same with a rate limit's code | `streams::a_limit_told_inside_a_stream_is_a_limit` |
+//! | 2xx that is empty or not in its form | `malformed::what_is_not_in_its_form_goes_elsewhere` |
+//! | 2xx of JSON that is cut midway | `cut::a_small_response_that_is_cut_goes_elsewhere` |
 //! | 2xx that breaks after content | `streams::what_breaks_after_content_is_told_and_never_spliced` |
-//! | 400, 404 of the client's own, 405, 413, 415, 422 | `refusals::what_is_about_the_request_is_passed_on_unchanged` |
+//! | 2xx that is half, whole or failed by its own events, however its connection ends | `endings::*` |
+//! | 400, 405, 413, 415, 422 | `refusals::what_is_about_the_request_is_passed_on_unchanged` |
+//! | 404, 410 to what names nothing that is kept | `refusals::what_is_not_there_is_looked_for_in_one_other_place` |
+//! | 4xx of an attempt that is not the first | `aside::*` |
+//! | 400 to encrypted content | `encrypted::*` |
 //! | 401, 403 | `refusals::a_refused_credential_is_never_the_clients` |
 //! | 404 of a deployment that is configured | `refusals::a_deployment_that_should_be_there_is_looked_for_elsewhere` |
 //! | 408, 499, 500, 502, 503, 504 | `failures::an_error_of_the_service_goes_elsewhere` |
@@ -24,9 +30,14 @@
 //!
 //! The first region is where every request goes first.
 
+mod aside;
 mod canned;
+mod cut;
+mod encrypted;
+mod endings;
 mod failures;
 mod limits;
+mod malformed;
 mod refusals;
 mod streams;
 
@@ -167,9 +178,9 @@ fn response() -> Value {
     json!({"model": "gpt-4o", "stream": true, "store": false, "input": "Say hi"})
 }
 
-/// The same, as Azure does it unless it is told not to: its answer is kept.
+/// The same, and its answer is to be kept. (What only the default keeps is in `wire::effects`.)
 fn kept_response() -> Value {
-    json!({"model": "gpt-4o", "stream": true, "input": "Say hi"})
+    json!({"model": "gpt-4o", "stream": true, "store": true, "input": "Say hi"})
 }
 
 /// Waits until nothing of a request is under way any more.

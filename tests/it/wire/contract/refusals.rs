@@ -35,7 +35,6 @@ async fn what_is_about_the_request_is_passed_on_unchanged() {
     let body = r#"{"error": {"message":"Caf\u00e9?", "type":"invalid_request_error","param":"x","code":"404"} }"#;
     for status in [
         "400 Bad Request",
-        "404 Not Found",
         "405 Method Not Allowed",
         "413 Payload Too Large",
         "415 Unsupported Media Type",
@@ -61,6 +60,34 @@ async fn a_filtered_prompt_is_filtered_everywhere() {
     assert_eq!((world.requests(FIRST), asked_elsewhere(&world)), (5, 0));
     assert_eq!(attempts(&world, FIRST).await, "passed 5");
     check_nothing_learned(&world, FIRST);
+}
+
+/// Asked for once more, of another: without an id in it nothing says that it is gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_there_is_looked_for_in_one_other_place() {
+    let body = r#"{"error":{"code":"404","message":"Resource not found"}}"#;
+    for status in ["404 Not Found", "410 Gone"] {
+        let canned = Canned::new(answer(status, "", body));
+        let world = canned.first().await;
+        for _ in 0..3 {
+            check_rescued(&world.chat().await);
+        }
+        assert_eq!((canned.asked(), attempts(&world, FIRST).await.as_str()), (3, "refused 3"));
+        settled(&world).await;
+        check_nothing_learned(&world, FIRST);
+        let world = canned.everywhere().await;
+        for (path, question) in plain() {
+            let answer = world.post(path, &question).await;
+            assert!(status.starts_with(&answer.status.to_string()), "{}", answer.text());
+            assert_eq!((answer.text(), answer.attempts()), (body, Some(2)), "{status}");
+        }
+        assert_eq!(attempts(&world, FIRST).await, "refused 3");
+        // It names a file, which another resource has not.
+        let named = json!({"model": "gpt-4o", "messages": [{"role": "user", "content": [
+            {"type": "file", "file": {"file_id": "file-0123456789abcdefgh"}}]}]});
+        let answer = canned.first().await.post(V1_CHAT, &named).await;
+        assert_eq!((answer.text(), answer.attempts()), (body, Some(1)));
+    }
 }
 
 /// A deployment that nobody configured is the client's own mistake, and Azure is not asked.

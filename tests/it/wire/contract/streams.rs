@@ -2,10 +2,11 @@
 
 use super::{
     FIRST, OTHERS, V1_RESPONSES, all_ill, asked_elsewhere, attempts, check_nobody_is_named,
-    check_nothing_learned, check_rescued, check_strikes, ill, kept_response, now, response,
-    set_ill, settled, setup, view, world,
+    check_nothing_learned, check_ours, check_rescued, check_strikes, ill, kept_response, now,
+    response, set_ill, settled, setup, view, world,
 };
 use crate::support::{Answer, Setup, Streamed, V1_CHAT, World, chat, content_of, streamed_chat};
+use firstlight::azure::error::ClientError;
 use firstlight::mock::{Behaviour, Fault};
 use firstlight::routing::State;
 use firstlight::time::Time;
@@ -75,9 +76,15 @@ async fn a_stream_without_content_is_an_error_and_goes_elsewhere() {
     assert!(event.trim_end().ends_with("\"type\":\"server_error\",\"param\":null,\"code\":null}}"));
     assert!(answer.complete && !answer.text().contains("[DONE]"));
 
-    let answer = check_no_content_anywhere(Fault::EndBeforeContent, "empty_stream").await;
-    assert!(answer.complete && answer.text().ends_with("data: [DONE]\n\n"), "{}", answer.text());
-    assert_eq!(content_of(answer.text()), "");
+    // Of an empty stream nothing is worth passing on.
+    let world = all_ill(Fault::EndBeforeContent).await;
+    for _ in 0..3 {
+        let answer = world.chat().await;
+        let error = ClientError::UpstreamMalformed;
+        check_ours(&answer, (502, "upstream_malformed"), &error);
+        assert_eq!(answer.attempts(), Some(3));
+    }
+    assert_eq!(attempts(&world, FIRST).await, "empty_stream 3");
 
     let answer = check_no_content_anywhere(Fault::Truncate { after_tokens: 0 }, "reset").await;
     check_cut(&answer, "");
@@ -170,11 +177,6 @@ async fn what_breaks_after_content_is_told_and_never_spliced() {
     check_cut(&answer, "");
     assert!(answer.text().contains("response.output_text.delta"), "{}", answer.text());
     assert_eq!(view(&world, FIRST).state, State::Degraded, "the third one is too many");
-    // What is not streamed has no room for an event: half of it is no answer.
-    let world = ill(Fault::Truncate { after_tokens: 2 }).await;
-    let answer = world.post(V1_CHAT, &chat()).await;
-    assert!(!answer.complete, "{}", answer.text());
-    assert_eq!(asked_elsewhere(&world), 0);
 }
 
 /// Nobody is left to answer: nothing is learned, and nothing goes on that costs tokens.
