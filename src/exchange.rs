@@ -43,6 +43,9 @@ const HOLD_BYTES: usize = 1 << 20;
 const ERROR_BODY_BYTES: usize = 64 << 10;
 /// How long the body of an error is waited for whose status says it all.
 const ERROR_BODY_WAIT: Duration = Duration::from_secs(1);
+/// A body that has begun, and the body of an error, are given up after this long without a byte: no model is waited
+/// for any more.
+const BODY_SILENCE: Duration = Duration::from_mins(2);
 /// A kept connection that breaks within this time of its use was closed by the other side before.
 const STALE_WITHIN: Duration = Duration::from_secs(1);
 /// A group of connections that none is kept in: asking there makes a new one.
@@ -445,6 +448,7 @@ async fn judge_error(
     status: u16,
     clock: &Clock,
 ) -> std::result::Result<Answer, Failure> {
+    answer.session.set_read_timeout(Some(BODY_SILENCE));
     if judge(status, None).is_final() {
         // Incomplete, it closes its connection when it is released.
         drop(tokio::time::timeout(ERROR_BODY_WAIT, read_error_body(&mut answer)).await);
