@@ -16,7 +16,7 @@ use crate::proxy::identify::Proof;
 use crate::proxy::placement::Placement;
 use crate::proxy::progress::Progress;
 use crate::rng::stable_hash;
-use crate::routing::{Ask, Attempts, Event, Limits, Repeat, TimeLimit, Timing};
+use crate::routing::{Ask, Attempts, Class, Event, Kind, Limits, Repeat, TimeLimit, Timing};
 use crate::telemetry::Telemetry;
 use crate::time::Time;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -123,6 +123,8 @@ pub(super) struct Answering {
     answers: Option<u64>,
     /// What is written into the body so that the stream tells its usage: the client did not ask for it.
     pub(super) usage_edit: Option<Edit>,
+    /// What a response is compared with that is not streamed.
+    class: Class,
 }
 
 impl Answering {
@@ -130,8 +132,26 @@ impl Answering {
         let tells = matches!(operation, Operation::ChatCompletions | Operation::Completions);
         let usage_edit = seen.usage_edit.clone().filter(|_| tells && config.inject_usage);
         let background = seen.background == Some(true);
-        Self { background, answers: seen.answers, usage_edit }
+        let class = class(operation, seen);
+        Self { background, answers: seen.answers, usage_edit, class }
     }
+}
+
+/// What a whole response is compared with. What is heard or spoken is as long as what is sent.
+fn class(operation: Operation, seen: &Peek<'_>) -> Class {
+    let prompt = Some(seen.prompt_tokens_estimate);
+    let (kind, length) = match operation {
+        Operation::ChatCompletions => (Kind::Chat, seen.max_tokens),
+        Operation::Completions => (Kind::Completions, seen.max_tokens),
+        Operation::Responses => (Kind::Responses, seen.max_tokens),
+        Operation::Images => (Kind::Images, None),
+        Operation::Transcriptions => (Kind::Transcriptions, prompt),
+        Operation::Speech => (Kind::Speech, prompt),
+        Operation::Embeddings | Operation::Models | Operation::Realtime | Operation::Resource => {
+            (Kind::Other, None)
+        }
+    };
+    Class::of(kind, length, seen.answers.unwrap_or(1))
 }
 
 /// Why a request does not go on.
@@ -232,13 +252,14 @@ impl Request {
 
     /// What it is to the routing core.
     pub(super) fn ask(&self) -> Ask {
-        let Admitted { prompt_tokens, affinity, repeat, placement, .. } = &self.admitted;
+        let Admitted { prompt_tokens, affinity, repeat, placement, answering, .. } = &self.admitted;
         let (app, credential) = self.sender;
         Ask {
             request: self.serial,
             timing: self.admitted.timing(),
             prompt_tokens: *prompt_tokens,
             affinity: *affinity,
+            class: answering.class,
             app,
             credential,
             wary: *repeat == Repeat::OnlyUntouched && placement.bound().only().is_none(),

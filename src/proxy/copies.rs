@@ -43,7 +43,7 @@ impl Default for Copies {
 }
 
 /// One copy to delete.
-struct Copy {
+struct StoredCopy {
     request: Arc<Request>,
     backend: Arc<LiveBackend>,
     id: Box<str>,
@@ -67,7 +67,8 @@ pub(super) fn left_by(
     let (Ok(room), Ok(runtime)) = (room, Handle::try_current()) else {
         return count(request, backend, "skipped");
     };
-    let copy = Copy { request: Arc::clone(request), backend: Arc::clone(backend), id: id.into() };
+    let copy =
+        StoredCopy { request: Arc::clone(request), backend: Arc::clone(backend), id: id.into() };
     let http = Arc::clone(http);
     runtime.spawn(async move {
         let result = copy.delete(&http).await;
@@ -86,7 +87,7 @@ fn count(request: &Request, backend: &LiveBackend, result: &str) {
     copies.with_label_values(&[&*request.model().name, &*backend.name, result]).inc();
 }
 
-impl Copy {
+impl StoredCopy {
     /// Tries to delete it. Returns the word for the metric.
     async fn delete(&self, http: &HttpConnector) -> &'static str {
         let mut result = "failed";

@@ -176,17 +176,21 @@ impl Watch {
 
     /// Settles a good answer, or one that is passed on and teaches nothing.
     pub(super) fn succeed(&mut self, kind: AnswerKind) {
-        let Some(lease) = self.lease.take() else { return };
+        let Some(mut lease) = self.lease.take() else { return };
         if kind == AnswerKind::Passed {
             let refused = is_refusal(self.marks.status);
             self.told(lease.passed(refused, self.request.now()));
             let outcome = if self.is_aside { Outcome::Refused } else { Outcome::Passed };
             return self.close(outcome);
         }
-        let event = match self.marks.first_token {
+        let event = if let Some(at) = self.marks.first_token {
             // The first content token is the one thing that feeds the score.
-            Some(at) => lease.first_token(at),
-            None => lease.answered(self.request.now()),
+            lease.first_token(at)
+        } else {
+            if let Some(at) = self.marks.header {
+                lease.header_came(at);
+            }
+            lease.answered(self.request.now())
         };
         self.request.tell(event);
         self.close(Outcome::Ok);
@@ -236,7 +240,10 @@ impl Watch {
 
     /// Another attempt had its first content earlier: what this one waited is a lower bound.
     pub(super) fn lose(&mut self) {
-        self.cancel(Outcome::Lost);
+        if let Some(lease) = self.lease.take() {
+            self.request.tell(lease.lost(self.request.now()));
+            self.close(Outcome::Lost);
+        }
     }
 
     /// Who is told how the answer ends. It has the seat from now on.
@@ -252,13 +259,6 @@ impl Watch {
     /// The client gets this attempt's answer.
     pub(super) fn answers(&self) {
         self.request.progress.answered(self.place);
-    }
-
-    fn cancel(&mut self, outcome: Outcome) {
-        if let Some(lease) = self.lease.take() {
-            self.request.tell(lease.cancelled(self.request.now()));
-            self.close(outcome);
-        }
     }
 
     fn backend(&self) -> Option<&Arc<LiveBackend>> {
@@ -313,7 +313,10 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        self.cancel(Outcome::ClientAbort);
+        if let Some(lease) = self.lease.take() {
+            self.request.tell(lease.cancelled(self.request.now()));
+            self.close(Outcome::ClientAbort);
+        }
     }
 }
 

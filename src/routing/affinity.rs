@@ -7,8 +7,8 @@
 //! and not worse than what was picked:
 //!
 //! - by cost: at most `max_cost_ratio` times its cost; where weights decide: in band.
-//! - by load: not more than twice its attempts under way, and a few. What is not streamed does not show in the
-//!   cost, and one long prompt that all users share would send all of them to one target.
+//! - by load: not more than twice its attempts under way, and a few. What is not streamed shows little in the cost,
+//!   and one long prompt that all users share would send most of them to one target.
 //!
 //! A recovering target takes part for a share of the keys that grows over its ramp. One hash a target and pick;
 //! who does not lead is not looked at further, so a thousand targets cost some ten microseconds. Hedges, retries
@@ -102,8 +102,9 @@ impl Yardstick<'_> {
         if self.why == Why::Weight {
             return target.state.ratio(settings, now) <= IN_BAND;
         }
-        let unknown = self.pool.fleet().load().unknown_ms(settings);
-        let cost = |target: &Target| target.state.cost(settings, unknown, now);
+        let fleet = self.pool.fleet().load();
+        let rates = (fleet.unknown_ms(settings), fleet.whole);
+        let cost = |target: &Target| target.state.cost(settings, rates, now);
         cost(target) <= cost(self.drawn) * settings.affinity.max_cost_ratio
     }
 }

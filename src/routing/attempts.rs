@@ -235,7 +235,9 @@ impl Attempts {
         rng: &mut Rng,
     ) -> Result<Picked, NoHedge> {
         let hedge = &pool.settings().hedge;
-        let most = if self.ask.timing == Timing::FirstToken { hedge.max_per_request } else { 1 };
+        // A whole response costs more than a prompt: only one that is stuck is raced twice.
+        let often = self.ask.timing == Timing::FirstToken || urgency != Urgency::Late;
+        let most = if often { hedge.max_per_request } else { 1 };
         let allowed = hedge.enabled
             && self.limits.bound.only().is_none()
             && self.limits.repeat == Repeat::Anytime;

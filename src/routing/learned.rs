@@ -50,6 +50,20 @@ pub struct LearnedNorm {
     pub ln_total_ms: f64,
     /// Samples of those.
     pub totals: u32,
+    /// The same by what was asked for; files of former versions have none.
+    #[serde(default)]
+    pub classes: BTreeMap<String, LearnedTotal>,
+}
+
+/// How long whole responses of one class take.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LearnedTotal {
+    /// Logarithm of the usual milliseconds.
+    pub ln_ms: f64,
+    /// One is late after so many times the usual time.
+    pub late_mult: f64,
+    /// Samples that it was learned from.
+    pub samples: u32,
 }
 
 /// How TTFT depends on one prompt size.

@@ -15,8 +15,8 @@
 //! *Limited* (429, until a moment) and the [`Block`]s (drained, credential refused, deployment unknown)
 //! stand beside that state. What holds whatever the settings:
 //!
-//! - Only a first content token of a 2xx answer feeds a score, or a wait for one that says it is too low. A 429
-//!   or a 500 is not a fast answer.
+//! - Only a first content token of a 2xx answer feeds a score, or a wait for one that says it is too low; in absolute
+//!   mode a whole response does, too. A 429 or a 500 is not a fast answer.
 //! - A rate limit is never a strike.
 //! - Degraded targets are still used when there is nothing better; limited and blocked ones never are.
 //!
@@ -26,9 +26,9 @@
 //! degraded: the baseline that the others are compared with.
 //!
 //! From the top: [`attempts`](Attempts) what one request may do, `pick` the choice, `affinity` what goes together, `seats` who has room, `lease` and `probe` the
-//! slots, `patience` when a wait is over, `rescue` who races a late one, `outcome` and `trip` what they teach; `health`, `strikes` and `errors` the state, `guard` what holds a trip back,
-//! `unserved` what a target costs that serves nothing,
-//! `speed`, `norm`, `fleet` and `expected` what is fast, normal, general and due; `hedge`, `budget` and
+//! slots, `patience` when a wait is over, `rescue` who races a late one, `outcome` and `trip` what they teach, `whole` what responses do that are not
+//! streamed; `health`, `strikes` and `errors` the state, `guard` what holds a trip back, `unserved` what a target costs that serves nothing,
+//! `speed`, `norm` and `totals`, `fleet` and `expected` what is fast, normal, general and due; `hedge`, `budget` and
 //! `rest` what may be spent and must be waited for; [`learned`](LearnedPool) what outlives the process.
 //!
 //! Pure: no clock, no I/O, no logging. `now` and the random source are arguments; what an operator should
@@ -59,11 +59,13 @@ mod size;
 mod speed;
 mod strikes;
 mod target;
+mod totals;
 mod trip;
 mod turns;
 mod unserved;
 mod used;
 mod view;
+mod whole;
 
 pub use attempts::{
     Attempts, Bound, Denied, Failed, Limits, Next, NoHedge, Repeat, pause_before_again,
@@ -73,7 +75,8 @@ pub use errors::Backing;
 pub use guard::TripBlocked;
 pub use health::{Cause, Change, State};
 pub use learned::{
-    LearnedBase, LearnedNorm, LearnedPool, LearnedScore, LearnedSize, LearnedTarget, Recalled,
+    LearnedBase, LearnedNorm, LearnedPool, LearnedScore, LearnedSize, LearnedTarget, LearnedTotal,
+    Recalled,
 };
 pub use lease::{Ask, Ended, Lease, Overdue, Timing};
 pub use outcome::Event;
@@ -88,5 +91,6 @@ pub use settings::{
 };
 pub use size::Size;
 pub use target::{Block, Blocks};
+pub use totals::{Class, Kind};
 pub use used::Used;
 pub use view::{PoolView, View};

@@ -42,7 +42,12 @@ impl Pool {
     }
 
     /// Absolute mode: an answer, or the lower bound of one, judged by fixed times.
-    fn timed(&self, target: usize, ttft: Duration, (sent, now): (Time, Time)) -> Option<Event> {
+    pub(super) fn timed(
+        &self,
+        target: usize,
+        ttft: Duration,
+        (sent, now): (Time, Time),
+    ) -> Option<Event> {
         let settings = self.settings();
         let state = &self.targets().get(target)?.state;
         let ttft_ms = millis(ttft);
@@ -181,14 +186,6 @@ impl Pool {
         known.reading(settings).score_ms(settings, unknown, now)
     }
 
-    /// When an answer that is not streamed is late: at D, or at half more than they usually take.
-    pub(super) fn total_late(&self, expected: &Expected) -> Duration {
-        let settings = self.settings();
-        let usual = self.shared().with_norm(|norm| norm.total_ms(settings));
-        let known = usual.and_then(|ms| Duration::try_from_secs_f64(1.5 * ms / 1000.0).ok());
-        known.map_or(settings.hedge.non_stream_deadline, |late| late.max(expected.late))
-    }
-
     /// An attempt was given up by our own time-out.
     pub(super) fn outlasted(&self, slot: &Slot, stage: Stage, now: Time) -> Option<Event> {
         match self.settings().detect.mode {
@@ -225,11 +222,7 @@ impl Pool {
         if !counts {
             return;
         }
-        state.change(|known| {
-            if bound_ms > self.known_score(known, now) {
-                self.move_score(known, bound_ms, now);
-            }
-        });
+        state.change(|known| self.raise_score(known, bound_ms, now));
         if expected.basis == Basis::Proven {
             self.shared().with_norm(|norm| norm.learn_late(&settings.detect, Lateness::Late));
         }
@@ -294,7 +287,14 @@ impl Pool {
         refuses_too_much(refused, others.map(|(_, other)| other.state.refused_share()))
     }
 
-    /// A good answer whose speed says nothing.
+    /// A lower bound moves the score, if it lies above it.
+    pub(super) fn raise_score(&self, known: &mut Known, bound_ms: f64, now: Time) {
+        if bound_ms > self.known_score(known, now) {
+            self.move_score(known, bound_ms, now);
+        }
+    }
+
+    /// A good answer without a first token.
     pub(super) fn answered(&self, slot: &Slot, now: Time) {
         let Some(Target { state, .. }) = self.targets().get(slot.target) else { return };
         state.answered(now);
@@ -308,9 +308,6 @@ impl Pool {
             let served = if timed { Served::No } else { Served::Yes };
             self.count_unserved(known, slot, served, now);
         });
-        if slot.ask.timing == Timing::Untimed {
-            self.shared().with_norm(|norm| norm.learn_total(millis(now.since(slot.began))));
-        }
     }
 
     /// A 429 to what was sent at `sent`.

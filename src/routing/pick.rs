@@ -378,9 +378,9 @@ impl<'a> Draw<'a> {
             return false;
         }
         let settings = self.pool.settings();
-        let unknown = self.fleet.unknown_ms(settings);
+        let rates = (self.fleet.unknown_ms(settings), self.fleet.whole);
         let in_flight = target.state.in_flight();
-        let cost = target.state.cost(settings, unknown, self.now);
+        let cost = target.state.cost(settings, rates, self.now);
         let bid = Bid { cost, in_flight, coin: rng.bits(), index };
         let ramp = if self.among == Among::Answering {
             1.0

@@ -183,7 +183,7 @@ impl Pool {
         if state.is_failing() && !state.is_passed_over(now) {
             state.change(|known| known.errors.take_try(now));
         }
-        let expected = self.expected(&state, Size::of(ask.prompt_tokens));
+        let expected = self.measure(&state, &ask);
         Some(Lease::open((Arc::clone(self), state), seat, (target, ask, expected), now))
     }
 
@@ -241,6 +241,7 @@ impl Pool {
     pub(super) fn look(&self, now: Time) {
         let before = self.fleet.load();
         let next = before.look(&self.settings, &self.members(), now);
+        let next = next.with_totals(self.shared.with_norm(|norm| norm.total_ms(&self.settings)));
         if next.new_normal && !before.new_normal {
             self.shared.counters.rebased.fetch_add(1, Relaxed);
         }

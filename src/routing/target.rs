@@ -85,6 +85,49 @@ pub(super) struct Known {
     pub(super) refuses_all: bool,
     /// Answers over T in a row.
     pub(super) over_run: u32,
+    /// The part of the strikes that whole responses brought.
+    pub(super) whole_strikes: f64,
+}
+
+/// Whole responses that wait, and those of them that are late.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    open: AtomicU32,
+    late: AtomicU32,
+}
+
+impl Waiting {
+    pub(super) fn open(&self) -> u32 {
+        self.open.load(Relaxed)
+    }
+
+    pub(super) fn late(&self) -> u32 {
+        self.late.load(Relaxed)
+    }
+
+    /// Half or more of them are late.
+    pub(super) fn is_suspect(&self) -> bool {
+        let open = self.open();
+        open > 0 && self.late().saturating_mul(2) >= open
+    }
+
+    pub(super) fn enter(&self) {
+        self.open.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn leave(&self) {
+        let before = self.open.fetch_sub(1, Relaxed);
+        debug_assert!(before > 0, "a lease ended twice");
+    }
+
+    pub(super) fn enter_late(&self) {
+        self.late.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn leave_late(&self) {
+        let before = self.late.fetch_sub(1, Relaxed);
+        debug_assert!(before > 0, "a lease was late twice");
+    }
 }
 
 impl Known {
@@ -106,6 +149,8 @@ pub(super) struct TargetState {
     /// Attempts under way, to the end of their answers.
     seats: AtomicU32,
     late: AtomicU32,
+    /// Attempts that wait for a whole response.
+    pub(super) whole: Waiting,
     blocks: AtomicU8,
     /// Mirrors of [`Known`]: nanoseconds, or the bits of a float. NaN: unknown.
     score_bits: AtomicU64,
@@ -129,6 +174,8 @@ pub(super) struct TargetState {
     refused_bits: AtomicU64,
     /// The last 2xx; 0: never.
     answered_at: AtomicU64,
+    /// When the latest attempt was sent that was answered; 0: none was.
+    heard_of: AtomicU64,
     known: Mutex<Known>,
 }
 
@@ -139,6 +186,7 @@ impl Default for TargetState {
             in_flight: AtomicU32::default(),
             seats: AtomicU32::default(),
             late: AtomicU32::default(),
+            whole: Waiting::default(),
             blocks: AtomicU8::default(),
             score_bits: unknown(),
             score_at: AtomicU64::default(),
@@ -155,6 +203,7 @@ impl Default for TargetState {
             unserved_at: AtomicU64::default(),
             refused_bits: AtomicU64::default(),
             answered_at: AtomicU64::default(),
+            heard_of: AtomicU64::default(),
             known: Mutex::default(),
         }
     }
@@ -169,10 +218,18 @@ impl TargetState {
     }
 
     /// What a request costs there: the expected wait, and more the more wait there, or would if they were served.
-    pub(super) fn cost(&self, settings: &Settings, unknown_ms: f64, now: Time) -> f64 {
+    /// `whole`: what a whole response counts that waits there, in first tokens.
+    pub(super) fn cost(
+        &self,
+        settings: &Settings,
+        (unknown_ms, whole): (f64, f64),
+        now: Time,
+    ) -> f64 {
         let score_ms = self.score_ms(settings, unknown_ms, now);
         let unserved = self.unserved();
-        let waiting = f64::from(self.in_flight()) + unserved.ghosts_now(score_ms, now);
+        let waiting = f64::from(self.in_flight())
+            + whole * f64::from(self.whole.open())
+            + unserved.ghosts_now(score_ms, now);
         score_ms * (1.0 + waiting / settings.inflight_slack) * unserved.cost_factor(now)
     }
 
@@ -229,10 +286,16 @@ impl TargetState {
         self.degraded_until.load(Relaxed) > now.nanos()
     }
 
-    /// Half or more of what waits there is late.
+    /// Half or more of what waits there is late: of the first tokens, or of the whole responses.
     pub(super) fn is_suspect(&self) -> bool {
         let in_flight = self.in_flight();
-        in_flight > 0 && self.late().saturating_mul(2) >= in_flight
+        let first = in_flight > 0 && self.late().saturating_mul(2) >= in_flight;
+        first || self.whole.is_suspect()
+    }
+
+    /// Whether it has answered anything that was sent to it after `sent`.
+    pub(super) fn was_heard_since(&self, sent: Time) -> bool {
+        self.heard_of.load(Relaxed) > sent.nanos()
     }
 
     pub(super) fn blocks(&self) -> Blocks {
@@ -366,6 +429,11 @@ impl TargetState {
 
     pub(super) fn answered(&self, now: Time) {
         self.answered_at.fetch_max(now.nanos(), Relaxed);
+    }
+
+    /// An attempt that was sent then was answered.
+    pub(super) fn heard(&self, sent: Time) {
+        self.heard_of.fetch_max(sent.nanos(), Relaxed);
     }
 
     /// Changes what is known, and mirrors it.

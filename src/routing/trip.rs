@@ -17,7 +17,7 @@ use std::sync::PoisonError;
 /// A degraded target keeps a score of at least so many times its base.
 const DEGRADED_RATIO: f64 = 4.0;
 /// Answers after which a target's base is settled.
-const SETTLED_SAMPLES: u32 = 50;
+pub(super) const SETTLED_SAMPLES: u32 = 50;
 
 impl Pool {
     /// A deadline passed.
@@ -137,6 +137,7 @@ impl Pool {
             return false;
         }
         known.health.trip(settings, cause, now);
+        known.whole_strikes = 0.0;
         let normal = known.speed.normal_ms().filter(|_| settings.recover.flag_ttl.is_none());
         if let Some(normal) = normal {
             let score = self.known_score(known, now).max(DEGRADED_RATIO * normal);

@@ -24,6 +24,8 @@ pub struct View {
     pub in_flight: u32,
     /// Those of them that are past their D.
     pub late: u32,
+    /// Attempts that wait for a whole response, and those of them that are past their D.
+    pub whole: (u32, u32),
     /// Attempts under way, to the end of their answers, timed or not.
     pub seats: u32,
     /// How much longer it rests after a 429; zero when it does not.
@@ -70,6 +72,7 @@ impl Pool {
             strikes: state.with(|known| known.health.strikes.sum(settings, now)),
             in_flight: state.in_flight(),
             late: state.late(),
+            whole: (state.whole.open(), state.whole.late()),
             seats: state.seats(),
             limited: state.limited(now),
             failing: state.is_failing(),

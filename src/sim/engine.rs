@@ -6,8 +6,9 @@
 
 use crate::rng::{Rng, stable_hash};
 use crate::routing::{
-    Ask, Attempts, Backing, Bound, Ended, Event, Failed, Lease, Limits, Next, Picked, Pool, Repeat,
-    RetryBudget, Settings, TargetSpec, TimeLimit, Timing, Urgency, pause_before_again,
+    Ask, Attempts, Backing, Bound, Class, Ended, Event, Failed, Kind, Lease, Limits, Next, Picked,
+    Pool, Repeat, RetryBudget, Settings, TargetSpec, TimeLimit, Timing, Urgency,
+    pause_before_again,
 };
 use crate::sim::balancer::{Balancer, Fact, Order, Outcome, Profile, Purpose};
 use crate::sim::prober::Prober;
@@ -84,6 +85,9 @@ struct Leg {
     /// Whether it goes on after that.
     outlasted: bool,
 }
+
+/// How a lease is given up.
+type GiveUp = fn(Lease, Time) -> Option<Event>;
 
 /// One request that waits for its first token.
 struct Life {
@@ -278,7 +282,7 @@ impl Engine {
 
     /// The client gets a response that is of no use to it.
     fn pass_on(&mut self, request: u64, now: Time, orders: &mut Vec<Order>) {
-        self.close(request, now, orders);
+        self.close((request, Lease::lost), now, orders);
         orders.push(Order::Refuse { request });
     }
 
@@ -288,7 +292,7 @@ impl Engine {
             let events = life.attempts.served(&self.pool, now);
             orders.extend(events.into_iter().map(Order::Note));
         }
-        self.close(request, now, orders);
+        self.close((request, Lease::lost), now, orders);
     }
 
     /// Sends a probe that shall tell whether it is the target or the request.
@@ -306,12 +310,12 @@ impl Engine {
         }
     }
 
-    /// The request is over: what is still open of it is dropped.
-    fn close(&mut self, request: u64, now: Time, orders: &mut Vec<Order>) {
+    /// The request is over: what is still open of it is dropped, and ends so.
+    fn close(&mut self, (request, end): (u64, GiveUp), now: Time, orders: &mut Vec<Order>) {
         let legs = self.requests.remove(&request).map(|life| life.legs);
         for attempt in legs.into_iter().flatten() {
             if let Some(leg) = self.legs.remove(&attempt) {
-                note(leg.lease.cancelled(now), orders);
+                note(end(leg.lease, now), orders);
                 orders.push(Order::Drop { attempt });
             }
         }
@@ -358,12 +362,15 @@ fn ask(request: u64, profile: Profile) -> Ask {
     let timing = if profile.streamed { Timing::FirstToken } else { Timing::Untimed };
     // As peek does with a name.
     let affinity = profile.conversation.map(|one| stable_hash(&one.to_le_bytes()));
+    // None is named by who says 0.
+    let allowed = Some(profile.max_tokens).filter(|most| *most > 0);
     let app = u64::from(profile.app);
     Ask {
         request,
         timing,
         prompt_tokens: profile.prompt_tokens,
         affinity,
+        class: Class::of(Kind::Chat, allowed, 1),
         app,
         credential: app,
         wary: !profile.repeatable && profile.bound.is_none(),
@@ -380,7 +387,7 @@ impl Balancer for Engine {
             Fact::Arrived { request, profile } => self.arrived(request, profile, now, orders),
             Fact::Heard { attempt, outcome } => self.heard(attempt, outcome, now, orders),
             Fact::Due { attempt } => self.due(attempt, now, orders),
-            Fact::Left { request } => self.close(request, now, orders),
+            Fact::Left { request } => self.close((request, Lease::cancelled), now, orders),
             Fact::Reminded { request } => self.again(request, now, orders),
             Fact::Tick => {
                 orders.extend(self.pool.tick(now).into_iter().map(Order::Note));

@@ -12,6 +12,7 @@ mod rescue;
 mod rules;
 mod tiers;
 mod uploads;
+mod whole;
 
 use firstlight::rng::Rng;
 use firstlight::routing::{

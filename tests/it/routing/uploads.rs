@@ -92,8 +92,8 @@ fn a_connection_that_hangs_is_late_and_stays_so() {
 
 #[test]
 fn the_total_of_what_is_not_streamed_counts_from_there_too() {
-    let mut bench = warm();
-    let mut total = |upload: f64| {
+    let total = |upload: f64| {
+        let mut bench = warm();
         for _ in 0..40 {
             let ask = bench.ask(Timing::Untimed, 700);
             let mut lease = bench.pool.dispatch(0, ask, bench.now).unwrap();

@@ -6,6 +6,8 @@
 //! with many seeds, and that nothing is thrown out when nothing is wrong. `worlds`: what the hard worlds are.
 //! `command`: `firstlight simulate`.
 //!
+//! `totals`: where nothing is streamed.
+//!
 //! A run that fails says its seed; `FIRSTLIGHT_SIM_SEED=17 cargo test --test it sim::shadow` runs that one alone.
 
 mod affinity;
@@ -14,4 +16,5 @@ mod command;
 mod promises;
 mod shadow;
 mod thinking;
+mod totals;
 mod worlds;

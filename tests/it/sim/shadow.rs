@@ -146,18 +146,14 @@ impl Watched {
     fn agree(&self, now: Time) {
         for region in 0..self.regions {
             let view = self.engine.pool().view(region, now).unwrap();
-            let open = self
-                .open
-                .values()
-                .filter(|(request, at)| *at == region && !self.totals.contains(request));
-            let open = open.count();
-            hold!(
-                self,
-                usize::try_from(view.in_flight) == Ok(open),
-                "in flight is not what is open",
-                now
-            );
+            let here = self.open.values().filter(|(_, at)| *at == region);
+            let (whole, first): (Vec<u64>, Vec<u64>) =
+                here.map(|(request, _)| *request).partition(|of| self.totals.contains(of));
+            let counted = [view.in_flight, view.whole.0].map(usize::try_from);
+            let open = [first.len(), whole.len()].map(Ok);
+            hold!(self, counted == open, "in flight is not what is open", now);
             hold!(self, view.late <= view.in_flight, "more late than in flight", now);
+            hold!(self, view.whole.1 <= view.whole.0, "more late than wait", now);
             hold!(self, view.score_ms.is_finite() && view.score_ms >= 0.0, "not a score", now);
             hold!(self, view.strikes.is_finite() && view.strikes >= 0.0, "not strikes", now);
         }

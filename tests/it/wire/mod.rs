@@ -35,6 +35,7 @@ mod reload_refused;
 mod streams;
 mod thinking;
 mod tiers;
+mod totals;
 mod uploads;
 mod upstream_tls;
 mod usage;
