@@ -7,6 +7,7 @@ use crate::config::checked::Timeouts;
 use crate::config::keys;
 use crate::config::problem::Problems;
 use crate::config::section::Section;
+use crate::config::section::to_duration;
 
 const MEBIBYTE: usize = 1 << 20;
 
@@ -56,6 +57,13 @@ pub(super) fn timeouts(section: &Section<'_>, problems: &mut Problems) -> Timeou
         body_grace: section.seconds(&keys::BODY_GRACE, problems),
         header: section.seconds(&keys::HEADER_TIME, problems),
         keep_alive: section.seconds(&keys::KEEP_ALIVE, problems),
+    }
+}
+
+impl Timeouts {
+    /// Whether the time of responses that are not streamed is the default.
+    pub fn is_answer_usual(&self) -> bool {
+        self.answer == to_duration(keys::ANSWER.default.plain())
     }
 }
 

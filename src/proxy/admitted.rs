@@ -16,7 +16,7 @@ use crate::proxy::identify::Proof;
 use crate::proxy::placement::Placement;
 use crate::proxy::progress::Progress;
 use crate::rng::stable_hash;
-use crate::routing::{Ask, Attempts, Class, Event, Kind, Limits, Repeat, Timing};
+use crate::routing::{Ask, Attempts, Class, Event, Kind, Limits, Repeat, TimeLimit, Timing};
 use crate::telemetry::Telemetry;
 use crate::time::Time;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -183,7 +183,7 @@ pub(super) struct Services {
 #[derive(Clone, Copy)]
 pub(super) struct Patience {
     /// For the first content of an attempt.
-    pub(super) first_content: Duration,
+    pub(super) first_content: TimeLimit,
     /// For the next chunk of an answer.
     pub(super) idle: Duration,
     /// Until a streaming client gets its header before there is an answer.

@@ -9,7 +9,7 @@
 
 use crate::azure::form::Form;
 use crate::azure::route::Operation;
-use crate::exchange::{Marks, Outcome, Sending, exchange};
+use crate::exchange::{ExchangeProgress, Marks, Outcome, Sending, exchange};
 use crate::live::LiveBackend;
 use crate::owners::Known;
 use crate::proxy::admitted::Request;
@@ -128,6 +128,7 @@ impl StoredCopy {
             stream: false,
             replay: true,
             seek: false,
+            progress: ExchangeProgress::default(),
             stored: None,
             form: Form::Any,
             memory: None,

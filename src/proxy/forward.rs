@@ -10,7 +10,7 @@ use crate::azure::headers::{PAINTER_HEADER, UPSTREAM_CONTENT_TYPE};
 use crate::azure::limit_kind::LimitKind;
 use crate::azure::route::Operation;
 use crate::azure::stored::StoredId;
-use crate::exchange::{Failure, Memory, Outcome, Sending};
+use crate::exchange::{ExchangeProgress, Failure, Memory, Outcome, Sending};
 use crate::live::LiveBackend;
 use crate::proxy::admitted::Admitted;
 use crate::proxy::admitted::Request;
@@ -249,6 +249,7 @@ pub(super) fn sending(request: &Request, body: &Body, target: usize) -> Option<S
     let memory =
         holds_json(operation).then(|| Memory { shares, app: Arc::clone(&request.admitted.app) });
     let (request, tokens) = (request_header, request.admitted.tokens);
+    let progress = ExchangeProgress::default();
     Some(Sending {
         peer,
         request,
@@ -257,6 +258,7 @@ pub(super) fn sending(request: &Request, body: &Body, target: usize) -> Option<S
         stream,
         replay,
         seek,
+        progress,
         stored,
         form,
         memory,

@@ -48,7 +48,7 @@ pub use entrance::Entrance;
 pub use realtime::Realtime;
 
 use crate::azure::route::Operation;
-use crate::live::Live;
+use crate::live::{self, Live};
 use crate::proxy::admitted::{Origin, Patience, Refusal, Request, Services};
 use crate::proxy::copies::Copies;
 use crate::proxy::doors::Doors;
@@ -146,7 +146,7 @@ impl ProxyHttp for FirstlightProxy {
                 let config = &ctx.snapshot.config;
                 let first_content = match admitted.timing() {
                     Timing::FirstToken => admitted.model.first_token,
-                    Timing::Untimed | Timing::Unmeasured => config.timeouts.answer,
+                    Timing::Untimed | Timing::Unmeasured => live::answer_limit(&config.timeouts),
                 };
                 let patience = Patience { first_content, idle, hold: config.retry.hold_headers };
                 let origin = Origin {

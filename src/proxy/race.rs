@@ -130,6 +130,9 @@ impl Race {
     pub(super) async fn run(&mut self, until: Option<Time>) -> Step {
         loop {
             let now = self.request.now();
+            if let Some(step) = self.look_at_time_outs(now) {
+                return step;
+            }
             if self.again_at.is_some_and(|at| at <= now)
                 && let Some(lost) = self.again()
             {
@@ -143,22 +146,64 @@ impl Race {
             if until.is_some_and(|until| until <= now) {
                 return Step::Open;
             }
-            let deadlines = self.legs.iter().filter_map(|leg| leg.watch.next_deadline());
             let aside = self.aside.as_ref().map(|aside| aside.until);
             if aside.is_some_and(|until| until <= now) {
                 return self.use_aside();
             }
-            let next = deadlines.chain(until).chain(aside).chain(self.again_at).min();
+            let others = until.into_iter().chain(aside).chain(self.again_at);
+            let next = self.next_moment().into_iter().chain(others).min();
             let pause = next.map_or(Duration::MAX, |next| next.since(now));
             tokio::select! {
                 biased;
-                (index, said) = first_to_speak(&mut self.legs) => {
-                    if let Some(step) = self.hear(index, said) {
+                spoken = first_to_speak(&mut self.legs) => {
+                    let step = spoken.and_then(|(index, said)| self.hear(index, said));
+                    if let Some(step) = step {
                         return step;
                     }
                 }
                 () = sleep(pause) => {}
             }
+        }
+    }
+
+    /// When a deadline or a time-out passes next.
+    fn next_moment(&self) -> Option<Time> {
+        let watches = || self.legs.iter().map(|leg| &leg.watch);
+        let deadlines = watches().filter_map(Watch::next_deadline);
+        deadlines.chain(watches().filter_map(Watch::time_out)).min()
+    }
+
+    /// Cuts the attempts whose time has run out, or notes that they outlasted it.
+    fn look_at_time_outs(&mut self, now: Time) -> Option<Step> {
+        let over = |leg: &Leg| leg.watch.is_timed_out(now);
+        while let Some(index) = self.legs.iter().position(over) {
+            match self.legs.get_mut(index) {
+                Some(leg) if !leg.watch.is_cut() => {
+                    leg.watch.outlast(now);
+                    self.race_what_outlasts(now);
+                }
+                Some(_) | None => {
+                    let step = self.fail(index, Failure::bare(Outcome::TimedOut));
+                    if step.is_some() {
+                        return step;
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    /// Races attempts that have all outlasted the default time-out, if that is allowed.
+    fn race_what_outlasts(&mut self, now: Time) {
+        let all = self.legs.iter().all(|leg| leg.watch.is_outlasted());
+        let Some(last) = self.legs.last().filter(|_| all) else { return };
+        let (model, target) = (Arc::clone(self.request.model()), last.watch.target());
+        if self.attempts.outlasted(&model.pool, target, now) {
+            let metrics = &self.request.services.telemetry.metrics;
+            let reason = Outcome::TimedOut.as_str();
+            metrics.retries.with_label_values(&[&*model.name, reason]).inc();
+            // Those that are open go on, whether or not there is another.
+            drop(self.retry());
         }
     }
 
@@ -199,11 +244,12 @@ impl Race {
         }
     }
 
-    fn send(&mut self, watch: Watch) {
+    fn send(&mut self, mut watch: Watch) {
+        watch.limit_after(watch.sent().since(self.began));
         match forward::sending(&self.request, &self.body, watch.target()) {
             Some(sending) => {
-                let times = (*self.request.clock(), self.request.patience.first_content);
-                self.legs.push(Leg::start(&self.http, sending, watch, times));
+                let clock = *self.request.clock();
+                self.legs.push(Leg::start(&self.http, sending, watch, clock));
             }
             None => self.attempts.closed(),
         }
@@ -354,12 +400,11 @@ impl Race {
     /// There is no use in holding this one's header back: nothing else could be tried.
     fn pass_on(&mut self, index: usize, answer: Answer) -> Step {
         let mut leg = self.legs.swap_remove(index);
-        let due = leg.due();
         leg.watch.answers();
         let aftermath = Some(leg.watch.aftermath());
         let attempts = std::mem::replace(&mut self.attempts, self.request.attempts());
         let rest = rest_asked(&answer, self.request.clock());
-        let passing = Passing::new(Arc::clone(&self.request), leg.watch, attempts, rest, due);
+        let passing = Passing::new(Arc::clone(&self.request), leg.watch, attempts, rest);
         Step::Won(Box::new(Winner { answer, aftermath, passing: Some(passing) }))
     }
 
@@ -398,7 +443,10 @@ impl Race {
             (_, None) => {}
         }
         match next {
-            Next::Wait => None,
+            Next::Wait => {
+                self.race_what_outlasts(request.now());
+                None
+            }
             Next::Retry => self.retry(),
             Next::Again => {
                 let pause = pause_before_again(&mut request.services.live.rng());

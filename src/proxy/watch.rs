@@ -3,7 +3,7 @@
 
 use crate::azure::limit_kind::LimitKind;
 use crate::azure::route::Operation;
-use crate::exchange::{AnswerKind, Failure, Marks, Outcome};
+use crate::exchange::{AnswerKind, Failure, Marks, Outcome, Stand, Upload};
 use crate::live::LiveBackend;
 use crate::proxy::admitted::Request;
 use crate::proxy::{ProbeRequest, ProbeWish};
@@ -24,6 +24,15 @@ pub(super) struct Watch {
     seat: Option<Seat>,
     target: usize,
     sent: Time,
+    /// When its last byte was taken; `sent`, until then.
+    taken: Time,
+    stand: Stand,
+    /// Its time-out, from then.
+    limit: Duration,
+    /// Whether it has passed, and the attempt goes on.
+    outlasted: bool,
+    /// Whether chunks without content put it off.
+    shows_progress: bool,
     /// Where its record is.
     place: usize,
     why: Why,
@@ -39,7 +48,26 @@ impl Watch {
         let place = backend.map_or(usize::MAX, |b| request.progress.begin(&b.name, why.as_str()));
         let marks = Marks::default();
         let seat = lease.take_seat();
-        Self { request, lease: Some(lease), seat, target, sent, place, why, is_aside: false, marks }
+        let lease = Some(lease);
+        let limit = request.patience.first_content;
+        let (limit, shows_progress) = (limit.total(), !limit.is_bound());
+        let (stand, outlasted) = (Stand::default(), false);
+        Self {
+            request,
+            lease,
+            seat,
+            target,
+            sent,
+            taken: sent,
+            stand,
+            limit,
+            outlasted,
+            shows_progress,
+            place,
+            why,
+            is_aside: false,
+            marks,
+        }
     }
 
     pub(super) fn target(&self) -> usize {
@@ -63,9 +91,74 @@ impl Watch {
         matches!(self.why, Why::Hedge | Why::Rescue)
     }
 
-    /// From its dispatch to its first content.
+    /// From the end of its upload to its first content.
     pub(super) fn ttft(&self) -> Option<Duration> {
-        self.marks.first_token.map(|at| at.since(self.sent))
+        self.marks.first_token.map(|at| at.since(self.taken))
+    }
+
+    /// Its exchange has come so far.
+    pub(super) fn progressed(&mut self, stand: Stand) {
+        let news = stand.upload != self.stand.upload;
+        self.stand = stand;
+        if let Upload::Taken { at, .. } = stand.upload {
+            self.taken = at;
+        }
+        match (self.lease.as_mut(), stand.upload) {
+            (Some(lease), Upload::Writing) if news => lease.upload_began(),
+            (Some(lease), Upload::Taken { at, tail }) if news => lease.body_sent(at, tail),
+            (Some(_), Upload::Connecting | Upload::Writing | Upload::Taken { .. }) | (None, _) => {}
+        }
+    }
+
+    /// A chunk without content came.
+    pub(super) fn chunk_came(&mut self, now: Time) {
+        self.stand.last_chunk = Some(now);
+    }
+
+    /// It was dispatched so long after the first attempt of its request.
+    pub(super) fn limit_after(&mut self, elapsed: Duration) {
+        let limit = self.request.patience.first_content;
+        self.limit = self.lease.as_ref().map_or(self.limit, |it| it.time_out(limit, elapsed));
+    }
+
+    /// Nothing else can be tried: chunks without content put its time-out off, whoever set it.
+    pub(super) fn keep_by_progress(&mut self) {
+        self.shows_progress = true;
+    }
+
+    /// When its time-out passes, or the total bound of an attempt that outlasted it. `None` during the upload, which
+    /// has a deadline of its own.
+    pub(super) fn time_out(&self) -> Option<Time> {
+        let Upload::Taken { at, .. } = self.stand.upload else { return None };
+        let patience = &self.request.patience;
+        let total = at + patience.first_content.total();
+        if self.outlasted {
+            return Some(total);
+        }
+        let sign = self.stand.last_chunk.filter(|_| self.shows_progress);
+        let kept = sign.map(|sign| sign + patience.idle.min(self.limit));
+        Some(kept.map_or(at + self.limit, |kept| kept.max(at + self.limit)).min(total))
+    }
+
+    /// Whether that has passed.
+    pub(super) fn is_timed_out(&self, now: Time) -> bool {
+        self.time_out().is_some_and(|at| at <= now)
+    }
+
+    /// Whether it is then cut.
+    pub(super) fn is_cut(&self) -> bool {
+        self.outlasted || self.request.patience.first_content.is_bound()
+    }
+
+    /// It goes on after its time-out, which is evidence.
+    pub(super) fn outlast(&mut self, now: Time) {
+        self.outlasted = true;
+        let event = self.lease.as_mut().and_then(|lease| lease.outlasted(now));
+        self.request.tell(event);
+    }
+
+    pub(super) fn is_outlasted(&self) -> bool {
+        self.outlasted
     }
 
     /// When to call [`Watch::overdue`].
@@ -190,7 +283,7 @@ impl Watch {
     /// Completes the record. Called once: by whoever took the lease.
     fn close(&self, outcome: Outcome) {
         let Some(backend) = self.backend() else { return };
-        let first_byte = self.marks.header.map(|at| at.since(self.sent));
+        let first_byte = self.marks.header.map(|at| at.since(self.taken));
         let ttft = self.ttft();
         let target = (&self.request.model().name, &backend.name);
         let (model, backend) = (&**target.0, &**target.1);
@@ -266,7 +359,8 @@ const fn is_refusal(status: u16) -> bool {
 /// What an outcome is to the routing core.
 pub(super) fn how_it_failed(outcome: Outcome) -> Failed {
     match outcome {
-        Outcome::Connect => Failed::Connect,
+        // What was never whole was not worked on.
+        Outcome::Connect | Outcome::UploadStalled => Failed::Connect,
         Outcome::Limited => Failed::Limited,
         Outcome::Unauthorised | Outcome::DeploymentMissing | Outcome::NotHere => Failed::Refused,
         Outcome::Reset

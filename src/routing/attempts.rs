@@ -11,6 +11,7 @@
 //! - A request that failed on several targets and succeeded on none is its own suspect: they are forgiven. So it is
 //!   with one that was limited on several: at most one of them rests for it.
 //! - A target that rests may be tried by the trickle once. If it refuses, that was no attempt.
+//! - After a second time-out nothing is tried again: the client has waited for long enough.
 
 use crate::rng::Rng;
 use crate::routing::errors::Backing;
@@ -172,6 +173,8 @@ pub struct Attempts {
     started: u32,
     hedges: u32,
     open: u32,
+    /// Attempts that timed out, or outlasted the default.
+    time_outs: u32,
     failed_on: Used,
     /// Where it was tried once more.
     again: Option<usize>,
@@ -185,8 +188,20 @@ impl Attempts {
     pub fn new(ask: Ask, limits: Limits) -> Self {
         let used = Used::none_of(ask.tokens);
         let (failed_on, limited_on) = Default::default();
-        let (started, hedges, open, spared, again) = (0, 0, 0, 0, None);
-        Self { ask, limits, used, started, hedges, open, failed_on, again, limited_on, spared }
+        let (started, hedges, open, spared, time_outs, again) = (0, 0, 0, 0, 0, None);
+        Self {
+            ask,
+            limits,
+            used,
+            started,
+            hedges,
+            open,
+            time_outs,
+            failed_on,
+            again,
+            limited_on,
+            spared,
+        }
     }
 
     /// What the request is.
@@ -290,6 +305,7 @@ impl Attempts {
         now: Time,
     ) -> (Next, Vec<Event>) {
         self.closed();
+        self.time_outs += u32::from(how == Failed::TimedOut);
         self.note_failure(target, how);
         if self.open > 0 {
             return (Next::Wait, Vec::new());
@@ -299,6 +315,13 @@ impl Attempts {
             Err(Denied::Targets) if self.take_again(pool, how, now) => (Next::Again, Vec::new()),
             Err(denied) => (Next::GiveUp(denied), self.forgive(pool, now)),
         }
+    }
+
+    /// All open attempts, of which one is on `target`, have outlasted the default time-out and go on. Whether another
+    /// is to race them, which is taken from the retry budget.
+    pub fn outlasted(&mut self, pool: &Pool, target: usize, now: Time) -> bool {
+        self.time_outs += 1;
+        self.may_retry(pool, target, Failed::TimedOut, now).is_ok()
     }
 
     /// Whether a target is tried once more, since nothing else is left: it is in use, and it alone of those in use
@@ -368,6 +391,9 @@ impl Attempts {
 
     fn may_retry(&self, pool: &Pool, target: usize, how: Failed, now: Time) -> Result<(), Denied> {
         if self.limits.repeat == Repeat::OnlyUntouched && !how.is_untouched() {
+            return Err(Denied::Kind);
+        }
+        if self.time_outs > 1 && how == Failed::TimedOut {
             return Err(Denied::Kind);
         }
         if self.is_spent() || self.again.is_some() || self.limits.bound.only().is_some() {

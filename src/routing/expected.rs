@@ -77,6 +77,11 @@ impl Expected {
         Self { size, shape, ms, late: span(late_ms), trip: span(trip_ms), basis }
     }
 
+    /// Whether too little is known of the model to measure anything by.
+    pub(super) fn is_cold(&self) -> bool {
+        self.basis == Basis::Cold
+    }
+
     /// The same for a whole response of that class, of which this is the first token: not late before a first
     /// token would be. While nothing is known it is to be looked at again after a while.
     pub(super) fn of_whole(self, settings: &Settings, norm: &Norm, class: Class) -> Self {

@@ -10,6 +10,7 @@
 //! *misconfigured* are not part of it, since our own probes find them again, nor are strikes, which are
 //! evidence about requests that the new process did not see. *Drained* is kept beside the pools.
 
+use crate::routing::guard::lower_median;
 use crate::routing::health::State;
 use crate::routing::pool::{Pool, Target};
 use crate::routing::settings::{Mode, Settings};
@@ -23,6 +24,8 @@ use std::time::Duration;
 
 /// Up to this age a record tells of the present.
 const FRESH: Duration = Duration::from_mins(10);
+/// A base of fewer samples does not tell what the model usually takes.
+const SETTLED: u32 = 20;
 /// Beyond this age it tells nothing.
 const OUTDATED: Duration = Duration::from_hours(24);
 
@@ -118,6 +121,20 @@ pub struct Recalled {
     pub targets: usize,
     /// The positions of those that are degraded.
     pub degraded: Vec<usize>,
+}
+
+impl LearnedPool {
+    /// After how long a first token is late on most of its targets: the middle of their times, with the usual margin.
+    /// `None` while too few were seen.
+    pub fn late(&self) -> Option<Duration> {
+        let known = self.targets.values().filter_map(|target| target.base);
+        let mut bases: Vec<f64> = known
+            .filter(|base| base.samples >= SETTLED && POSSIBLE_MS.contains(&base.ln_ms.exp()))
+            .map(|base| base.ln_ms.exp())
+            .collect();
+        let late_ms = lower_median(&mut bases)? * self.norm.late_mult;
+        Duration::try_from_secs_f64(late_ms / 1000.0).ok()
+    }
 }
 
 impl Pool {

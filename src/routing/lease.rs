@@ -5,10 +5,15 @@
 //!
 //! Until then it has deadlines: D (late), T and 2 T. They are data: whoever runs the attempt arms a timer for
 //! [`Lease::next_deadline`] and calls [`Lease::overdue`] then. Nothing scans.
+//!
+//! They count from dispatch while there is no connection, so that one that hangs is noticed. They stand still while
+//! the request is uploaded, and count anew from the moment at which its last byte was taken: an upload is no work of
+//! the model. What feeds the score counts from then, too.
 
 use crate::routing::errors::Backing;
 use crate::routing::expected::{Basis, Expected};
 use crate::routing::outcome::Event;
+use crate::routing::patience::TimeLimit;
 use crate::routing::pool::Pool;
 use crate::routing::rescue::Urgency;
 use crate::routing::rest::Refusal;
@@ -112,7 +117,29 @@ pub(super) struct Slot {
     pub(super) target: usize,
     pub(super) ask: Ask,
     pub(super) expected: Expected,
+    /// When it was dispatched.
     pub(super) sent: Time,
+    /// From when its wait counts: dispatch, then the end of the upload; [`Time::END`] during the upload.
+    pub(super) began: Time,
+    /// For how long after that the upstream may still have been reading the request.
+    pub(super) tail: Duration,
+}
+
+impl Slot {
+    /// What is judged by `expected` from `sent` on.
+    pub(super) fn new(target: usize, ask: Ask, expected: Expected, sent: Time) -> Self {
+        Self { target, ask, expected, sent, began: sent, tail: Duration::ZERO }
+    }
+
+    /// How long it has waited at least for what the model makes of it; zero during the upload.
+    pub(super) fn waited(&self, now: Time) -> Duration {
+        now.since(self.began + self.tail)
+    }
+
+    /// Whether a first token now tells how fast the target is: most of the wait was for the model.
+    fn is_telling(&self, now: Time) -> bool {
+        self.began != Time::END && self.tail <= now.since(self.began) / 2
+    }
 }
 
 impl Lease {
@@ -130,7 +157,7 @@ impl Lease {
         let settings = pool.settings();
         let timed = settings.detect.mode == Mode::Relative || settings.hedge.enabled;
         let stage = if timed { Stage::Late } else { Stage::None };
-        let slot = Slot { target, ask, expected, sent };
+        let slot = Slot::new(target, ask, expected, sent);
         Self { pool, state, slot, stage, counted_late: false, header: None, seat: Some(seat) }
     }
 
@@ -150,14 +177,28 @@ impl Lease {
         self.slot.ask
     }
 
-    /// When the attempt was sent.
+    /// When the attempt was dispatched.
     pub fn sent(&self) -> Time {
         self.slot.sent
     }
 
-    /// When to call [`Lease::overdue`]; `None`: never again.
+    /// The connection is there, and the request is being written: no deadline passes meanwhile.
+    pub fn upload_began(&mut self) {
+        self.slot.began = Time::END;
+    }
+
+    /// The last byte of the request was taken at `at`. Deadlines count from then, and `tail` later: for so long the
+    /// upstream may still be reading.
+    pub fn body_sent(&mut self, at: Time, tail: Duration) {
+        (self.slot.began, self.slot.tail) = (at, tail);
+    }
+
+    /// When to call [`Lease::overdue`]; `None`: never again, or not during the upload.
     pub fn next_deadline(&self) -> Option<Time> {
-        let Slot { expected, sent, .. } = self.slot;
+        let Slot { expected, began, tail, .. } = self.slot;
+        if began == Time::END {
+            return None;
+        }
         let after = match self.stage {
             Stage::None => return None,
             Stage::Stuck { again } => return Some(again),
@@ -165,7 +206,7 @@ impl Lease {
             Stage::Trip => expected.trip,
             Stage::Double => expected.trip.saturating_mul(2),
         };
-        Some(sent + after)
+        Some(began + tail + after)
     }
 
     /// The deadline of [`Lease::next_deadline`] has passed. Without one, nothing happens.
@@ -203,12 +244,13 @@ impl Lease {
     /// A whole response that nothing was known about when it was sent: it is measured by what is known by now. If
     /// that is nothing it is looked at again in a while, and in the end it may be raced: that is no evidence.
     fn late_for_all_we_know(&mut self, now: Time) -> Overdue {
-        let Slot { ask, expected, sent, .. } = &mut self.slot;
-        let last = self.pool.settings().hedge.non_stream_deadline;
+        let (waited, last) =
+            (self.slot.waited(now), self.pool.settings().hedge.non_stream_deadline);
+        let Slot { ask, expected, .. } = &mut self.slot;
         let known = self.pool.measure(&self.state, ask);
         if known.basis != Basis::Cold {
             *expected = known;
-        } else if ask.timing == Timing::Unmeasured || now.since(*sent) >= last {
+        } else if ask.timing == Timing::Unmeasured || waited >= last {
             self.stage = Stage::None;
             return Overdue { hedge: Some(Urgency::Late), ..Overdue::default() };
         } else {
@@ -217,8 +259,11 @@ impl Lease {
         Overdue::default()
     }
 
-    /// The first content token arrived: the only thing that feeds a score.
+    /// The first content token arrived: the only thing that feeds a score, unless the time was mostly the upload's.
     pub fn first_token(mut self, now: Time) -> Option<Event> {
+        if !self.slot.is_telling(now) {
+            return self.answered(now);
+        }
         self.state.heard(self.slot.sent);
         let tripped = self.catch_up(now);
         // Both count, whichever is told.
@@ -235,7 +280,7 @@ impl Lease {
     pub fn answered(self, now: Time) -> Option<Event> {
         self.state.heard(self.slot.sent);
         self.pool.answered(&self.slot, now);
-        if self.slot.ask.timing != Timing::Untimed {
+        if self.slot.ask.timing != Timing::Untimed || !self.slot.is_telling(now) {
             return None;
         }
         self.pool.whole_came(&self.slot, self.header.unwrap_or(now), now)
@@ -257,10 +302,34 @@ impl Lease {
         Some(self.pool.limited(&self.slot, refusal.into(), now))
     }
 
+    /// Its time-out, from the end of its upload. `elapsed`: how long after the first attempt of its request it was
+    /// dispatched.
+    pub fn time_out(&self, limit: TimeLimit, elapsed: Duration) -> Duration {
+        let expected = &self.slot.expected;
+        limit.of_attempt((!expected.is_cold()).then_some(expected.late), elapsed)
+    }
+
     /// No first token within the time-out, or no whole response: counted as slow. Unmeasured: as an error.
     pub fn timed_out(mut self, now: Time) -> Option<Event> {
+        self.give_evidence(now)
+    }
+
+    /// No first token within the time-out, and it goes on: as [`Lease::timed_out`], unless nothing shows that this
+    /// model can be any quicker. Its deadlines are over.
+    pub fn outlasted(&mut self, now: Time) -> Option<Event> {
+        let quick = match self.slot.ask.timing {
+            Timing::FirstToken => self.pool.can_be_quicker(&self.slot, now),
+            Timing::Untimed => !self.slot.expected.is_cold(),
+            Timing::Unmeasured => true,
+        };
+        let event = if quick { self.give_evidence(now) } else { self.catch_up(now) };
+        self.stage = Stage::None;
+        event
+    }
+
+    fn give_evidence(&mut self, now: Time) -> Option<Event> {
         if self.slot.ask.timing == Timing::Unmeasured {
-            return self.failed(Backing::Elsewhere, now).event;
+            return self.pool.failed(&self.slot, Backing::Elsewhere, now).event;
         }
         let tripped = self.catch_up(now);
         let outlasted = if self.slot.ask.timing == Timing::Untimed {

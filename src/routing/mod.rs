@@ -28,7 +28,7 @@
 //! degraded: the baseline that the others are compared with.
 //!
 //! From the top: [`attempts`](Attempts) what one request may do, `pick` the choice, `affinity` what goes together, `seats` who has room, `lease` and `probe` the
-//! slots, `rescue` who races a late one, `outcome` and `trip` what they teach, `whole` what responses do that are not
+//! slots, `patience` when a wait is over, `rescue` who races a late one, `outcome` and `trip` what they teach, `whole` what responses do that are not
 //! streamed; `health`, `strikes` and `errors` the state, `guard` what holds a trip back, `unserved` what a target costs that serves nothing,
 //! `speed`, `norm` and `totals`, `fleet` and `expected` what is fast, normal, general and due; `hedge`, `budget` and
 //! `rest`, `served_rate`, `throttle` and `trickle` what may be spent and must be waited for; [`learned`](LearnedPool) what outlives the process.
@@ -49,6 +49,7 @@ mod learned;
 mod lease;
 mod norm;
 mod outcome;
+mod patience;
 mod pick;
 mod pool;
 mod probe;
@@ -84,6 +85,7 @@ pub use learned::{
 };
 pub use lease::{Ask, Ended, Lease, Overdue, Timing};
 pub use outcome::Event;
+pub use patience::TimeLimit;
 pub use pick::{NoTarget, Picked, Why};
 pub use pool::{Pool, Switch, TargetSpec};
 pub use probe::{ProbeLease, ProbeOutcome, ProbeOverdue};

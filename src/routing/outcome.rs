@@ -36,7 +36,7 @@ pub struct Event {
 impl Pool {
     /// The first content token came.
     pub(super) fn first_token(&self, slot: &Slot, now: Time) -> Option<Event> {
-        let ttft = now.since(slot.sent);
+        let ttft = now.since(slot.began);
         match self.settings().detect.mode {
             Mode::Absolute => {
                 let Target { state, .. } = self.targets().get(slot.target)?;
@@ -97,7 +97,7 @@ impl Pool {
             known.errors.good(slot.sent);
             known.rest.served(slot.ask.tokens, slot.sent, now);
             self.credit_answer(known, expected, ttft_ms, now);
-            let in_time = now.since(slot.sent) < expected.trip;
+            let in_time = now.since(slot.began) < expected.trip;
             known.over_run = if in_time { 0 } else { known.over_run.saturating_add(1) };
             let long_run = known.over_run >= REBASE_RUN && nobody_better;
             if long_run && known.over_run == REBASE_RUN {
@@ -148,7 +148,7 @@ impl Pool {
     fn learn_norm(&self, slot: &Slot, (ttft_ms, ln_base): (f64, Option<f64>), now: Time) {
         let detect = &self.settings().detect;
         let expected = &slot.expected;
-        let late = now.since(slot.sent) > expected.late;
+        let late = now.since(slot.began) > expected.late;
         let lateness = if late { Lateness::Late } else { Lateness::InTime };
         self.shared().with_norm(|norm| {
             if let Some(ln_base) = ln_base {
@@ -196,7 +196,7 @@ impl Pool {
         match self.settings().detect.mode {
             Mode::Absolute => {
                 let trip = Duration::try_from_secs_f64(self.settings().detect.trip_ms / 1000.0);
-                let age = now.since(slot.sent).max(trip.unwrap_or_default());
+                let age = slot.waited(now).max(trip.unwrap_or_default());
                 self.timed(slot.target, age, (slot.sent, now))
             }
             Mode::Relative => {
@@ -219,7 +219,7 @@ impl Pool {
         let settings = self.settings();
         let Some(Target { state, .. }) = self.targets().get(slot.target) else { return };
         let expected = &slot.expected;
-        let age = now.since(slot.sent);
+        let age = slot.waited(now);
         let (counts, bound_ms) = match settings.detect.mode {
             Mode::Absolute => (millis(age) >= settings.detect.trip_ms, millis(age)),
             Mode::Relative => (age > expected.late, millis(age) / expected.shape),

@@ -83,7 +83,7 @@ impl ProbeLease {
         // Errors of two probes are errors of two requests.
         let (request, timing) = (sent.nanos(), Timing::FirstToken);
         let ask = Ask { request, timing, ..Ask::default() };
-        Self { pool, state, slot: Slot { target, ask, expected, sent }, stage }
+        Self { pool, state, slot: Slot::new(target, ask, expected, sent), stage }
     }
 
     /// When to call [`ProbeLease::overdue`]; `None`: never again, only the prober's own time-out counts.
@@ -108,9 +108,13 @@ impl ProbeLease {
         if stage == Stage::Late {
             return ProbeOverdue { event: None, give_up: true };
         }
+        let give_up = stage == Stage::Double;
+        if !self.pool.can_be_quicker(&self.slot, now) {
+            return ProbeOverdue { event: None, give_up };
+        }
         let weight = if stage == Stage::Trip { CONFIRM_TRIP } else { CONFIRM_DOUBLE };
         let event = self.pool.strike((self.slot.target, self.slot.sent), Strike::Slow, weight, now);
-        ProbeOverdue { event, give_up: stage == Stage::Double }
+        ProbeOverdue { event, give_up }
     }
 
     /// What it found.

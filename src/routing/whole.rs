@@ -83,10 +83,10 @@ impl Pool {
 
     /// A whole response came. `header`: when its header did.
     pub(super) fn whole_came(&self, slot: &Slot, header: Time, now: Time) -> Option<Event> {
-        let total = now.since(slot.sent);
+        let total = now.since(slot.began);
         let event = match self.settings().detect.mode {
             Mode::Absolute => {
-                let time = self.in_units_of_the_class(slot, header.since(slot.sent));
+                let time = self.in_units_of_the_class(slot, header.since(slot.began));
                 self.timed(slot.target, time, (slot.sent, now))
             }
             Mode::Relative => {
@@ -107,7 +107,7 @@ impl Pool {
     pub(super) fn whole_lost(&self, slot: &Slot, now: Time) -> Option<Event> {
         self.whole_cancelled(slot, now);
         let (settings, expected) = (self.settings(), &slot.expected);
-        let long = millis(now.since(slot.sent)) > LOST_RATIO * expected.ms;
+        let long = millis(slot.waited(now)) > LOST_RATIO * expected.ms;
         if settings.detect.mode == Mode::Absolute || expected.basis == Basis::Cold || !long {
             return None;
         }
@@ -116,7 +116,7 @@ impl Pool {
 
     /// Its client left: what it waited is a lower bound.
     pub(super) fn whole_cancelled(&self, slot: &Slot, now: Time) {
-        let age = now.since(slot.sent);
+        let age = slot.waited(now);
         if age <= slot.expected.late {
             return;
         }
@@ -131,7 +131,7 @@ impl Pool {
 
     /// Our own time-out ended it: slow, if it was late by then; else nothing is known but that it failed.
     pub(super) fn whole_timed_out(&self, slot: &Slot, stage: Stage, now: Time) -> Option<Event> {
-        let (age, detect) = (now.since(slot.sent), &self.settings().detect);
+        let (age, detect) = (slot.waited(now), &self.settings().detect);
         let late = slot.expected.basis != Basis::Cold && age > slot.expected.late;
         if detect.mode == Mode::Absolute {
             let trip = Duration::try_from_secs_f64(detect.trip_ms / 1000.0).unwrap_or_default();

@@ -49,11 +49,11 @@ rows! {
     PICKS = "firstlight_picks_total" ["model", "backend", "why"]
         "Choices of a target by reason.";
     TTFT = "firstlight_ttft_seconds" ["model", "backend", "size"]
-        "From an attempt's dispatch to its first content token: what feeds the routing. By the prompt's tokens: from 0, 256, 512, 1k up to 64k.";
+        "From the end of an attempt's upload to its first content token: what feeds the routing. By the prompt's tokens: from 0, 256, 512, 1k up to 64k.";
     TTFT_BY_EFFORT = "firstlight_ttft_by_effort_seconds" ["model", "effort"]
         "The same by the reasoning effort that the request names, if it does.";
     FIRST_BYTE = "firstlight_first_byte_seconds" ["model", "backend"]
-        "From an attempt's dispatch to its response header.";
+        "From the end of an attempt's upload to its response header.";
     RETRIES = "firstlight_retries_total" ["model", "reason"]
         "Attempts repeated on another target, by how the one before ended.";
     RETRY_BUDGET_EXHAUSTED = "firstlight_retry_budget_exhausted_total" ["model"]

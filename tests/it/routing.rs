@@ -6,11 +6,13 @@ mod errors;
 mod learned;
 mod limits;
 mod lookout;
+mod patience;
 mod recovery;
 mod requests;
 mod rescue;
 mod rules;
 mod tiers;
+mod uploads;
 mod whole;
 
 use firstlight::rng::Rng;

@@ -65,8 +65,11 @@ pub(in crate::config) const FIRST_TOKEN: Real = Real {
     least: 0.01,
     most: 3600.0,
     unit: "seconds",
-    about: "Until an attempt's first content token; after that another backend is tried. Reasoning models think for\n\
-            minutes. `ema`, which does nothing before that, gives up sooner and counts it as a slow answer.",
+    about: "Until an attempt's first content token, from the end of its upload. The default is evidence, not a cut:\n\
+            reasoning models think for minutes. Another attempt then races the first, which goes on; it is at least\n\
+            three times what is late for the model. Any other value is a bound: the attempt is cut and another backend\n\
+            is tried once, for at least half of this time. `ema`, which does nothing before that, gives up sooner and\n\
+            counts it as a slow answer.",
 };
 
 pub(in crate::config) const ANSWER: Real = Real {
@@ -75,7 +78,8 @@ pub(in crate::config) const ANSWER: Real = Real {
     least: 0.01,
     most: 3600.0,
     unit: "seconds",
-    about: "Until the first body byte of an answer that is not streamed: nothing shows before it is complete.",
+    about: "Until the first body byte of a response that is not streamed: nothing shows before it is complete. The\n\
+            default is evidence and any other value a bound, as with first_token_seconds.",
 };
 
 pub(in crate::config) const IDLE: Real = Real {

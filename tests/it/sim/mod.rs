@@ -16,5 +16,6 @@ mod command;
 mod limits;
 mod promises;
 mod shadow;
+mod thinking;
 mod totals;
 mod worlds;
