@@ -9,7 +9,7 @@
 //! behaviour. This path does not run Pingora's header sanitiser; `forward` builds headers from an
 //! allow-list instead.
 
-use crate::proxy::race::Order;
+use crate::proxy::order::Order;
 use crate::proxy::session::LlmSession;
 use async_trait::async_trait;
 use pingora_core::Result;

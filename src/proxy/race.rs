@@ -12,10 +12,11 @@ use crate::exchange::{Answer, AnswerKind, Begun, Failure, Outcome, rest_asked};
 use crate::proxy::admitted::Request;
 use crate::proxy::aside::{Aside, Refusal, Ruling};
 use crate::proxy::body::Body;
-use crate::proxy::context::{Chosen, Context};
+use crate::proxy::context::Chosen;
 use crate::proxy::copies;
 use crate::proxy::forward;
 use crate::proxy::leg::{Leg, first_to_speak};
+use crate::proxy::order::Order;
 use crate::proxy::passing::Passing;
 use crate::proxy::watch::{Aftermath, Watch};
 use crate::routing::{
@@ -23,31 +24,9 @@ use crate::routing::{
 };
 use crate::time::Time;
 use pingora_core::connectors::http::Connector as HttpConnector;
-use pingora_core::{Error, ErrorType};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::sleep;
-
-/// What a race starts with: the first attempt is chosen already.
-pub(super) struct Order {
-    pub(super) request: Arc<Request>,
-    pub(super) body: Body,
-    pub(super) attempts: Attempts,
-    pub(super) first: Watch,
-}
-
-impl Order {
-    /// Of the attempt that was chosen; nothing of it stays behind.
-    pub(super) fn take(ctx: &mut Context) -> pingora_core::Result<Self> {
-        let internal = || Error::explain(ErrorType::InternalError, "an attempt without a choice");
-        let chosen = ctx.chosen.take().ok_or_else(internal)?;
-        let request = Arc::clone(ctx.request.as_ref().ok_or_else(internal)?);
-        let attempts = ctx.attempts.take().ok_or_else(internal)?;
-        let body = std::mem::take(&mut ctx.body);
-        let first = Watch::new(Arc::clone(&request), chosen.lease, chosen.why);
-        Ok(Self { request, body, attempts, first })
-    }
-}
 
 /// The attempts of one request.
 pub(super) struct Race {
@@ -448,6 +427,8 @@ impl Race {
                 None
             }
             Next::Retry => self.retry(),
+            // What was kept aside is better than the same again.
+            Next::Again if self.aside.is_some() => Some(self.give_up(failure.outcome)),
             Next::Again => {
                 let pause = pause_before_again(&mut request.services.live.rng());
                 self.again_at = Some(request.now() + pause);

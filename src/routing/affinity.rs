@@ -16,7 +16,8 @@
 
 use crate::rng::Rng;
 use crate::routing::lease::Ask;
-use crate::routing::pick::{IN_BAND, NoTarget, Picked, Why};
+use crate::routing::pick::IN_BAND;
+use crate::routing::picked::{NoTarget, Picked, Why};
 use crate::routing::pool::{Pool, Target};
 use crate::routing::seats::Room;
 use crate::routing::used::Used;

@@ -17,7 +17,7 @@ use crate::rng::Rng;
 use crate::routing::errors::Backing;
 use crate::routing::lease::{Ask, Timing};
 use crate::routing::outcome::Event;
-use crate::routing::pick::{NoTarget, Picked, Why};
+use crate::routing::picked::{NoTarget, Picked, Why};
 use crate::routing::pool::Pool;
 use crate::routing::rescue::Urgency;
 use crate::routing::used::Used;
@@ -312,7 +312,10 @@ impl Attempts {
         }
         match self.may_retry(pool, target, how, now) {
             Ok(()) => (Next::Retry, Vec::new()),
-            Err(Denied::Targets) if self.take_again(pool, how, now) => (Next::Again, Vec::new()),
+            Err(Denied::Targets) => match self.take_again(pool, how, now) {
+                Ok(()) => (Next::Again, Vec::new()),
+                Err(denied) => (Next::GiveUp(denied), self.forgive(pool, now)),
+            },
             Err(denied) => (Next::GiveUp(denied), self.forgive(pool, now)),
         }
     }
@@ -326,8 +329,9 @@ impl Attempts {
 
     /// Whether a target is tried once more, since nothing else is left: it is in use, and it alone of those in use
     /// has failed; if several had, it would rather be the request. Takes that attempt from the budget.
-    fn take_again(&mut self, pool: &Pool, how: Failed, now: Time) -> bool {
+    fn take_again(&mut self, pool: &Pool, how: Failed, now: Time) -> Result<(), Denied> {
         let may = match how {
+            _ if self.again.is_some() => false,
             Failed::Error => self.limits.repeat != Repeat::OnlyUntouched,
             Failed::Connect => true,
             Failed::Limited | Failed::Refused | Failed::TimedOut | Failed::Unclear => false,
@@ -335,12 +339,14 @@ impl Attempts {
         let size = self.used.size();
         let mut in_use =
             self.failed_on.iter().filter(|target| pool.may_try_again(*target, size, now));
-        let (Some(target), None) = (in_use.next(), in_use.next()) else { return false };
-        let granted = may && self.again.is_none() && pool.retries().take(self.ask.app, now);
-        if granted {
-            self.again = Some(target);
+        let (Some(target), None, true) = (in_use.next(), in_use.next(), may) else {
+            return Err(Denied::Targets);
+        };
+        if !pool.retries().take(self.ask.app, now) {
+            return Err(Denied::Budget);
         }
-        granted
+        self.again = Some(target);
+        Ok(())
     }
 
     /// A target that [`Attempts::next`] named cannot be addressed yet: it is used, but was no attempt.

@@ -20,6 +20,9 @@ const COLD_LATE_MS: f64 = 4000.0;
 /// When a whole response is looked at again that was sent before anything was known, for the first time.
 const FIRST_LOOK: Duration = Duration::from_secs(2);
 
+/// A whole response is not late before this: a race would save nobody anything.
+const WHOLE_LATE_LEAST: Duration = Duration::from_millis(100);
+
 /// What an attempt is measured by.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Expected {
@@ -97,8 +100,8 @@ impl Expected {
             let late = FIRST_LOOK.min(settings.hedge.non_stream_deadline);
             return Self { ms, late, trip: Duration::MAX, basis, ..self };
         }
-        let least = if self.basis == Basis::Cold { Duration::ZERO } else { self.late };
-        let late = span(late_mult * ms).max(least);
+        let first_token = if self.basis == Basis::Cold { Duration::ZERO } else { self.late };
+        let late = span(late_mult * ms).max(first_token).max(WHOLE_LATE_LEAST);
         let trip = late.mul_f64(settings.detect.trip_factor);
         Self { ms, late, trip, basis, ..self }
     }

@@ -51,6 +51,7 @@ mod norm;
 mod outcome;
 mod patience;
 mod pick;
+mod picked;
 mod pool;
 mod probe;
 mod rescue;
@@ -86,7 +87,7 @@ pub use learned::{
 pub use lease::{Ask, Ended, Lease, Overdue, Timing};
 pub use outcome::Event;
 pub use patience::TimeLimit;
-pub use pick::{NoTarget, Picked, Why};
+pub use picked::{NoTarget, Picked, Why};
 pub use pool::{Pool, Switch, TargetSpec};
 pub use probe::{ProbeLease, ProbeOutcome, ProbeOverdue};
 pub use rescue::Urgency;

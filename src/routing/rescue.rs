@@ -16,7 +16,7 @@ use crate::rng::Rng;
 use crate::routing::attempts::NoHedge;
 use crate::routing::fleet::CONGESTED;
 use crate::routing::guard::lower_median;
-use crate::routing::pick::{Picked, Why};
+use crate::routing::picked::{Picked, Why};
 use crate::routing::pool::{Pool, Target};
 use crate::routing::seats::Room;
 use crate::routing::used::Used;

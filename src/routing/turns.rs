@@ -1,7 +1,7 @@
 //! `round_robin`: smooth weighted turns (the scheme of nginx). Everyone gains its weight, the richest is
 //! chosen and pays the sum, so that turns interleave instead of coming in runs.
 
-use crate::routing::pick::{NoTarget, Picked, Why};
+use crate::routing::picked::{NoTarget, Picked, Why};
 use crate::routing::pool::Pool;
 use crate::routing::seats::Room;
 use crate::routing::used::Used;

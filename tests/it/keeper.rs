@@ -63,6 +63,7 @@ impl Process {
             let ask = Ask { request, timing, prompt_tokens: 700, tokens: 700, ..Ask::default() };
             let now = self.live.clock().now();
             pool.dispatch(target, ask, now).unwrap().failed(Backing::Elsewhere, now);
+            pool.served_elsewhere(target, request, now);
         }
         assert_eq!(self.state(target), State::Degraded);
     }

@@ -83,7 +83,7 @@ async fn when_everything_fails_the_stream_says_so() {
         (line["code"].as_str(), line["backend"].as_str()),
         (Some("no_backend_available"), None)
     );
-    assert_eq!(line["attempts"].as_array().unwrap().len(), 3, "{line}");
+    assert_eq!(line["attempts"].as_array().unwrap().len(), 2, "{line}");
 }
 
 /// The first region is frozen; what the second one answers is told in the stream.
