@@ -66,6 +66,8 @@ pub(super) struct Race {
     aside: Option<Aside>,
     /// Whether another attempt was asked for because of a refusal.
     looked: bool,
+    /// Whether a response was empty: then the header of the next is held until it has content.
+    saw_empty: bool,
     /// When the first target that refused with a rate limit may be asked again.
     limited_until: Option<Time>,
 }
@@ -106,6 +108,7 @@ impl Race {
             unsure: false,
             aside: None,
             looked: false,
+            saw_empty: false,
             limited_until: None,
         };
         race.send(first);
@@ -221,8 +224,9 @@ impl Race {
                 // (good ones were never seen with a Retry-After).
                 let may = self.request.admitted.repeat == Repeat::Anytime
                     || rest_asked(&answer, self.request.clock()).is_some();
-                // A refusal that was kept aside is another response that could be given.
+                // A refusal that was kept aside is another response that could be given; if all are empty, our own.
                 let other = self.aside.is_some()
+                    || self.saw_empty
                     || (may && self.attempts.could_go_elsewhere(pool, self.request.now()));
                 if !other {
                     return Some(self.pass_on(index, answer));
@@ -378,6 +382,7 @@ impl Race {
         }
         let next = forward::failed(&request, &mut self.attempts, (&mut watch, &failure));
         self.unsure |= failure.outcome != Outcome::NotHere;
+        self.saw_empty |= matches!(failure.outcome, Outcome::Malformed | Outcome::EmptyStream);
         let spare = failure.answer.take();
         // What was looked for may be where nobody answered: then nobody knows that it is not there.
         let asked_all =
