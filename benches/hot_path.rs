@@ -27,7 +27,7 @@ use firstlight::azure::sse::Scanner;
 use firstlight::clock::Clock;
 use firstlight::rng::Rng;
 use firstlight::routing::{
-    Ask, Lease, Policy, Pool, RetryBudget, Settings, TargetSpec, Timing, Used,
+    Ask, Class, Lease, Policy, Pool, RetryBudget, Settings, TargetSpec, Timing, Used,
 };
 use firstlight::time::Time;
 use serde::Deserialize;
@@ -229,19 +229,13 @@ fn contend(act: impl Fn(&mut Rng) + Sync, threads: usize, iterations: u64) -> Du
     })
 }
 
-const ASK: Ask = Ask {
-    request: 1,
-    timing: Timing::FirstToken,
-    prompt_tokens: 700,
-    affinity: None,
-    app: 0,
-    credential: 0,
-    wary: false,
-};
+fn ask() -> Ask {
+    Ask { request: 1, prompt_tokens: 700, tokens: 700, ..Ask::default() }
+}
 
 fn cycle(pool: &Arc<Pool>, rng: &mut Rng) {
     let picked = pool.pick(&Used::default(), NOW, rng).unwrap();
-    let lease = pool.dispatch(picked.target, ASK, NOW).unwrap();
+    let lease = pool.dispatch(picked.target, ask(), NOW).unwrap();
     black_box(lease.first_token(NOW + ttft(rng)));
 }
 
@@ -252,7 +246,7 @@ fn observe(criterion: &mut Criterion) {
     let mut rng = Rng::from_seed(1);
     group.bench_function("first_token", |b| {
         let dispatched = || {
-            let lease = pool.dispatch(0, ASK, NOW).unwrap();
+            let lease = pool.dispatch(0, ask(), NOW).unwrap();
             (lease, NOW + ttft(&mut rng))
         };
         let taught = |(lease, at): (Lease, Time)| lease.first_token(at);
@@ -279,7 +273,7 @@ fn pool(policy: Policy, size: usize) -> Arc<Pool> {
     let pool = Arc::new(Pool::new(settings, specs, RetryBudget::new(0.1, 10), None));
     let mut rng = Rng::from_seed(2);
     for target in (0..size).chain(0..60.min(size * 20)).map(|n| n % size) {
-        let lease = pool.dispatch(target, ASK, Time::ZERO).unwrap();
+        let lease = pool.dispatch(target, ask(), Time::ZERO).unwrap();
         assert_eq!(lease.first_token(Time::ZERO + ttft(&mut rng)), None, "a healthy answer");
     }
     pool.tick(NOW);

@@ -6,12 +6,14 @@
 //! `proxy` for clients' requests, `probing` for our own.
 //!
 //! It has two steps, [`begin`] up to the response header and [`first_content`], since a race looks at what is
-//! left to try between them.
+//! left to try between them. How far the first has come is in [`Sending::progress`].
 
+mod upload;
 mod whole;
 
 use crate::azure::form::{Form, is_readable};
 use crate::azure::limit::retry_after;
+use crate::azure::limit_kind::{LimitKind, limit_kind};
 use crate::azure::route::Operation;
 use crate::azure::sse::Scanner;
 use crate::azure::sse::StreamError;
@@ -19,17 +21,19 @@ use crate::azure::sse::is_event_stream;
 use crate::azure::status::Verdict;
 use crate::azure::status::error_code;
 use crate::azure::status::judge;
+use crate::azure::stored::StoredId;
 use crate::clock::Clock;
 use crate::quota::Held;
 use crate::time::Time;
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::HeaderMap;
+use pingora_core::Result;
 use pingora_core::connectors::http::Connector as HttpConnector;
 use pingora_core::protocols::http::client::HttpSession;
 use pingora_core::upstreams::peer::HttpPeer;
-use pingora_core::{Error, ErrorType, Result};
 use pingora_http::RequestHeader;
 use std::time::Duration;
+pub(crate) use upload::{ExchangeProgress, Stand, Upload};
 pub(crate) use whole::Memory;
 use whole::read_more;
 
@@ -40,10 +44,11 @@ const HOLD_BYTES: usize = 1 << 20;
 const ERROR_BODY_BYTES: usize = 64 << 10;
 /// How long the body of an error is waited for whose status says it all.
 const ERROR_BODY_WAIT: Duration = Duration::from_secs(1);
+/// A body that has begun, and the body of an error, are given up after this long without a byte: no model is waited
+/// for any more.
+const BODY_SILENCE: Duration = Duration::from_mins(2);
 /// A kept connection that breaks within this time of its use was closed by the other side before.
 const STALE_WITHIN: Duration = Duration::from_secs(1);
-/// How long an answer is waited for when the upstream stopped taking the request.
-const EARLY_ANSWER: Duration = Duration::from_secs(1);
 /// A group of connections that none is kept in: asking there makes a new one.
 const FRESH_GROUP: u64 = 2;
 
@@ -61,10 +66,15 @@ pub(crate) struct Sending {
     pub(crate) replay: bool,
     /// Whether it reads what another backend may have: a 404 then says only that this one has not.
     pub(crate) seek: bool,
+    pub(crate) progress: ExchangeProgress,
+    /// Where the id of the response is noted, if the response is stored and may have to be deleted.
+    pub(crate) stored: Option<StoredId>,
     /// The form that a good response must have.
     pub(crate) form: Form,
     /// What a small JSON response is held with to its end; `None`: it is passed on as it comes.
     pub(crate) memory: Option<Memory>,
+    /// About how many tokens it counts as.
+    pub(crate) tokens: u64,
 }
 
 /// When what was seen, whatever became of the exchange.
@@ -88,6 +98,8 @@ pub(crate) enum Outcome {
     Connect,
     /// The connection broke before any content.
     Reset,
+    /// The connection took nothing more of the request, which was never whole.
+    UploadStalled,
     /// No first content token in time.
     TimedOut,
     /// 5xx, 408 or 499.
@@ -125,6 +137,7 @@ impl Outcome {
             Self::Refused => "refused",
             Self::Connect => "connect",
             Self::Reset => "reset",
+            Self::UploadStalled => "upload_stalled",
             Self::TimedOut => "timed_out",
             Self::ServerError => "server_error",
             Self::Limited => "limited",
@@ -164,6 +177,7 @@ impl Outcome {
             self,
             Self::Connect
                 | Self::Reset
+                | Self::UploadStalled
                 | Self::ServerError
                 | Self::ErrorEvent
                 | Self::EmptyStream
@@ -186,6 +200,9 @@ pub(crate) struct Answer {
     pub(crate) took_all: bool,
     /// What it is.
     pub(crate) kind: AnswerKind,
+    progress: ExchangeProgress,
+    /// Where its id is noted: see [`Sending::stored`].
+    pub(crate) stored: Option<StoredId>,
     /// The memory that it holds until the client has it.
     pub(crate) room: Option<Held>,
 }
@@ -231,11 +248,13 @@ pub(crate) struct Failure {
     pub(crate) is_spare: bool,
     /// The rest that a rate limit asked for.
     pub(crate) rest: Option<Duration>,
+    /// What a rate limit counts.
+    pub(crate) kind: LimitKind,
 }
 
 impl Failure {
     pub(crate) fn bare(outcome: Outcome) -> Self {
-        Self { outcome, answer: None, is_spare: false, rest: None }
+        Self { outcome, answer: None, is_spare: false, rest: None, kind: LimitKind::default() }
     }
 }
 
@@ -256,7 +275,9 @@ pub(crate) async fn exchange(
 ) -> std::result::Result<Answer, Failure> {
     match begin(http, sending, clock, marks).await? {
         Begun::Ready(answer) => Ok(answer),
-        Begun::Stream(answer) => first_content(answer, sending.operation, clock, marks).await,
+        Begun::Stream(answer) => {
+            first_content(answer, (sending.operation, sending.tokens), clock, marks).await
+        }
     }
 }
 
@@ -276,14 +297,27 @@ pub(crate) async fn begin(
     let kind = AnswerKind::Good;
     // Not the peer of a second try: what is kept is kept where the next request looks for it.
     let peer = sending.peer.clone();
-    let (held, scanner, room) = (None, None, None);
-    let answer = Answer { session, peer, held, scanner, ended: false, took_all, kind, room };
+    let (held, scanner, room, stored) = (None, None, None, sending.stored.clone());
+    let progress = sending.progress.clone();
+    let answer = Answer {
+        session,
+        peer,
+        held,
+        scanner,
+        ended: false,
+        took_all,
+        kind,
+        progress,
+        stored,
+        room,
+    };
     if !(200..300).contains(&marks.status) {
-        let answer = judge_error(answer, marks.status, clock).await?;
+        let answer = judge_error(answer, (marks.status, sending.tokens), clock).await?;
         if sending.seek && marks.status == 404 {
             // It says only that this backend has not got it.
             let outcome = Outcome::NotHere;
-            return Err(Failure { outcome, answer: Some(answer), is_spare: true, rest: None });
+            let failure = Failure { is_spare: true, ..Failure::bare(outcome) };
+            return Err(Failure { answer: Some(answer), ..failure });
         }
         return Ok(Begun::Ready(answer));
     }
@@ -306,12 +340,14 @@ async fn send(
     clock: &Clock,
 ) -> std::result::Result<(HttpSession, bool), Failure> {
     let mut peer = sending.peer.clone();
+    upload::limit_unsent(&mut peer);
     loop {
+        sending.progress.uploads(Upload::Connecting);
         // Boxed: its state is large, and of no use while the answer is waited for.
         let connected = Box::pin(http.get_http_session(&peer)).await;
         let (mut session, reused) = connected.map_err(|_| Failure::bare(Outcome::Connect))?;
         let begun = clock.now();
-        match write_and_wait(&mut session, sending).await {
+        match upload::write_and_wait(&mut session, sending, clock).await {
             Ok(took_all) => return Ok((session, took_all)),
             // The other side closed it while it was idle. One that breaks later was worked on: a failure.
             Err(_)
@@ -322,43 +358,10 @@ async fn send(
             {
                 peer.group_key = FRESH_GROUP;
             }
-            Err(_) => return Err(Failure::bare(Outcome::Reset)),
-        }
-    }
-}
-
-/// Whether the whole request was taken, once there is a final response header.
-async fn write_and_wait(session: &mut HttpSession, sending: &Sending) -> Result<bool> {
-    session.set_read_timeout(None);
-    session.write_request_header(Box::new(sending.request.clone())).await?;
-    if let Err(error) = write_body(session, sending).await {
-        // It may have answered before it read everything (413, 429) and then closed.
-        let early = tokio::time::timeout(EARLY_ANSWER, final_header(session)).await;
-        return if matches!(early, Ok(Ok(()))) { Ok(false) } else { Err(error) };
-    }
-    final_header(session).await.map(|()| true)
-}
-
-async fn write_body(session: &mut HttpSession, sending: &Sending) -> Result<()> {
-    if let Some((last, before)) = sending.body.split_last() {
-        for piece in before {
-            session.write_request_body(piece.clone(), false).await?;
-        }
-        session.write_request_body(last.clone(), true).await?;
-    }
-    session.finish_request_body().await
-}
-
-async fn final_header(session: &mut HttpSession) -> Result<()> {
-    loop {
-        session.read_response_header().await?;
-        match session.response_header().map(|header| header.status) {
-            Some(StatusCode::SWITCHING_PROTOCOLS) => {
-                let what = "switches without being asked";
-                return Error::e_explain(ErrorType::InvalidHTTPHeader, what);
+            Err(error) if upload::is_stalled(&error) => {
+                return Err(Failure::bare(Outcome::UploadStalled));
             }
-            Some(status) if status.is_informational() => {}
-            Some(_) | None => return Ok(()),
+            Err(_) => return Err(Failure::bare(Outcome::Reset)),
         }
     }
 }
@@ -366,7 +369,7 @@ async fn final_header(session: &mut HttpSession) -> Result<()> {
 /// Reads until the first content token, holding what comes before it.
 pub(crate) async fn first_content(
     mut answer: Answer,
-    operation: Operation,
+    (operation, tokens): (Operation, u64),
     clock: &Clock,
     marks: &mut Marks,
 ) -> std::result::Result<Answer, Failure> {
@@ -375,6 +378,7 @@ pub(crate) async fn first_content(
         let Ok(chunk) = read_more(&mut answer).await else {
             return Err(Failure::bare(Outcome::Reset));
         };
+        answer.progress.chunk_came(clock.now());
         let mut found = Found::scan(&mut scanner, chunk.as_deref());
         if found == Found::Nothing && answer.ended {
             found = Found::scan(&mut scanner, None);
@@ -382,13 +386,13 @@ pub(crate) async fn first_content(
         let held = answer.held.as_ref().map_or(0, Bytes::len);
         if found != Found::Nothing || held > HOLD_BYTES {
             answer.scanner = Some(scanner);
-            return opened(answer, found, clock, marks);
+            return opened((answer, tokens), found, clock, marks);
         }
     }
 }
 
 fn opened(
-    answer: Answer,
+    (answer, tokens): (Answer, u64),
     found: Found,
     clock: &Clock,
     marks: &mut Marks,
@@ -398,7 +402,8 @@ fn opened(
             let rest = rest_asked(&answer, clock);
             // An empty stream tells the client nothing.
             let is_spare = outcome != Outcome::EmptyStream;
-            Err(Failure { outcome, answer: Some(answer), is_spare, rest })
+            let kind = kind_of(&answer, tokens);
+            Err(Failure { outcome, answer: Some(answer), is_spare, rest, kind })
         }
         // Too much is held: it is passed on as it is, and how fast its model is stays unknown.
         Found::Complete | Found::Nothing => Ok(answer),
@@ -449,9 +454,10 @@ impl Found {
 /// is a broken connection.
 async fn judge_error(
     mut answer: Answer,
-    status: u16,
+    (status, tokens): (u16, u64),
     clock: &Clock,
 ) -> std::result::Result<Answer, Failure> {
+    answer.session.set_read_timeout(Some(BODY_SILENCE));
     if judge(status, None).is_final() {
         // Incomplete, it closes its connection when it is released.
         drop(tokio::time::timeout(ERROR_BODY_WAIT, read_error_body(&mut answer)).await);
@@ -463,8 +469,8 @@ async fn judge_error(
     let Some(outcome) = Outcome::of_refusal(judge(status, code.as_deref()), rest) else {
         return Ok(Answer { kind: AnswerKind::Passed, ..answer });
     };
-    let is_spare = outcome.is_spare();
-    Err(Failure { outcome, answer: Some(answer), is_spare, rest })
+    let (is_spare, kind) = (outcome.is_spare(), kind_of(&answer, tokens));
+    Err(Failure { outcome, answer: Some(answer), is_spare, rest, kind })
 }
 
 async fn read_error_body(answer: &mut Answer) -> Result<()> {
@@ -472,6 +478,13 @@ async fn read_error_body(answer: &mut Answer) -> Result<()> {
         read_more(answer).await?;
     }
     Ok(())
+}
+
+/// What a rate limit counts, by its header and what it has said.
+fn kind_of(answer: &Answer, tokens: u64) -> LimitKind {
+    let none = HeaderMap::new();
+    let headers = answer.session.response_header().map_or(&none, |h| &h.headers);
+    limit_kind(headers, answer.held.as_deref().unwrap_or_default(), tokens)
 }
 
 /// The rest that the header of an answer asks for.

@@ -245,8 +245,11 @@ impl ClientError {
 
     /// The value of `retry-after-ms`, rounded up, where the wait is known so well.
     pub fn retry_after_ms(&self) -> Option<u64> {
-        let Self::OverLimit(over) = self else { return None };
-        Some(u64::try_from(over.retry_after.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX))
+        let (Self::OverLimit(Over { retry_after, .. }) | Self::AllLimited { retry_after }) = self
+        else {
+            return None;
+        };
+        Some(u64::try_from(retry_after.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX))
     }
 
     /// The `x-ratelimit-` headers: what is left of the app's limits.

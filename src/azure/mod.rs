@@ -1,7 +1,7 @@
 //! What Azure OpenAI means on the wire, as functions of bytes.
 //!
 //! Everything that a proxy must know about the protocol and nothing about the proxy: which paths exist
-//! ([`route`]), what a request body asks for ([`peek`]) and how it is changed in places ([`edit`]), whether it may be asked for twice ([`repeat`]), when
+//! ([`route`]), what a request body asks for ([`peek`]) and how it is changed in places ([`edit`]), whether it may be sent twice ([`repeat`], [`tools`]; [`stored`] finds the copy to delete), when
 //! a stream has said its first word ([`sse`]), whether its response is whole ([`ending`]), how fast it goes on ([`stall`]), what it cost ([`usage`], which some clients did not ask for: [`unasked`]), what
 //! an answer says about the backend that gave it ([`status`], [`limit`]), which headers may cross
 //! ([`headers`]), what a WebSocket says ([`realtime`]) and how our own refusals read ([`error`]), inside a stream as
@@ -26,6 +26,7 @@ pub mod in_stream;
 mod json;
 mod kind;
 pub mod limit;
+pub mod limit_kind;
 mod lines;
 pub mod listing;
 mod message;
@@ -44,8 +45,10 @@ mod size;
 pub mod sse;
 pub mod stall;
 pub mod status;
+pub mod stored;
 mod stream_options;
 mod surface;
+pub mod tools;
 mod typed;
 pub mod unasked;
 pub mod usage;

@@ -116,6 +116,15 @@ impl Route {
         target
     }
 
+    /// The target to delete a response at that was made by this request.
+    pub fn deletion_of(&self, response: &str) -> String {
+        let prefix = if self.form == Form::V1 { "/openai/v1" } else { "/openai" };
+        let version = self.query.api_version.as_deref();
+        let version = version.map(|v| format!("?api-version={}", percent_encode(v)));
+        let version = version.unwrap_or_default();
+        format!("{prefix}/responses/{}{version}", percent_encode(response))
+    }
+
     /// The first part of the path below the prefix.
     pub fn family(&self) -> &str {
         self.tail.first().map_or("", String::as_str)
@@ -205,6 +214,21 @@ mod tests {
             Ok("/openai/models?api-version=2024-10-21"),
         );
         check(&Method::GET, "/openai/models", Err(RouteError::MissingApiVersion));
+    }
+
+    #[test]
+    fn a_response_is_deleted_in_the_form_in_which_it_was_made() {
+        let check = |target: &str, expected: &str| {
+            let route = route(&Method::POST, target, &[]).unwrap();
+            assert_eq!(route.deletion_of("resp_0123456789abcdef"), expected, "{target}");
+        };
+        let v1 = "/openai/v1/responses/resp_0123456789abcdef";
+        check("/openai/v1/responses", v1);
+        check("/v1/responses?stream=true", v1);
+        check("/openai/v1/responses?api-version=preview", &format!("{v1}?api-version=preview"));
+        let version = "api-version=2025-04-01-preview";
+        let expected = format!("/openai/responses/resp_0123456789abcdef?{version}");
+        check(&format!("/openai/responses?{version}&x=1"), &expected);
     }
 
     #[test]

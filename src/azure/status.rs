@@ -13,7 +13,7 @@
 //! | 401, 403 | [`Verdict::Unauthorised`] | no; a probe is asked for | yes | another's answer, else 502 `upstream_auth` |
 //! | 408, 499, 5xx | [`Verdict::Failed`] | an error | yes | another's answer, else 503 |
 //! | 409 | [`Verdict::Conflict`] | no | only with `Retry-After` | this answer |
-//! | 429 | [`Verdict::Limited`] | rests until its `Retry-After` | yes, at once | another's answer, else 429 |
+//! | 429 | [`Verdict::Limited`] | no: it is given less, and nothing as large, for a while | yes, at once | another's answer, else 429 |
 //!
 //! A quick refusal is never a latency sample: a policy that books a fast 429 as an excellent answer sends
 //! the refusing region more traffic. A content filter's 400 is an answer about the prompt, the same

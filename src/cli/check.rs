@@ -6,6 +6,7 @@ use crate::config::Problem;
 use crate::config::checked::Config;
 use crate::live::Live;
 use crate::preflight::{Preflight, Report, STEP};
+use crate::state_file;
 use crate::telemetry::{AccessLog, Metrics, Telemetry};
 use clap::Args;
 use std::path::Path;
@@ -36,7 +37,11 @@ pub(super) struct Options {
 pub(super) fn main(options: &Options) -> anyhow::Result<Exit> {
     let file = options.config.as_ref().unwrap_or(&options.file);
     let text = crate::reload::read(file)?;
-    let result = crate::config::check(&text);
+    let mut result = crate::config::check(&text);
+    if let (Ok(checked), false) = (&mut result, options.text_only) {
+        let learned = short_by_experience(&checked.config);
+        checked.warnings.extend(learned);
+    }
     let unusable = match &result {
         Ok(checked) if !options.text_only => {
             Live::new(checked.config.clone(), Clock::start()).err().map(|error| error.to_string())
@@ -89,6 +94,30 @@ pub(super) fn main(options: &Options) -> anyhow::Result<Exit> {
         (true, false) => Exit::Unreached,
         (true, true) => Exit::Done,
     })
+}
+
+/// Warns of time-outs that the operator wrote below what the model usually takes, as far as a process saved that.
+fn short_by_experience(config: &Config) -> Vec<Problem> {
+    let directory = config.state_directory.path();
+    let learned = directory.and_then(|path| state_file::peek(path, Clock::start().unix()));
+    let late = |name: &str| learned.as_ref()?.models.get(name)?.late();
+    let mut found = Vec::new();
+    for (name, model) in &config.models {
+        let Some(late) = late(name).filter(|late| *late > model.first_token) else { continue };
+        if !model.is_first_token_usual() {
+            let (written, usual) = (model.first_token.as_secs_f64(), late.as_secs_f64());
+            found.push(Problem {
+                line: 1,
+                column: 1,
+                path: format!("models.{name}.first_token_seconds"),
+                wrong: format!(
+                    "{written} s is less than this model usually takes: up to {usual:.1} s, as the state file says"
+                ),
+                instead: "write more, or leave it out: the default grows with what is learned".to_owned(),
+            });
+        }
+    }
+    found
 }
 
 /// Looks at everything that a configuration points at.

@@ -255,8 +255,8 @@ fn tuning(config: &Config, model: &Model) -> Tuning {
     let probe = &model.routing.probe;
     Tuning {
         settings: crate::live::settings(&model.routing),
-        first_token: model.first_token,
-        answer: config.timeouts.answer,
+        first_token: crate::live::first_token_limit(model),
+        answer: crate::live::answer_limit(&config.timeouts),
         max_attempts: config.retry.max_attempts,
         retry_share: config.retry.budget_share,
         retry_min: config.retry.budget_min,

@@ -15,7 +15,11 @@ use crate::config::section::Section;
 use crate::config::section::to_duration;
 use crate::config::tree::Value;
 use std::collections::BTreeMap;
+use std::iter;
 use std::time::Duration;
+
+/// A time-out below this is short for a model that thinks for tens of minutes.
+const LONG_SECONDS: f64 = 900.0;
 
 /// The models that could be read, and the names of all that are written.
 #[derive(Debug, Default)]
@@ -55,9 +59,48 @@ pub(super) fn read<'a>(
         let routing = routing::of_model(&layers, (probe, spot), problems);
         let first_token = first_token(common, &section, routing.policy, problems);
         let model = Model { backends, probe, first_token, routing };
+        warn_of_short_times(name, &model, (&at.key_spot(), common.timeouts), problems);
         models.all.extend(checked.map(|name| (name, model)));
     }
     models
+}
+
+/// Warns where a model thinks for tens of minutes, by its name or that of a deployment, and is not given them.
+fn warn_of_short_times(
+    name: &str,
+    model: &Model,
+    (spot, timeouts): (&Spot, &Section<'_>),
+    problems: &mut Problems,
+) {
+    let mut names = iter::once(name).chain(model.backends.values().map(String::as_str));
+    let Some(slow) = names.find(|name| thinks_long(name)) else { return };
+    let written = timeouts.written_real(&keys::ANSWER, &mut Problems::default());
+    let answer = written.unwrap_or_else(|| keys::ANSWER.default.plain());
+    let first_token = model.first_token.as_secs_f64();
+    if first_token < LONG_SECONDS || answer < LONG_SECONDS {
+        problems.warn(
+            spot,
+            format!(
+                "`{slow}` may think for tens of minutes; its first token is waited for {first_token} s, a response \
+                 that is not streamed {answer} s"
+            ),
+            "write first_token_seconds: 1800 here and timeouts.answer_seconds: 1800",
+        );
+    }
+}
+
+/// Deep research and the models that are called pro.
+fn thinks_long(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    name.contains("deep-research") || name.split(['-', '_', '.']).any(|part| part == "pro")
+}
+
+impl Model {
+    /// Whether the time to its first token is the default of its policy. One that is written as its default is the
+    /// default.
+    pub fn is_first_token_usual(&self) -> bool {
+        self.first_token == to_duration(keys::FIRST_TOKEN.default.under(self.routing.policy))
+    }
 }
 
 /// A model's own time to the first token, or that of all, or that of its policy.

@@ -7,6 +7,7 @@ use crate::config::checked::Timeouts;
 use crate::config::keys;
 use crate::config::problem::Problems;
 use crate::config::section::Section;
+use crate::config::section::to_duration;
 
 const MEBIBYTE: usize = 1 << 20;
 
@@ -18,7 +19,29 @@ pub(super) fn retry(file: &Section<'_>, problems: &mut Problems) -> Retry {
         budget_share: section.real(&keys::BUDGET_SHARE, problems),
         budget_min: section.whole(&keys::BUDGET_MIN, problems),
         hold_headers: section.seconds(&keys::HOLD_HEADERS, problems),
+        repeatable_tools: repeatable_tools(&section, problems),
     }
+}
+
+/// Longest type of a tool.
+const TOOL_BYTES_MAX: usize = 64;
+
+fn repeatable_tools(retry: &Section<'_>, problems: &mut Problems) -> Vec<String> {
+    let key = &keys::REPEATABLE_TOOLS;
+    let Some(at) = retry.get(keys::name(key.path)) else { return Vec::new() };
+    let mut tools: Vec<String> = Vec::new();
+    for item in at.items(key.shown, problems) {
+        let Some(tool) = item.text(key.shown, problems) else { continue };
+        let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+        if tool.len() > TOOL_BYTES_MAX || !tool.bytes().all(plain) {
+            let instead = "write types as requests name them, such as `mcp`, or `all`";
+            problems.refuse(&item.spot, "not the type of a tool", instead);
+        } else if tools.iter().any(|other| other == tool) {
+            problems.refuse(&item.spot, "it stands twice in the list", "keep one of them");
+        }
+        tools.push(tool.to_owned());
+    }
+    tools
 }
 
 /// Reads `timeouts`, but for the time to the first token, which is each model's.
@@ -34,6 +57,13 @@ pub(super) fn timeouts(section: &Section<'_>, problems: &mut Problems) -> Timeou
         body_grace: section.seconds(&keys::BODY_GRACE, problems),
         header: section.seconds(&keys::HEADER_TIME, problems),
         keep_alive: section.seconds(&keys::KEEP_ALIVE, problems),
+    }
+}
+
+impl Timeouts {
+    /// Whether the time of responses that are not streamed is the default.
+    pub fn is_answer_usual(&self) -> bool {
+        self.answer == to_duration(keys::ANSWER.default.plain())
     }
 }
 

@@ -66,6 +66,10 @@ pub struct TargetStatus {
     pub in_flight: u32,
     /// How much longer it rests after a 429, seconds.
     pub limited_seconds: f64,
+    /// From how many tokens on requests are kept away then, 0 for all of them; `null` while it does not rest.
+    pub limited_tokens: Option<u64>,
+    /// Requests in a second that it is given at most since it answered 429; `null`: any number.
+    pub served_rate: Option<f64>,
     /// Tokens reported by its answers since the process started: prompt and completion.
     pub tokens: u64,
     /// What happened last, and why; `null` if nothing did.
@@ -194,6 +198,8 @@ fn one(model: &LiveModel, target: usize, telemetry: &Telemetry, now: Time) -> Op
         samples: recent.ttft.len(),
         in_flight: view.in_flight,
         limited_seconds: view.limited.as_secs_f64(),
+        limited_tokens: view.limited_tokens,
+        served_rate: view.served_rate,
         tokens: recent.tokens,
         last_event: event.map(|(what, _)| what.clone()),
         last_event_seconds_ago: event.map(|(_, at)| now.since(*at).as_secs_f64()),

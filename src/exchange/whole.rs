@@ -4,7 +4,7 @@
 //! attempt. A JSON response of up to [`WHOLE_BYTES`] is held to its end, so that one that is cut midway can still be
 //! answered by another backend. A larger one, or one for which there is no memory left, is passed on as it comes.
 
-use super::{Answer, Failure, HOLD_BYTES, Outcome, Sending};
+use super::{Answer, BODY_SILENCE, Failure, HOLD_BYTES, Outcome, Sending};
 use crate::azure::form::is_whole_object;
 use crate::quota::Shares;
 use bytes::{Bytes, BytesMut};
@@ -80,7 +80,10 @@ async fn hold(mut answer: Answer, memory: &Memory) -> Result<Answer, Failure> {
 
 async fn more(answer: &mut Answer) -> Result<(), Failure> {
     match read_more(answer).await {
-        Ok(_) => Ok(()),
+        Ok(_) => {
+            answer.session.set_read_timeout(Some(BODY_SILENCE));
+            Ok(())
+        }
         Err(_) => Err(Failure::bare(Outcome::Reset)),
     }
 }
@@ -127,6 +130,9 @@ pub(super) async fn read_more(answer: &mut Answer) -> ReadResult<Option<Bytes>> 
         None => chunk.clone(),
         Some(before) => joined(before, &chunk),
     });
+    if let (Some(stored), Some(held)) = (&answer.stored, &answer.held) {
+        stored.search(held);
+    }
     Ok(Some(chunk))
 }
 

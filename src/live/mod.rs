@@ -27,6 +27,7 @@ use crate::config::checked::Listener;
 use crate::config::checked::Model;
 use crate::config::checked::ProbeKind;
 use crate::config::checked::Routing;
+use crate::config::checked::Timeouts;
 use crate::config::unprobed;
 use crate::live::drains::Drains;
 use crate::live::quotas::Quotas;
@@ -37,6 +38,7 @@ use crate::rng::Rng;
 use crate::routing::Pool;
 use crate::routing::RetryBudget;
 use crate::routing::TargetSpec;
+use crate::routing::TimeLimit;
 use arc_swap::ArcSwap;
 pub use backend::{BuildError, LiveBackend};
 pub use certificates::{Certificate, CertificateError, Certificates, ServerNames};
@@ -50,7 +52,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
 pub use tenants::{KeyCourse, Tenant, Tenants};
 pub use token::{Course, Token, TokenSlot, TokenSource};
 
@@ -109,7 +110,7 @@ pub struct LiveModel {
     /// What a probe sends.
     pub probe: ProbeKind,
     /// How long an attempt may take to its first content token.
-    pub first_token: Duration,
+    pub first_token: TimeLimit,
     /// How its targets are chosen: what the pool runs with, and the rest of it.
     pub routing: Routing,
 }
@@ -317,6 +318,18 @@ impl Snapshot {
     }
 }
 
+/// The time-out to the first token of a model: a bound, where the operator wrote another than the default.
+pub fn first_token_limit(model: &Model) -> TimeLimit {
+    let limit = if model.is_first_token_usual() { TimeLimit::evidence } else { TimeLimit::bound };
+    limit(model.first_token)
+}
+
+/// The time-out of responses that are not streamed, likewise.
+pub fn answer_limit(timeouts: &Timeouts) -> TimeLimit {
+    let limit = if timeouts.is_answer_usual() { TimeLimit::evidence } else { TimeLimit::bound };
+    limit(timeouts.answer)
+}
+
 /// Backends, as a model of no name.
 fn unnamed<'a>(backends: impl Iterator<Item = &'a str>, config: &Config) -> Model {
     Model {
@@ -359,7 +372,7 @@ impl LiveModel {
             pool: Arc::new(pool),
             backends: live,
             probe: model.probe,
-            first_token: model.first_token,
+            first_token: first_token_limit(model),
             routing: model.routing.clone(),
         }
     }

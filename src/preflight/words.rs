@@ -161,7 +161,7 @@ pub(super) fn answer(asked: &Asked, proof: &Proof, deployment: &str, step: Durat
             format!("HTTP {status}"),
             "it refuses the prompt of a probe: set `probe` of the model to what it is asked for",
         ),
-        Outcome::Connect | Outcome::Reset => {
+        Outcome::Connect | Outcome::Reset | Outcome::UploadStalled => {
             Look::bad("broke off", "the connection broke: try again; what is between cuts it?")
         }
         Outcome::ServerError if status > 0 => Look::bad(

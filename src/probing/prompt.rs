@@ -3,7 +3,7 @@
 use crate::azure::form::Form;
 use crate::azure::route::Operation;
 use crate::config::checked::ProbeKind;
-use crate::exchange::{Answer, AnswerKind, Failure, Marks, Outcome, Sending};
+use crate::exchange::{Answer, AnswerKind, ExchangeProgress, Failure, Marks, Outcome, Sending};
 use crate::live::LiveModel;
 use crate::routing::ProbeOutcome;
 use crate::time::Time;
@@ -79,8 +79,11 @@ pub(crate) fn prompt(
         stream,
         replay: true,
         seek: false,
+        progress: ExchangeProgress::default(),
+        stored: None,
         form: if stream { Form::Events } else { Form::Object },
         memory: None,
+        tokens: 0,
     })
 }
 
@@ -139,6 +142,7 @@ impl Asked {
             Outcome::DeploymentMissing => Some(ProbeOutcome::Misconfigured),
             Outcome::Connect
             | Outcome::Reset
+            | Outcome::UploadStalled
             | Outcome::ServerError
             | Outcome::ErrorEvent
             | Outcome::EmptyStream

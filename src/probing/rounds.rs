@@ -54,8 +54,7 @@ impl Prober {
 
     /// A target that rests after a 429 is left alone.
     async fn probe_unless_limited(&self, model: &LiveModel, target: usize) {
-        let view = model.pool.view(target, self.live.clock().now());
-        if view.is_some_and(|v| v.limited.is_zero()) {
+        if model.pool.rest(target, 0, self.live.clock().now()).is_none() {
             self.probe(model, target).await;
         }
     }

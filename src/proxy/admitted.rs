@@ -11,11 +11,12 @@ use crate::config::checked::{CallerHeaders, Config};
 use crate::live::{Live, LiveModel};
 use crate::proxy::ProbeRequest;
 use crate::proxy::caller;
+use crate::proxy::copies::Copies;
 use crate::proxy::identify::Proof;
 use crate::proxy::placement::Placement;
 use crate::proxy::progress::Progress;
 use crate::rng::stable_hash;
-use crate::routing::{Ask, Attempts, Event, Limits, Repeat, Timing};
+use crate::routing::{Ask, Attempts, Class, Event, Kind, Limits, Repeat, TimeLimit, Timing};
 use crate::telemetry::Telemetry;
 use crate::time::Time;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -43,6 +44,8 @@ pub(super) struct Admitted {
     pub(super) answering: Answering,
     /// About how long its prompt is.
     pub(super) prompt_tokens: u64,
+    /// About how many tokens it counts as: its prompt, and the most that may be generated.
+    pub(super) tokens: u64,
     /// What it shares a prompt cache by.
     pub(super) affinity: Option<u64>,
     /// How much the model is to reason.
@@ -87,6 +90,14 @@ impl Admitted {
         self.route.operation == Operation::Images && several
     }
 
+    /// Whether a second copy of it is stored at a backend and is to be deleted: a response that may be sent twice
+    /// although Azure stores it, since only the default says so.
+    pub(super) fn leaves_copies(&self) -> bool {
+        self.route.operation == Operation::Responses
+            && self.store.is_none()
+            && self.repeat != Repeat::OnlyUntouched
+    }
+
     /// What its answer can teach about speed.
     pub(super) fn timing(&self) -> Timing {
         match self.route.operation {
@@ -114,6 +125,8 @@ pub(super) struct Answering {
     answers: Option<u64>,
     /// What is written into the body so that the stream tells its usage: the client did not ask for it.
     pub(super) usage_edit: Option<Edit>,
+    /// What a response is compared with that is not streamed.
+    class: Class,
 }
 
 impl Answering {
@@ -121,8 +134,26 @@ impl Answering {
         let tells = matches!(operation, Operation::ChatCompletions | Operation::Completions);
         let usage_edit = seen.usage_edit.clone().filter(|_| tells && config.inject_usage);
         let background = seen.background == Some(true);
-        Self { background, answers: seen.answers, usage_edit }
+        let class = class(operation, seen);
+        Self { background, answers: seen.answers, usage_edit, class }
     }
+}
+
+/// What a whole response is compared with. What is heard or spoken is as long as what is sent.
+fn class(operation: Operation, seen: &Peek<'_>) -> Class {
+    let prompt = Some(seen.prompt_tokens_estimate);
+    let (kind, length) = match operation {
+        Operation::ChatCompletions => (Kind::Chat, seen.max_tokens),
+        Operation::Completions => (Kind::Completions, seen.max_tokens),
+        Operation::Responses => (Kind::Responses, seen.max_tokens),
+        Operation::Images => (Kind::Images, None),
+        Operation::Transcriptions => (Kind::Transcriptions, prompt),
+        Operation::Speech => (Kind::Speech, prompt),
+        Operation::Embeddings | Operation::Models | Operation::Realtime | Operation::Resource => {
+            (Kind::Other, None)
+        }
+    };
+    Class::of(kind, length, seen.answers.unwrap_or(1))
 }
 
 /// Why a request does not go on.
@@ -145,13 +176,14 @@ pub(super) struct Services {
     pub(super) telemetry: Arc<Telemetry>,
     /// Wishes for a probe; full means that enough probes are wanted already.
     pub(super) probes: mpsc::Sender<ProbeRequest>,
+    pub(super) copies: Copies,
 }
 
 /// How long a client's request waits for what.
 #[derive(Clone, Copy)]
 pub(super) struct Patience {
     /// For the first content of an attempt.
-    pub(super) first_content: Duration,
+    pub(super) first_content: TimeLimit,
     /// For the next chunk of an answer.
     pub(super) idle: Duration,
     /// Until a streaming client gets its header before there is an answer.
@@ -222,13 +254,16 @@ impl Request {
 
     /// What it is to the routing core.
     pub(super) fn ask(&self) -> Ask {
-        let Admitted { prompt_tokens, affinity, repeat, placement, .. } = &self.admitted;
+        let Admitted { prompt_tokens, tokens, affinity, repeat, placement, answering, .. } =
+            &self.admitted;
         let (app, credential) = self.sender;
         Ask {
             request: self.serial,
             timing: self.admitted.timing(),
             prompt_tokens: *prompt_tokens,
+            tokens: *tokens,
             affinity: *affinity,
+            class: answering.class,
             app,
             credential,
             wary: *repeat == Repeat::OnlyUntouched && placement.bound().only().is_none(),

@@ -7,8 +7,10 @@ use crate::azure::edit::{Edit, apply};
 use crate::azure::error::ClientError;
 use crate::azure::form::Form;
 use crate::azure::headers::{PAINTER_HEADER, UPSTREAM_CONTENT_TYPE};
+use crate::azure::limit_kind::LimitKind;
 use crate::azure::route::Operation;
-use crate::exchange::{Failure, Memory, Outcome, Sending};
+use crate::azure::stored::StoredId;
+use crate::exchange::{ExchangeProgress, Failure, Memory, Outcome, Sending};
 use crate::live::LiveBackend;
 use crate::proxy::admitted::Admitted;
 use crate::proxy::admitted::Request;
@@ -21,6 +23,7 @@ use crate::proxy::watch::Watch;
 use crate::routing::Attempts;
 use crate::routing::Block;
 use crate::routing::Denied;
+use crate::routing::Failed;
 use crate::routing::Lease;
 use crate::routing::Next;
 use crate::routing::NoTarget;
@@ -61,7 +64,7 @@ pub(super) fn reach(
 ) -> Result<(Chosen, HttpPeer), NoTarget> {
     let (model, live) = (request.model(), &request.services.live);
     if let Placement::Owner(target) = request.admitted.placement
-        && let Some(rest) = model.pool.rest(target, request.now())
+        && let Some(rest) = model.pool.rest(target, request.admitted.tokens, request.now())
     {
         return Err(NoTarget::AllLimited(rest));
     }
@@ -139,15 +142,16 @@ pub(super) fn dispatch(request: &Request, picked: Picked) -> Option<Lease> {
 pub(super) fn nothing_left(request: &Request, none: &NoTarget) -> ClientError {
     let (placement, pool) = (&request.admitted.placement, &request.model().pool);
     // Where only one target will do, it alone says when to come back.
-    let rest = placement.bound().only().and_then(|target| pool.rest(target, request.now()));
-    if let (Some(retry_after), NoTarget::AllUsed) = (rest, none) {
-        return ClientError::AllLimited { retry_after };
+    let tokens = request.admitted.tokens;
+    let rest = placement.bound().only().and_then(|target| pool.rest(target, tokens, request.now()));
+    if let (Some(rest), NoTarget::AllUsed) = (rest, none) {
+        return shed::limited(rest, &mut request.services.live.rng());
     }
     if let (Placement::Owner(_), NoTarget::AllUsed | NoTarget::AllBlocked) = (placement, none) {
         return ClientError::OwnerDown { retry_after: shed::COME_BACK };
     }
     match *none {
-        NoTarget::AllLimited(retry_after) => ClientError::AllLimited { retry_after },
+        NoTarget::AllLimited(wait) => shed::limited(wait, &mut request.services.live.rng()),
         NoTarget::AllFull => shed::targets(&request.services),
         NoTarget::AllBlocked if all_are(pool, Block::AuthFailed) => ClientError::UpstreamAuth,
         NoTarget::AllUsed | NoTarget::AllBlocked if all_are(pool, Block::NoToken) => {
@@ -171,6 +175,9 @@ pub(super) fn failed(
     (watch, failure): (&mut Watch, &Failure),
 ) -> Next {
     let how = watch.fail(failure, attempts);
+    if how == Failed::Limited && failure.kind == LimitKind::Tokens {
+        request.progress.lock().refused_by_size += 1;
+    }
     let (model, now) = (request.model(), request.now());
     let (next, forgiven) = attempts.failed(&model.pool, watch.target(), how, now);
     for event in forgiven {
@@ -184,12 +191,21 @@ pub(super) fn failed(
             metrics.retries.with_label_values(&[&*model.name, reason]).inc();
         }
         Next::GiveUp(denied) => {
+            note_oversize(request, attempts);
             if denied == Denied::Budget {
                 metrics.retry_budget_exhausted.with_label_values(&[&*model.name]).inc();
             }
         }
     }
     next
+}
+
+/// A request that every target refused for its size keeps its estimate taken: it would do so again and again.
+fn note_oversize(request: &Request, attempts: &Attempts) {
+    let oversize = attempts.may_be_oversize(&request.model().pool);
+    let mut state = request.progress.lock();
+    let for_size = u32::try_from(state.refused_by_size) == Ok(attempts.started());
+    state.oversize = oversize && for_size;
 }
 
 /// Our answer when the last attempt of a request ended so, and there is no other.
@@ -226,13 +242,28 @@ pub(super) fn sending(request: &Request, body: &Body, target: usize) -> Option<S
     let operation = request.operation();
     let stream = request.admitted.awaits_content();
     let seek = request.admitted.placement == Placement::Seek;
-    let replay = request.admitted.repeat == Repeat::Anytime;
+    let replay = request.admitted.repeat != Repeat::OnlyUntouched;
+    let stored = request.admitted.leaves_copies().then(StoredId::default);
     let form = Form::of(&request.admitted.route, request.admitted.stream);
     let shares = Arc::clone(request.services.live.memory());
     let memory =
         holds_json(operation).then(|| Memory { shares, app: Arc::clone(&request.admitted.app) });
-    let request = request_header;
-    Some(Sending { peer, request, body, operation, stream, replay, seek, form, memory })
+    let (request, tokens) = (request_header, request.admitted.tokens);
+    let progress = ExchangeProgress::default();
+    Some(Sending {
+        peer,
+        request,
+        body,
+        operation,
+        stream,
+        replay,
+        seek,
+        progress,
+        stored,
+        form,
+        memory,
+        tokens,
+    })
 }
 
 /// Whether a JSON response is small and worth making again elsewhere if it is cut.

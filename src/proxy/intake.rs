@@ -154,9 +154,10 @@ fn judge(
     if let (Placement::Anywhere | Placement::Rather(_), Some(wish)) = (&placement, &wish) {
         placement = asked_target(wish, model)?;
     }
-    meter::reserve(ctx, meter::estimate(route.operation, &seen), live.clock().now())?;
+    let tokens = meter::estimate(route.operation, &seen);
+    meter::reserve(ctx, tokens, live.clock().now())?;
     Ok(Admitted {
-        repeat: repeatable(&route, &seen, model),
+        repeat: repeatable(&route, &seen, (model, &snapshot)),
         model: Arc::clone(model),
         painter,
         named: asked.and_then(|asked| asked.named),
@@ -164,6 +165,7 @@ fn judge(
         stream: seen.stream,
         answering: Answering::of(route.operation, &seen, &snapshot.config),
         prompt_tokens: seen.prompt_tokens_estimate,
+        tokens,
         affinity: seen.affinity,
         effort: seen.effort,
         store: seen.store,
@@ -250,18 +252,20 @@ fn names_deployments(route: &Route, name: &str, snapshot: &Snapshot) -> bool {
 }
 
 /// What may be sent twice.
-fn repeatable(route: &Route, seen: &Peek<'_>, model: &LiveModel) -> Repeat {
+fn repeatable(
+    route: &Route,
+    seen: &Peek<'_>,
+    (model, snapshot): (&LiveModel, &Snapshot),
+) -> Repeat {
     // A conversation has not begun before the backend's 101, after which nothing is repeated.
     if route.method == Method::GET {
         return Repeat::Anytime;
     }
-    let stored = if model.routing.hedge.stored_responses {
-        repeat::StoredResponses::Twice
-    } else {
-        repeat::StoredResponses::Once
-    };
-    match repeat::Repeat::of(repeat::Keeping::of(route.operation), seen, stored) {
+    let keeping = repeat::Keeping::of(route.operation);
+    match repeat::Repeat::of(keeping, seen, &snapshot.config.retry.repeatable_tools) {
         repeat::Repeat::Anytime => Repeat::Anytime,
+        repeat::Repeat::StoredByDefault if model.routing.hedge.stored_responses => Repeat::Anytime,
+        repeat::Repeat::StoredByDefault => Repeat::NotHedged,
         repeat::Repeat::OnlyUntouched => Repeat::OnlyUntouched,
     }
 }

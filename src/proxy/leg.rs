@@ -2,19 +2,22 @@
 //!
 //! The exchange runs in two steps, up to the response header and on to the first content: between them the
 //! race may find that there is nothing to wait for. Dropped, a leg closes its connection.
+//!
+//! A leg has no time-out: connect and write have deadlines of their own, and what comes after them is the race's
+//! business, which is told how far a leg has come.
 
+use crate::azure::stored::StoredId;
 use crate::clock::Clock;
-use crate::exchange::{Answer, Begun, Failure, Marks, Outcome, Sending, begin, first_content};
+use crate::exchange::{
+    Answer, Begun, ExchangeProgress, Failure, Marks, Sending, Stand, begin, first_content,
+};
 use crate::proxy::watch::Watch;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use pingora_core::connectors::http::Connector as HttpConnector;
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
-use tokio::time::Instant;
-use tokio::time::timeout_at;
 
 /// One attempt that is under way.
 pub(super) struct Leg {
@@ -24,7 +27,11 @@ pub(super) struct Leg {
     work: BoxFuture<'static, Said>,
     http: Arc<HttpConnector>,
     clock: Clock,
-    due: Instant,
+    progress: ExchangeProgress,
+    /// What the watch knows of it.
+    noted: Stand,
+    /// The id of its response, where that may have to be deleted.
+    pub(super) stored: Option<StoredId>,
 }
 
 /// What a step of an attempt came to.
@@ -34,68 +41,70 @@ pub(super) struct Said {
 }
 
 impl Leg {
-    /// Sends the request; its first content is due after `patience`.
+    /// Sends the request.
     pub(super) fn start(
         http: &Arc<HttpConnector>,
         sending: Sending,
         watch: Watch,
-        (clock, patience): (Clock, Duration),
+        clock: Clock,
     ) -> Self {
-        let due = Instant::now() + patience;
-        let connector = Arc::clone(http);
+        let progress = sending.progress.clone();
+        let (connector, stored) = (Arc::clone(http), sending.stored.clone());
         let work = async move {
             let mut marks = Marks::default();
-            let step = begin(&connector, &sending, &clock, &mut marks);
-            let result = in_time(due, step).await;
+            let result = begin(&connector, &sending, &clock, &mut marks).await;
             // The body is given back here.
             drop(sending);
             Said { marks, result: tidied(result, &connector).await }
         };
-        Self { watch, is_first: false, work: work.boxed(), http: Arc::clone(http), clock, due }
+        let (http, noted) = (Arc::clone(http), Stand::default());
+        let work = work.boxed();
+        Self { watch, is_first: false, work, http, clock, progress, noted, stored }
     }
 
     /// The header is there, and the race waits for the first content.
     pub(super) fn go_on(&mut self, answer: Answer) {
-        let (connector, clock, due) = (Arc::clone(&self.http), self.clock, self.due);
+        let (connector, clock) = (Arc::clone(&self.http), self.clock);
         let mut marks = self.watch.marks;
-        let operation = self.watch.operation();
+        let asked = (self.watch.operation(), self.watch.tokens());
         let work = async move {
-            let step = first_content(answer, operation, &clock, &mut marks);
-            let result = in_time(due, step).await.map(Begun::Ready);
+            let result = first_content(answer, asked, &clock, &mut marks).await;
+            let result = result.map(Begun::Ready);
             Said { marks, result: tidied(result, &connector).await }
         };
         self.work = work.boxed();
     }
 
-    /// When its first content is due at the latest.
-    pub(super) fn due(&self) -> Instant {
-        self.due
+    /// Tells the watch how far the exchange has come; whether that is news.
+    fn note_progress(&mut self) -> bool {
+        let stand = self.progress.get();
+        let news = stand != self.noted;
+        if news {
+            self.noted = stand;
+            self.watch.progressed(stand);
+        }
+        news
     }
 }
 
-/// The next step that ends, and the position of its leg, which must be sent on or taken out. Never, without
-/// legs.
-pub(super) async fn first_to_speak(legs: &mut [Leg]) -> (usize, Result<Begun, Failure>) {
+/// The next step that ends, and the position of its leg, which must be sent on or taken out. `None`: a leg has come
+/// further, and its deadlines have changed. Never, without legs.
+pub(super) async fn first_to_speak(legs: &mut [Leg]) -> Option<(usize, Result<Begun, Failure>)> {
     poll_fn(|context| {
         for (index, leg) in legs.iter_mut().enumerate() {
-            if let Poll::Ready(said) = leg.work.as_mut().poll(context) {
+            let step = leg.work.as_mut().poll(context);
+            let news = leg.note_progress();
+            if let Poll::Ready(said) = step {
                 leg.watch.marks = said.marks;
-                return Poll::Ready((index, said.result));
+                return Poll::Ready(Some((index, said.result)));
+            }
+            if news {
+                return Poll::Ready(None);
             }
         }
         Poll::Pending
     })
     .await
-}
-
-async fn in_time<T>(
-    due: Instant,
-    step: impl Future<Output = Result<T, Failure>>,
-) -> Result<T, Failure> {
-    match timeout_at(due, step).await {
-        Ok(result) => result,
-        Err(_) => Err(Failure::bare(Outcome::TimedOut)),
-    }
 }
 
 /// Gives the connection of an answer back that nobody will read.

@@ -3,7 +3,7 @@
 //!
 //! What it used is what the answer says. A stream without usage is the estimate of its prompt and the content
 //! events that were seen (reasoning that nobody saw is not in it); an answer that is not streamed and says
-//! nothing leaves the estimate standing. Attempts that raced are our decision and cost the app nothing.
+//! nothing leaves the estimate standing. So does a request that every backend refused for its size. Attempts that raced are our decision and cost the app nothing.
 
 use crate::azure::error::ClientError;
 use crate::azure::peek::Peek;
@@ -94,6 +94,8 @@ pub(super) fn count(error: &ClientError, ctx: &Context, telemetry: &Telemetry) {
 enum End {
     /// Nobody answered: it was refused, or every attempt failed.
     Nothing,
+    /// Every backend refused it for its size.
+    Oversize,
     /// The client left before there was an answer. Its prompt was sent.
     Left { prompt: u64 },
     /// It looked at what was made before: that was paid for when it was made.
@@ -149,7 +151,11 @@ fn end(ctx: &Context) -> End {
     let Some(attempt) = state.answered_by() else {
         let left = Outcome::ClientAbort.as_str();
         let sent = state.attempts.iter().any(|attempt| attempt.outcome == left);
-        return if sent { End::Left { prompt } } else { End::Nothing };
+        return match (sent, state.oversize) {
+            (true, _) => End::Left { prompt },
+            (false, true) => End::Oversize,
+            (false, false) => End::Nothing,
+        };
     };
     if request.operation() == Operation::Resource && request.admitted.route.method == Method::GET {
         return End::Looked;
@@ -173,6 +179,7 @@ pub(super) fn total(usage: &Usage) -> Option<u64> {
 fn used(end: &End) -> Option<u64> {
     let answer = match *end {
         End::Nothing | End::Looked => return Some(0),
+        End::Oversize => return None,
         End::Left { prompt } => return Some(prompt),
         End::Answered(answer) => answer,
     };
@@ -262,6 +269,7 @@ mod tests {
     fn nothing_is_charged_for_nothing() {
         assert_eq!(used(&End::Nothing), Some(0));
         assert_eq!(used(&End::Looked), Some(0));
+        assert_eq!(used(&End::Oversize), None, "what was taken stays taken");
         assert_eq!(used(&End::Left { prompt: 70 }), Some(70));
     }
 }

@@ -20,6 +20,7 @@ mod caller;
 mod claim;
 mod connector;
 mod context;
+mod copies;
 mod doors;
 mod early;
 mod entrance;
@@ -47,8 +48,9 @@ pub use entrance::Entrance;
 pub use realtime::Realtime;
 
 use crate::azure::route::Operation;
-use crate::live::Live;
+use crate::live::{self, Live};
 use crate::proxy::admitted::{Origin, Patience, Refusal, Request, Services};
+use crate::proxy::copies::Copies;
 use crate::proxy::doors::Doors;
 use crate::proxy::intake::Decision;
 use crate::proxy::race::Order;
@@ -109,7 +111,7 @@ impl FirstlightProxy {
         (realtime, draining): (Arc<Realtime>, Arc<AtomicBool>),
     ) -> Self {
         let doors = Doors::new(listening);
-        let services = Arc::new(Services { live, telemetry, probes });
+        let services = Arc::new(Services { live, telemetry, probes, copies: Copies::default() });
         Self { services, doors, realtime, draining }
     }
 }
@@ -144,7 +146,7 @@ impl ProxyHttp for FirstlightProxy {
                 let config = &ctx.snapshot.config;
                 let first_content = match admitted.timing() {
                     Timing::FirstToken => admitted.model.first_token,
-                    Timing::Untimed | Timing::Unmeasured => config.timeouts.answer,
+                    Timing::Untimed | Timing::Unmeasured => live::answer_limit(&config.timeouts),
                 };
                 let patience = Patience { first_content, idle, hold: config.retry.hold_headers };
                 let origin = Origin {

@@ -3,18 +3,19 @@
 //! Its attempt is still judged by that content: here the lease is kept and settled when it passes, or when it
 //! is clear that it does not come.
 
+use crate::azure::limit_kind::{LimitKind, limit_kind};
 use crate::exchange::{AnswerKind, Failure, Found, Outcome};
 use crate::proxy::admitted::Request;
 use crate::proxy::watch::Watch;
 use crate::routing::Attempts;
 use bytes::Bytes;
+use http::HeaderMap;
 use pingora_core::protocols::http::client::HttpSession;
 use pingora_core::{Error, ErrorType, Result};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::Instant;
-use tokio::time::{sleep, sleep_until};
+use tokio::time::sleep;
 
 /// What is still open about such a stream.
 pub(super) struct Passing {
@@ -23,7 +24,6 @@ pub(super) struct Passing {
     attempts: Attempts,
     /// The rest that its header asks for, should it turn out to be a limit.
     rest: Option<Duration>,
-    due: Instant,
 }
 
 /// Whether the attempt is settled.
@@ -40,12 +40,12 @@ pub(super) enum Settled {
 impl Passing {
     pub(super) fn new(
         request: Arc<Request>,
-        watch: Watch,
+        mut watch: Watch,
         attempts: Attempts,
         rest: Option<Duration>,
-        due: Instant,
     ) -> Self {
-        Self { request, watch, attempts, rest, due }
+        watch.keep_by_progress();
+        Self { request, watch, attempts, rest }
     }
 
     /// Reads the next chunk, minding the deadlines meanwhile. After an error the attempt is settled.
@@ -55,27 +55,36 @@ impl Passing {
             let mut reading = pin!(session.read_response_body());
             loop {
                 let now = self.request.now();
+                if self.watch.is_timed_out(now) {
+                    if self.watch.is_cut() {
+                        break Err(late());
+                    }
+                    self.watch.outlast(now);
+                }
                 self.watch.overdue(now);
-                let next = self.watch.next_deadline();
+                let next =
+                    self.watch.next_deadline().into_iter().chain(self.watch.time_out()).min();
                 let pause = next.map_or(Duration::MAX, |next| next.since(now));
                 tokio::select! {
                     biased;
                     read = &mut reading => break read.map_err(|error| (Outcome::Reset, error)),
-                    () = sleep_until(self.due) => break Err(late()),
                     () = sleep(pause) => {}
                 }
             }
         };
         read.map_err(|(outcome, error)| {
-            self.fail(outcome);
+            self.fail(outcome, LimitKind::default());
             error
         })
     }
 
-    /// Takes what the next chunk, or the end, came to.
-    pub(super) fn saw(&mut self, found: Found) -> Settled {
+    /// Takes what the next chunk came to; `None`: what the end did.
+    pub(super) fn saw(&mut self, found: Found, chunk: Option<&[u8]>) -> Settled {
         match found {
-            Found::Nothing => Settled::No,
+            Found::Nothing => {
+                self.watch.chunk_came(self.request.now());
+                Settled::No
+            }
             Found::Content => {
                 self.watch.marks.first_token = Some(self.request.now());
                 self.watch.succeed(AnswerKind::Good);
@@ -86,14 +95,15 @@ impl Passing {
                 Settled::Good
             }
             Found::Failed(outcome) => {
-                self.fail(outcome);
+                let said = chunk.unwrap_or_default();
+                self.fail(outcome, limit_kind(&HeaderMap::new(), said, self.watch.tokens()));
                 Settled::Failed
             }
         }
     }
 
-    fn fail(&mut self, outcome: Outcome) {
-        let failure = Failure { rest: self.rest, ..Failure::bare(outcome) };
+    fn fail(&mut self, outcome: Outcome, kind: LimitKind) {
+        let failure = Failure { rest: self.rest, kind, ..Failure::bare(outcome) };
         let how = self.watch.fail(&failure, &self.attempts);
         let (model, target) = (self.request.model(), self.watch.target());
         for event in self.attempts.gave_up(&model.pool, target, how, self.request.now()) {

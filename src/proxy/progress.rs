@@ -36,6 +36,10 @@ pub(super) struct State {
     pub(super) refusal: Option<ClientError>,
     /// The code of a failure that was told inside a stream whose 200 had been sent.
     pub(super) told: Option<String>,
+    /// Attempts that were refused for their tokens.
+    pub(super) refused_by_size: usize,
+    /// All were, and it is large: its limit is its own.
+    pub(super) oversize: bool,
     /// Azure's own id of the answer, where its header came too late for the client.
     pub(super) upstream_id: Option<String>,
 }

@@ -13,6 +13,7 @@ use crate::proxy::admitted::Request;
 use crate::proxy::aside::{Aside, Refusal, Ruling};
 use crate::proxy::body::Body;
 use crate::proxy::context::{Chosen, Context};
+use crate::proxy::copies;
 use crate::proxy::forward;
 use crate::proxy::leg::{Leg, first_to_speak};
 use crate::proxy::passing::Passing;
@@ -132,6 +133,9 @@ impl Race {
     pub(super) async fn run(&mut self, until: Option<Time>) -> Step {
         loop {
             let now = self.request.now();
+            if let Some(step) = self.look_at_time_outs(now) {
+                return step;
+            }
             if self.again_at.is_some_and(|at| at <= now)
                 && let Some(lost) = self.again()
             {
@@ -145,22 +149,64 @@ impl Race {
             if until.is_some_and(|until| until <= now) {
                 return Step::Open;
             }
-            let deadlines = self.legs.iter().filter_map(|leg| leg.watch.next_deadline());
             let aside = self.aside.as_ref().map(|aside| aside.until);
             if aside.is_some_and(|until| until <= now) {
                 return self.use_aside();
             }
-            let next = deadlines.chain(until).chain(aside).chain(self.again_at).min();
+            let others = until.into_iter().chain(aside).chain(self.again_at);
+            let next = self.next_moment().into_iter().chain(others).min();
             let pause = next.map_or(Duration::MAX, |next| next.since(now));
             tokio::select! {
                 biased;
-                (index, said) = first_to_speak(&mut self.legs) => {
-                    if let Some(step) = self.hear(index, said) {
+                spoken = first_to_speak(&mut self.legs) => {
+                    let step = spoken.and_then(|(index, said)| self.hear(index, said));
+                    if let Some(step) = step {
                         return step;
                     }
                 }
                 () = sleep(pause) => {}
             }
+        }
+    }
+
+    /// When a deadline or a time-out passes next.
+    fn next_moment(&self) -> Option<Time> {
+        let watches = || self.legs.iter().map(|leg| &leg.watch);
+        let deadlines = watches().filter_map(Watch::next_deadline);
+        deadlines.chain(watches().filter_map(Watch::time_out)).min()
+    }
+
+    /// Cuts the attempts whose time has run out, or notes that they outlasted it.
+    fn look_at_time_outs(&mut self, now: Time) -> Option<Step> {
+        let over = |leg: &Leg| leg.watch.is_timed_out(now);
+        while let Some(index) = self.legs.iter().position(over) {
+            match self.legs.get_mut(index) {
+                Some(leg) if !leg.watch.is_cut() => {
+                    leg.watch.outlast(now);
+                    self.race_what_outlasts(now);
+                }
+                Some(_) | None => {
+                    let step = self.fail(index, Failure::bare(Outcome::TimedOut));
+                    if step.is_some() {
+                        return step;
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    /// Races attempts that have all outlasted the default time-out, if that is allowed.
+    fn race_what_outlasts(&mut self, now: Time) {
+        let all = self.legs.iter().all(|leg| leg.watch.is_outlasted());
+        let Some(last) = self.legs.last().filter(|_| all) else { return };
+        let (model, target) = (Arc::clone(self.request.model()), last.watch.target());
+        if self.attempts.outlasted(&model.pool, target, now) {
+            let metrics = &self.request.services.telemetry.metrics;
+            let reason = Outcome::TimedOut.as_str();
+            metrics.retries.with_label_values(&[&*model.name, reason]).inc();
+            // Those that are open go on, whether or not there is another.
+            drop(self.retry());
         }
     }
 
@@ -201,11 +247,12 @@ impl Race {
         }
     }
 
-    fn send(&mut self, watch: Watch) {
+    fn send(&mut self, mut watch: Watch) {
+        watch.limit_after(watch.sent().since(self.began));
         match forward::sending(&self.request, &self.body, watch.target()) {
             Some(sending) => {
-                let times = (*self.request.clock(), self.request.patience.first_content);
-                self.legs.push(Leg::start(&self.http, sending, watch, times));
+                let clock = *self.request.clock();
+                self.legs.push(Leg::start(&self.http, sending, watch, clock));
             }
             None => self.attempts.closed(),
         }
@@ -222,7 +269,7 @@ impl Race {
                 let pool = &self.request.model().pool;
                 // What must not be done twice goes elsewhere only if it was refused; of that the header of a 200 warns
                 // (good ones were never seen with a Retry-After).
-                let may = self.request.admitted.repeat == Repeat::Anytime
+                let may = self.request.admitted.repeat != Repeat::OnlyUntouched
                     || rest_asked(&answer, self.request.clock()).is_some();
                 // A refusal that was kept aside is another response that could be given; if all are empty, our own.
                 let other = self.aside.is_some()
@@ -267,6 +314,7 @@ impl Race {
             longest = longest.max(Some(now.since(leg.watch.sent())));
             leg.watch.lose();
             self.attempts.closed();
+            copies::left_by(&self.request, &self.http, (&leg, Outcome::Lost));
         }
         if let (true, Some(beaten), Some(ttft)) = (winner.is_hedge(), longest, winner.ttft()) {
             let lead = beaten.saturating_sub(ttft).as_secs_f64();
@@ -356,31 +404,33 @@ impl Race {
     /// There is no use in holding this one's header back: nothing else could be tried.
     fn pass_on(&mut self, index: usize, answer: Answer) -> Step {
         let mut leg = self.legs.swap_remove(index);
-        let due = leg.due();
         leg.watch.answers();
         let aftermath = Some(leg.watch.aftermath());
         let attempts = std::mem::replace(&mut self.attempts, self.request.attempts());
         let rest = rest_asked(&answer, self.request.clock());
-        let passing = Passing::new(Arc::clone(&self.request), leg.watch, attempts, rest, due);
+        let passing = Passing::new(Arc::clone(&self.request), leg.watch, attempts, rest);
         Step::Won(Box::new(Winner { answer, aftermath, passing: Some(passing) }))
     }
 
     fn fail(&mut self, index: usize, mut failure: Failure) -> Option<Step> {
-        let mut watch = self.legs.swap_remove(index).watch;
+        let mut leg = self.legs.swap_remove(index);
         let request = Arc::clone(&self.request);
         let model = request.model();
         if failure.outcome == Outcome::Limited {
-            self.note_limit(watch.target(), failure.rest);
+            self.note_limit(leg.watch.target(), failure.rest);
         } else if self.legs.is_empty() && self.aside.as_ref().is_some_and(Aside::is_certain) {
             // Another target has said what is wrong with the request: it is not tried a third time.
-            watch.fail(&failure, &self.attempts);
+            leg.watch.fail(&failure, &self.attempts);
             self.attempts.closed();
             if let Some(answer) = failure.answer.take() {
                 self.put_away(answer);
             }
             return Some(self.give_up(failure.outcome));
         }
-        let next = forward::failed(&request, &mut self.attempts, (&mut watch, &failure));
+        let next = forward::failed(&request, &mut self.attempts, (&mut leg.watch, &failure));
+        if !matches!(next, Next::GiveUp(_)) {
+            copies::left_by(&request, &self.http, (&leg, failure.outcome));
+        }
         self.unsure |= failure.outcome != Outcome::NotHere;
         self.saw_empty |= matches!(failure.outcome, Outcome::Malformed | Outcome::EmptyStream);
         let spare = failure.answer.take();
@@ -392,13 +442,16 @@ impl Race {
         match (next, spare) {
             (Next::GiveUp(_), Some(answer)) if is_spare && self.aside.is_none() => {
                 // It failed, and is passed on for want of a better one: how it ends is told to nobody.
-                return Some(won(&watch, answer, None));
+                return Some(won(&leg.watch, answer, None));
             }
             (_, Some(answer)) => self.put_away(answer),
             (_, None) => {}
         }
         match next {
-            Next::Wait => None,
+            Next::Wait => {
+                self.race_what_outlasts(request.now());
+                None
+            }
             Next::Retry => self.retry(),
             Next::Again => {
                 let pause = pause_before_again(&mut request.services.live.rng());
@@ -412,7 +465,8 @@ impl Race {
     /// Records when a target that refused with a rate limit may be asked again.
     fn note_limit(&mut self, target: usize, asked: Option<Duration>) {
         let now = self.request.now();
-        let rest = asked.or_else(|| self.request.model().pool.rest(target, now));
+        let rest = asked
+            .or_else(|| self.request.model().pool.rest(target, self.request.admitted.tokens, now));
         let until = now + rest.unwrap_or_default();
         self.limited_until = Some(self.limited_until.map_or(until, |before| before.min(until)));
     }
@@ -444,6 +498,15 @@ impl Race {
             }
             Err(_) if self.aside.is_some() => Some(self.give_up(Outcome::Refused)),
             Err(none) => Some(Step::Lost(forward::nothing_left(&self.request, &none))),
+        }
+    }
+}
+
+impl Drop for Race {
+    /// The client left while attempts were open. One response is what it asked for; the others are copies.
+    fn drop(&mut self) {
+        for leg in self.legs.iter().skip(1) {
+            copies::left_by(&self.request, &self.http, (leg, Outcome::ClientAbort));
         }
     }
 }

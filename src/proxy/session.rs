@@ -54,6 +54,8 @@ pub struct LlmSession {
     /// Told once how the answer ended.
     aftermath: Option<Aftermath>,
     idle: Option<Duration>,
+    /// The longest silence before the first content, where that is not waited for.
+    total: Option<Duration>,
     /// A list is passed on at its end.
     is_list: bool,
     /// The client has all that it gets.
@@ -74,6 +76,7 @@ impl LlmSession {
             passing: None,
             aftermath: None,
             idle: None,
+            total: None,
             is_list: false,
             over: false,
             cut: None,
@@ -107,10 +110,15 @@ impl LlmSession {
     /// How long the next chunk is waited for. Before the first content there is another time-out.
     fn set_wait(&mut self) {
         let wait = self.streaming.as_ref().and_then(Streaming::wait);
-        let wait = self.idle.map(|idle| wait.map_or(idle, |wait| wait.min(idle)));
+        let silence = if self.is_quiet() { self.total } else { self.idle };
+        let wait = silence.map(|silence| wait.map_or(silence, |wait| wait.min(silence)));
         if let Some(answer) = self.answer.as_mut() {
             answer.session.set_read_timeout(wait.filter(|_| self.passing.is_none()));
         }
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.streaming.as_ref().is_some_and(Streaming::is_quiet)
     }
 
     fn ending(&self) -> Ending {
@@ -177,23 +185,24 @@ impl LlmSession {
     /// Takes note of a chunk on its way to the client; `None`: of the end.
     fn note(&mut self, chunk: Option<&[u8]>) {
         let Some(streaming) = self.streaming.as_mut() else { return };
-        let before = streaming.ending();
+        let before = (streaming.ending(), streaming.is_quiet());
         let found = streaming.take(chunk);
         let ending = streaming.ending();
-        self.settle(found);
+        let now = (ending, streaming.is_quiet());
+        self.settle(found, chunk);
         if let Ending::Failed(error) = ending {
             self.failed(error);
         }
         // What ends is waited for within bounds; most chunks change nothing.
-        if ending != before || !matches!(ending, Ending::Open | Ending::Unknown) {
+        if now != before || !matches!(ending, Ending::Open | Ending::Unknown) {
             self.set_wait();
         }
     }
 
     /// Settles an attempt whose first content was still to come.
-    fn settle(&mut self, found: Found) {
+    fn settle(&mut self, found: Found, chunk: Option<&[u8]>) {
         let Some(passing) = self.passing.as_mut() else { return };
-        let settled = passing.saw(found);
+        let settled = passing.saw(found, chunk);
         if settled == Settled::No {
             return;
         }
@@ -312,6 +321,7 @@ impl Session for LlmSession {
         let mut race = Race::start(&self.http, order);
         self.is_list = race.request().admitted.route.is_list();
         self.idle = Some(race.request().patience.idle);
+        self.total = Some(race.request().patience.first_content.total());
         self.request = Some(Arc::clone(race.request()));
         match race.run(race.hold_until()).await {
             Step::Won(winner) => self.take(*winner),

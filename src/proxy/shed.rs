@@ -27,6 +27,13 @@ fn retry_after(rng: &mut Rng) -> Duration {
     SOON + SPREAD.mul_f64(rng.unit())
 }
 
+/// The refusal while every target is limited: the first has room after `wait`. Those who are told the same wait come
+/// back over a second or a quarter of it more, never before.
+pub(super) fn limited(wait: Duration, rng: &mut Rng) -> ClientError {
+    let spread = (wait / 4).max(SOON);
+    ClientError::AllLimited { retry_after: wait + spread.mul_f64(rng.unit()) }
+}
+
 /// The refusal for that want.
 pub(super) fn refuse(shed: Shed, rng: &mut Rng) -> ClientError {
     ClientError::Overloaded { shed, retry_after: retry_after(rng) }
@@ -52,6 +59,25 @@ pub(super) fn targets(services: &Services) -> ClientError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn those_who_are_limited_come_back_no_sooner_and_not_together() {
+        let mut rng = Rng::from_seed(1);
+        for (wait_ms, most_ms) in [(50, 1_050), (40_000, 50_000)] {
+            let wait = Duration::from_millis(wait_ms);
+            let mut told = Vec::new();
+            for _ in 0..100 {
+                let ClientError::AllLimited { retry_after } = limited(wait, &mut rng) else {
+                    panic!("another refusal")
+                };
+                assert!((wait..=Duration::from_millis(most_ms)).contains(&retry_after));
+                told.push(retry_after);
+            }
+            told.sort_unstable();
+            told.dedup();
+            assert!(told.len() > 90, "{}", told.len());
+        }
+    }
 
     #[test]
     fn those_who_are_refused_come_back_at_different_times() {

@@ -58,6 +58,12 @@ impl Streaming {
         found
     }
 
+    /// Whether its first content is still to come and nobody waits for it: the response is made in the background, or
+    /// resumed. Its model may think for as long as it likes.
+    pub(super) fn is_quiet(&self) -> bool {
+        !self.request.admitted.awaits_content() && !self.scanner.seen().first_token
+    }
+
     pub(super) fn ending(&self) -> Ending {
         self.since.0
     }

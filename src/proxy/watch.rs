@@ -1,12 +1,15 @@
 //! Watches over one attempt of a client's request: settles its lease and completes its record, exactly once,
 //! whatever happens. An attempt that is dropped while it waits (the client left) settles as cancelled.
 
+use crate::azure::limit_kind::LimitKind;
 use crate::azure::route::Operation;
-use crate::exchange::{AnswerKind, Failure, Marks, Outcome};
+use crate::exchange::{AnswerKind, Failure, Marks, Outcome, Stand, Upload};
 use crate::live::LiveBackend;
 use crate::proxy::admitted::Request;
 use crate::proxy::{ProbeRequest, ProbeWish};
-use crate::routing::{Attempts, Backing, Ended, Failed, Lease, Seat, Size, Urgency, Why};
+use crate::routing::{
+    Attempts, Backing, Counts, Ended, Failed, Lease, Refusal, Seat, Size, Urgency, Why,
+};
 use crate::time::Time;
 use crate::time::millis;
 use std::sync::Arc;
@@ -21,6 +24,15 @@ pub(super) struct Watch {
     seat: Option<Seat>,
     target: usize,
     sent: Time,
+    /// When its last byte was taken; `sent`, until then.
+    taken: Time,
+    stand: Stand,
+    /// Its time-out, from then.
+    limit: Duration,
+    /// Whether it has passed, and the attempt goes on.
+    outlasted: bool,
+    /// Whether chunks without content put it off.
+    shows_progress: bool,
     /// Where its record is.
     place: usize,
     why: Why,
@@ -36,7 +48,26 @@ impl Watch {
         let place = backend.map_or(usize::MAX, |b| request.progress.begin(&b.name, why.as_str()));
         let marks = Marks::default();
         let seat = lease.take_seat();
-        Self { request, lease: Some(lease), seat, target, sent, place, why, is_aside: false, marks }
+        let lease = Some(lease);
+        let limit = request.patience.first_content;
+        let (limit, shows_progress) = (limit.total(), !limit.is_bound());
+        let (stand, outlasted) = (Stand::default(), false);
+        Self {
+            request,
+            lease,
+            seat,
+            target,
+            sent,
+            taken: sent,
+            stand,
+            limit,
+            outlasted,
+            shows_progress,
+            place,
+            why,
+            is_aside: false,
+            marks,
+        }
     }
 
     pub(super) fn target(&self) -> usize {
@@ -47,6 +78,11 @@ impl Watch {
         self.request.operation()
     }
 
+    /// About how many tokens its request counts as.
+    pub(super) fn tokens(&self) -> u64 {
+        self.request.admitted.tokens
+    }
+
     pub(super) fn sent(&self) -> Time {
         self.sent
     }
@@ -55,9 +91,74 @@ impl Watch {
         matches!(self.why, Why::Hedge | Why::Rescue)
     }
 
-    /// From its dispatch to its first content.
+    /// From the end of its upload to its first content.
     pub(super) fn ttft(&self) -> Option<Duration> {
-        self.marks.first_token.map(|at| at.since(self.sent))
+        self.marks.first_token.map(|at| at.since(self.taken))
+    }
+
+    /// Its exchange has come so far.
+    pub(super) fn progressed(&mut self, stand: Stand) {
+        let news = stand.upload != self.stand.upload;
+        self.stand = stand;
+        if let Upload::Taken { at, .. } = stand.upload {
+            self.taken = at;
+        }
+        match (self.lease.as_mut(), stand.upload) {
+            (Some(lease), Upload::Writing) if news => lease.upload_began(),
+            (Some(lease), Upload::Taken { at, tail }) if news => lease.body_sent(at, tail),
+            (Some(_), Upload::Connecting | Upload::Writing | Upload::Taken { .. }) | (None, _) => {}
+        }
+    }
+
+    /// A chunk without content came.
+    pub(super) fn chunk_came(&mut self, now: Time) {
+        self.stand.last_chunk = Some(now);
+    }
+
+    /// It was dispatched so long after the first attempt of its request.
+    pub(super) fn limit_after(&mut self, elapsed: Duration) {
+        let limit = self.request.patience.first_content;
+        self.limit = self.lease.as_ref().map_or(self.limit, |it| it.time_out(limit, elapsed));
+    }
+
+    /// Nothing else can be tried: chunks without content put its time-out off, whoever set it.
+    pub(super) fn keep_by_progress(&mut self) {
+        self.shows_progress = true;
+    }
+
+    /// When its time-out passes, or the total bound of an attempt that outlasted it. `None` during the upload, which
+    /// has a deadline of its own.
+    pub(super) fn time_out(&self) -> Option<Time> {
+        let Upload::Taken { at, .. } = self.stand.upload else { return None };
+        let patience = &self.request.patience;
+        let total = at + patience.first_content.total();
+        if self.outlasted {
+            return Some(total);
+        }
+        let sign = self.stand.last_chunk.filter(|_| self.shows_progress);
+        let kept = sign.map(|sign| sign + patience.idle.min(self.limit));
+        Some(kept.map_or(at + self.limit, |kept| kept.max(at + self.limit)).min(total))
+    }
+
+    /// Whether that has passed.
+    pub(super) fn is_timed_out(&self, now: Time) -> bool {
+        self.time_out().is_some_and(|at| at <= now)
+    }
+
+    /// Whether it is then cut.
+    pub(super) fn is_cut(&self) -> bool {
+        self.outlasted || self.request.patience.first_content.is_bound()
+    }
+
+    /// It goes on after its time-out, which is evidence.
+    pub(super) fn outlast(&mut self, now: Time) {
+        self.outlasted = true;
+        let event = self.lease.as_mut().and_then(|lease| lease.outlasted(now));
+        self.request.tell(event);
+    }
+
+    pub(super) fn is_outlasted(&self) -> bool {
+        self.outlasted
     }
 
     /// When to call [`Watch::overdue`].
@@ -83,17 +184,21 @@ impl Watch {
 
     /// Settles a good answer, or one that is passed on and teaches nothing.
     pub(super) fn succeed(&mut self, kind: AnswerKind) {
-        let Some(lease) = self.lease.take() else { return };
+        let Some(mut lease) = self.lease.take() else { return };
         if kind == AnswerKind::Passed {
             let refused = is_refusal(self.marks.status);
             self.told(lease.passed(refused, self.request.now()));
             let outcome = if self.is_aside { Outcome::Refused } else { Outcome::Passed };
             return self.close(outcome);
         }
-        let event = match self.marks.first_token {
+        let event = if let Some(at) = self.marks.first_token {
             // The first content token is the one thing that feeds the score.
-            Some(at) => lease.first_token(at),
-            None => lease.answered(self.request.now()),
+            lease.first_token(at)
+        } else {
+            if let Some(at) = self.marks.header {
+                lease.header_came(at);
+            }
+            lease.answered(self.request.now())
         };
         self.request.tell(event);
         self.close(Outcome::Ok);
@@ -106,7 +211,7 @@ impl Watch {
         if let Some(lease) = self.lease.take() {
             let now = self.request.now();
             let backing = attempts.backing(&self.request.model().pool, how, now);
-            self.told(end_failed(lease, (outcome, backing), failure.rest, now));
+            self.told(end_failed(lease, (failure, backing), now));
             if let (Outcome::Connect, Some(backend)) = (outcome, self.backend()) {
                 backend.next_address();
             }
@@ -143,7 +248,10 @@ impl Watch {
 
     /// Another attempt had its first content earlier: what this one waited is a lower bound.
     pub(super) fn lose(&mut self) {
-        self.cancel(Outcome::Lost);
+        if let Some(lease) = self.lease.take() {
+            self.request.tell(lease.lost(self.request.now()));
+            self.close(Outcome::Lost);
+        }
     }
 
     /// Who is told how the answer ends. It has the seat from now on.
@@ -161,13 +269,6 @@ impl Watch {
         self.request.progress.answered(self.place);
     }
 
-    fn cancel(&mut self, outcome: Outcome) {
-        if let Some(lease) = self.lease.take() {
-            self.request.tell(lease.cancelled(self.request.now()));
-            self.close(outcome);
-        }
-    }
-
     fn backend(&self) -> Option<&Arc<LiveBackend>> {
         self.request.model().backends.get(self.target)
     }
@@ -182,7 +283,7 @@ impl Watch {
     /// Completes the record. Called once: by whoever took the lease.
     fn close(&self, outcome: Outcome) {
         let Some(backend) = self.backend() else { return };
-        let first_byte = self.marks.header.map(|at| at.since(self.sent));
+        let first_byte = self.marks.header.map(|at| at.since(self.taken));
         let ttft = self.ttft();
         let target = (&self.request.model().name, &backend.name);
         let (model, backend) = (&**target.0, &**target.1);
@@ -220,21 +321,28 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        self.cancel(Outcome::ClientAbort);
+        if let Some(lease) = self.lease.take() {
+            self.request.tell(lease.cancelled(self.request.now()));
+            self.close(Outcome::ClientAbort);
+        }
     }
 }
 
 /// Ends the lease of an attempt that gave no good answer.
 pub(super) fn end_failed(
     lease: Lease,
-    (outcome, backing): (Outcome, Backing),
-    rest: Option<Duration>,
+    (failure, backing): (&Failure, Backing),
     now: Time,
 ) -> Ended {
+    let outcome = failure.outcome;
     let event = if outcome == Outcome::TimedOut {
         lease.timed_out(now)
     } else if outcome == Outcome::Limited {
-        lease.limited(rest, now)
+        let counts = match failure.kind {
+            LimitKind::EverySize => Counts::Requests,
+            LimitKind::Tokens => Counts::Tokens,
+        };
+        lease.limited(Refusal { asked: failure.rest, counts }, now)
     } else if outcome.is_error() {
         return lease.failed(backing, now);
     } else {
@@ -251,7 +359,8 @@ const fn is_refusal(status: u16) -> bool {
 /// What an outcome is to the routing core.
 pub(super) fn how_it_failed(outcome: Outcome) -> Failed {
     match outcome {
-        Outcome::Connect => Failed::Connect,
+        // What was never whole was not worked on.
+        Outcome::Connect | Outcome::UploadStalled => Failed::Connect,
         Outcome::Limited => Failed::Limited,
         Outcome::Unauthorised | Outcome::DeploymentMissing | Outcome::NotHere => Failed::Refused,
         Outcome::Reset

@@ -7,8 +7,8 @@
 //! and not worse than what was picked:
 //!
 //! - by cost: at most `max_cost_ratio` times its cost; where weights decide: in band.
-//! - by load: not more than twice its attempts under way, and a few. What is not streamed does not show in the
-//!   cost, and one long prompt that all users share would send all of them to one target.
+//! - by load: not more than twice its attempts under way, and a few. What is not streamed shows little in the cost,
+//!   and one long prompt that all users share would send most of them to one target.
 //!
 //! A recovering target takes part for a share of the keys that grows over its ramp. One hash a target and pick;
 //! who does not lead is not looked at further, so a thousand targets cost some ten microseconds. Hedges, retries
@@ -61,7 +61,7 @@ impl Pool {
 
     fn preferred(&self, key: u64, picked: Picked, used: &Used, now: Time) -> Option<usize> {
         let drawn = self.targets().get(picked.target)?;
-        let yardstick = Yardstick { pool: self, drawn, why: picked.why, now };
+        let yardstick = Yardstick { pool: self, drawn, why: picked.why, size: used.size(), now };
         let mut best: Option<(f64, usize)> = None;
         for (index, target) in self.targets().iter().enumerate() {
             if target.spec.tier != drawn.spec.tier || used.contains(index) {
@@ -82,6 +82,7 @@ struct Yardstick<'a> {
     pool: &'a Pool,
     drawn: &'a Target,
     why: Why,
+    size: u64,
     now: Time,
 }
 
@@ -89,7 +90,8 @@ impl Yardstick<'_> {
     fn admits(&self, target: &Target, coin: f64) -> bool {
         let (settings, state, now) = (self.pool.settings(), &target.state, self.now);
         let most = self.drawn.state.seats().saturating_mul(2).saturating_add(FEW);
-        state.is_usable(now)
+        state.admits(self.size, now)
+            && !state.is_degraded(now)
             && !state.is_suspect()
             && target.has(Room::Spare, settings)
             && coin < state.ramp(settings, now)
@@ -102,8 +104,9 @@ impl Yardstick<'_> {
         if self.why == Why::Weight {
             return target.state.ratio(settings, now) <= IN_BAND;
         }
-        let unknown = self.pool.fleet().load().unknown_ms(settings);
-        let cost = |target: &Target| target.state.cost(settings, unknown, now);
+        let fleet = self.pool.fleet().load();
+        let rates = (fleet.unknown_ms(settings), fleet.whole);
+        let cost = |target: &Target| target.state.cost(settings, rates, now);
         cost(target) <= cost(self.drawn) * settings.affinity.max_cost_ratio
     }
 }

@@ -8,7 +8,10 @@
 //! - A retry asks the budget, unless the backend did no work (429, no connection) or the request leaves a
 //!   degraded or failing target for a healthy one.
 //! - Where nothing else is left to try, what failed on one target in use is tried there once more, after a pause.
-//! - A request that failed on several targets and succeeded on none is its own suspect: they are forgiven.
+//! - A request that failed on several targets and succeeded on none is its own suspect: they are forgiven. So it is
+//!   with one that was limited on several: at most one of them rests for it.
+//! - A target that rests may be tried by the trickle once. If it refuses, that was no attempt.
+//! - After a second time-out nothing is tried again: the client has waited for long enough.
 
 use crate::rng::Rng;
 use crate::routing::errors::Backing;
@@ -65,6 +68,8 @@ impl Bound {
 pub enum Repeat {
     /// Nothing is left behind by an attempt: it may be retried and hedged.
     Anytime,
+    /// It may be retried after every failure, but two attempts must not run at a time.
+    NotHedged,
     /// It may be sent again only if the backend did no work on it: no hedge, no retry after an error.
     OnlyUntouched,
 }
@@ -127,7 +132,7 @@ pub enum Denied {
 /// Why a late attempt is not raced by another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoHedge {
-    /// Hedging is off, or this request may not be sent twice.
+    /// Hedging is off, or this request may not be hedged.
     NotAllowed,
     /// It has as many attempts as it may have.
     Attempts,
@@ -168,16 +173,35 @@ pub struct Attempts {
     started: u32,
     hedges: u32,
     open: u32,
+    /// Attempts that timed out, or outlasted the default.
+    time_outs: u32,
     failed_on: Used,
     /// Where it was tried once more.
     again: Option<usize>,
+    limited_on: Used,
+    /// Attempts beside `max_attempts`: a trickle that was refused.
+    spared: u32,
 }
 
 impl Attempts {
     /// Nothing tried yet.
     pub fn new(ask: Ask, limits: Limits) -> Self {
-        let (used, failed_on) = Default::default();
-        Self { ask, limits, used, started: 0, hedges: 0, open: 0, failed_on, again: None }
+        let used = Used::none_of(ask.tokens);
+        let (failed_on, limited_on) = Default::default();
+        let (started, hedges, open, spared, time_outs, again) = (0, 0, 0, 0, 0, None);
+        Self {
+            ask,
+            limits,
+            used,
+            started,
+            hedges,
+            open,
+            time_outs,
+            failed_on,
+            again,
+            limited_on,
+            spared,
+        }
     }
 
     /// What the request is.
@@ -200,12 +224,15 @@ impl Attempts {
         let picked = match self.limits.bound {
             Bound::Only(_) if self.started > 0 => return Err(NoTarget::AllUsed),
             Bound::Only(target) => Picked { target, why: Why::Asked },
-            Bound::Rather(target) if self.used.is_empty() && pool.is_usable(target, now) => {
+            Bound::Rather(target)
+                if self.used.is_empty() && pool.is_usable(target, self.ask.tokens, now) =>
+            {
                 Picked { target, why: Why::Home }
             }
             Bound::Rather(_) | Bound::Free => pool.pick_for(&self.ask, &self.used, now, rng)?,
         };
         self.start(picked.target)?;
+        self.used.trickled |= picked.why == Why::Trickle;
         self.started += 1;
         Ok(picked)
     }
@@ -219,14 +246,16 @@ impl Attempts {
         rng: &mut Rng,
     ) -> Result<Picked, NoHedge> {
         let hedge = &pool.settings().hedge;
-        let most = if self.ask.timing == Timing::FirstToken { hedge.max_per_request } else { 1 };
+        // A whole response costs more than a prompt: only one that is stuck is raced twice.
+        let often = self.ask.timing == Timing::FirstToken || urgency != Urgency::Late;
+        let most = if often { hedge.max_per_request } else { 1 };
         let allowed = hedge.enabled
             && self.limits.bound.only().is_none()
             && self.limits.repeat == Repeat::Anytime;
         if !allowed {
             return Err(NoHedge::NotAllowed);
         }
-        if self.hedges >= most || self.started() > self.limits.max_attempts {
+        if self.hedges >= most || self.started() > self.max_attempts() {
             return Err(NoHedge::Attempts);
         }
         if self.ask.prompt_tokens > hedge.max_prompt_tokens {
@@ -246,13 +275,13 @@ impl Attempts {
     pub fn could_go_elsewhere(&self, pool: &Pool, now: Time) -> bool {
         self.open > 1
             || (self.limits.bound.only().is_none()
-                && self.started < self.limits.max_attempts
+                && self.started < self.max_attempts()
                 && pool.can_pick(&self.used, now))
     }
 
     /// What backs the error of an open attempt that failed in this way.
     pub fn backing(&self, pool: &Pool, how: Failed, now: Time) -> Backing {
-        let may = self.limits.repeat == Repeat::Anytime || how.is_untouched();
+        let may = self.limits.repeat != Repeat::OnlyUntouched || how.is_untouched();
         let elsewhere =
             self.open > 1 || (self.limits.bound.only().is_none() && pool.can_pick(&self.used, now));
         if may && elsewhere { Backing::Elsewhere } else { Backing::Alone }
@@ -276,6 +305,7 @@ impl Attempts {
         now: Time,
     ) -> (Next, Vec<Event>) {
         self.closed();
+        self.time_outs += u32::from(how == Failed::TimedOut);
         self.note_failure(target, how);
         if self.open > 0 {
             return (Next::Wait, Vec::new());
@@ -287,15 +317,24 @@ impl Attempts {
         }
     }
 
+    /// All open attempts, of which one is on `target`, have outlasted the default time-out and go on. Whether another
+    /// is to race them, which is taken from the retry budget.
+    pub fn outlasted(&mut self, pool: &Pool, target: usize, now: Time) -> bool {
+        self.time_outs += 1;
+        self.may_retry(pool, target, Failed::TimedOut, now).is_ok()
+    }
+
     /// Whether a target is tried once more, since nothing else is left: it is in use, and it alone of those in use
     /// has failed; if several had, it would rather be the request. Takes that attempt from the budget.
     fn take_again(&mut self, pool: &Pool, how: Failed, now: Time) -> bool {
         let may = match how {
-            Failed::Error => self.limits.repeat == Repeat::Anytime,
+            Failed::Error => self.limits.repeat != Repeat::OnlyUntouched,
             Failed::Connect => true,
             Failed::Limited | Failed::Refused | Failed::TimedOut | Failed::Unclear => false,
         };
-        let mut in_use = self.failed_on.iter().filter(|target| pool.may_try_again(*target, now));
+        let size = self.used.size();
+        let mut in_use =
+            self.failed_on.iter().filter(|target| pool.may_try_again(*target, size, now));
         let (Some(target), None) = (in_use.next(), in_use.next()) else { return false };
         let granted = may && self.again.is_none() && pool.retries().take(self.ask.app, now);
         if granted {
@@ -345,10 +384,16 @@ impl Attempts {
             // No room: that many failures are enough to know.
             let _room = self.failed_on.add(target);
         }
+        if how == Failed::Limited {
+            self.was_limited(target);
+        }
     }
 
     fn may_retry(&self, pool: &Pool, target: usize, how: Failed, now: Time) -> Result<(), Denied> {
         if self.limits.repeat == Repeat::OnlyUntouched && !how.is_untouched() {
+            return Err(Denied::Kind);
+        }
+        if self.time_outs > 1 && how == Failed::TimedOut {
             return Err(Denied::Kind);
         }
         if self.is_spent() || self.again.is_some() || self.limits.bound.only().is_some() {
@@ -366,19 +411,38 @@ impl Attempts {
 
     /// Whether it has had as many attempts as it may have.
     fn is_spent(&self) -> bool {
-        let most = self.limits.max_attempts;
+        let most = self.max_attempts();
         self.started >= most || self.started() > most
     }
 
     /// Nobody could serve it: more likely its own fault than that of all of them. Had one succeeded, the
     /// others would keep their strikes.
     fn forgive(&self, pool: &Pool, now: Time) -> Vec<Event> {
+        for target in self.limited_on.iter().skip(1) {
+            pool.forgive_limit(target, self.ask.request);
+        }
         let failed_on = self.failed_on.iter();
         if failed_on.len() < 2 {
             return Vec::new();
         }
         let request = self.ask.request;
         failed_on.filter_map(|target| pool.forgive_error(target, request, now)).collect()
+    }
+
+    fn was_limited(&mut self, target: usize) {
+        let _room = self.limited_on.add(target);
+        self.spared = u32::from(self.used.trickled);
+    }
+
+    /// Whether it was limited wherever it was tried, and so large that it may be its own fault.
+    pub fn may_be_oversize(&self, pool: &Pool) -> bool {
+        let refused = u32::try_from(self.limited_on.iter().len()) == Ok(self.started());
+        let large = |target| pool.may_be_oversize(target, self.ask.tokens);
+        refused && self.started() > 0 && self.limited_on.iter().all(large)
+    }
+
+    fn max_attempts(&self) -> u32 {
+        self.limits.max_attempts.saturating_add(self.spared)
     }
 
     fn start(&mut self, target: usize) -> Result<(), NoTarget> {

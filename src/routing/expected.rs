@@ -12,10 +12,13 @@ use crate::routing::norm::Norm;
 use crate::routing::settings::Settings;
 use crate::routing::size::Size;
 use crate::routing::target::TargetState;
+use crate::routing::totals::{Class, Usual, WHOLE_MULT};
 use std::time::Duration;
 
 /// D while too little is known, milliseconds.
 const COLD_LATE_MS: f64 = 4000.0;
+/// When a whole response is looked at again that was sent before anything was known, for the first time.
+const FIRST_LOOK: Duration = Duration::from_secs(2);
 
 /// What an attempt is measured by.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -71,8 +74,40 @@ impl Expected {
         };
         let trip_ms =
             if basis == Basis::Cold { detect.trip_ms } else { late_ms * detect.trip_factor };
-        let span = |ms: f64| Duration::try_from_secs_f64(ms / 1000.0).unwrap_or(Duration::MAX);
         Self { size, shape, ms, late: span(late_ms), trip: span(trip_ms), basis }
+    }
+
+    /// Whether too little is known of the model to measure anything by.
+    pub(super) fn is_cold(&self) -> bool {
+        self.basis == Basis::Cold
+    }
+
+    /// The same for a whole response of that class, of which this is the first token: not late before a first
+    /// token would be. While nothing is known it is to be looked at again after a while.
+    pub(super) fn of_whole(self, settings: &Settings, norm: &Norm, class: Class) -> Self {
+        let enough = |usual: &Usual| usual.samples >= settings.baseline.warm_samples;
+        let (ms, late_mult, basis) = match norm.usual(class).filter(enough) {
+            Some(usual) => (usual.ms, usual.late_mult, Basis::Proven),
+            None => match norm.total_ms(settings) {
+                Some(ms) => (ms, WHOLE_MULT.max, Basis::Guess),
+                None => (self.ms, WHOLE_MULT.max, Basis::Cold),
+            },
+        };
+        if basis == Basis::Cold {
+            let late = FIRST_LOOK.min(settings.hedge.non_stream_deadline);
+            return Self { ms, late, trip: Duration::MAX, basis, ..self };
+        }
+        let least = if self.basis == Basis::Cold { Duration::ZERO } else { self.late };
+        let late = span(late_mult * ms).max(least);
+        let trip = late.mul_f64(settings.detect.trip_factor);
+        Self { ms, late, trip, basis, ..self }
+    }
+
+    /// The same for what is no work of the model: late at half more than whole responses usually take.
+    pub(super) fn of_any(self, settings: &Settings, norm: &Norm) -> Self {
+        let usual = norm.total_ms(settings).map(|ms| span(1.5 * ms).max(self.late));
+        let late = usual.unwrap_or(settings.hedge.non_stream_deadline);
+        Self { late, trip: Duration::MAX, basis: Basis::Cold, ..self }
     }
 
     /// Whether a first token after so many milliseconds is good: `ratio` times the expected one, or
@@ -80,4 +115,10 @@ impl Expected {
     pub(super) fn is_good(&self, ttft_ms: f64, ratio: f64, clear_ms: f64) -> bool {
         if self.basis == Basis::Cold { ttft_ms < clear_ms } else { ttft_ms < ratio * self.ms }
     }
+}
+
+/// At most a year, so that it can be multiplied.
+fn span(ms: f64) -> Duration {
+    const MOST: Duration = Duration::from_hours(24 * 365);
+    Duration::try_from_secs_f64(ms / 1000.0).map_or(MOST, |span| span.min(MOST))
 }

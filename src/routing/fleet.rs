@@ -12,6 +12,8 @@ use std::time::Duration;
 
 /// The `pool_ratio` from which on a pool is congested.
 pub(super) const CONGESTED: f64 = 2.0;
+/// The least that a whole response counts that waits, in first tokens.
+const WHOLE_LEAST: f64 = 0.05;
 /// So long a congestion is the new normal.
 const NEW_NORMAL: Duration = Duration::from_mins(30);
 
@@ -24,6 +26,8 @@ pub(super) struct Fleet {
     pub(super) base_ms: Option<f64>,
     /// Lower median of score over base.
     pub(super) ratio: f64,
+    /// What a whole response that waits counts, in first tokens.
+    pub(super) whole: f64,
     /// The best score over base of a usable target.
     pub(super) best_ratio: f64,
     /// Share of the requests that go to a degraded target.
@@ -58,11 +62,18 @@ pub(super) struct Member<'a> {
 impl Fleet {
     /// Nothing known, and everything in use.
     pub(super) fn new() -> Self {
-        Self { ratio: 1.0, best_ratio: 1.0, ..Self::default() }
+        Self { ratio: 1.0, best_ratio: 1.0, whole: 1.0, ..Self::default() }
     }
 
     pub(super) fn is_congested(&self) -> bool {
         self.ratio > CONGESTED
+    }
+
+    /// The same, where whole responses usually take `total_ms`. Each waits for many first tokens' time, but of all
+    /// that come in a while no more do wait: counted as a first token each, they would drown those in every cost.
+    pub(super) fn with_totals(self, total_ms: Option<f64>) -> Self {
+        let share = self.base_ms.zip(total_ms).map(|(first, total)| first / total.max(0.01));
+        Self { whole: share.map_or(1.0, |share| share.clamp(WHOLE_LEAST, 1.0)), ..self }
     }
 
     /// What stands for a target that nothing is known about.
@@ -92,6 +103,7 @@ impl Fleet {
             base_ms: lower_median(&mut bases),
             ratio,
             best_ratio: best.fold(f64::INFINITY, f64::min),
+            whole: self.whole,
             overflow: (overflow.gain * (ratio - overflow.start)).clamp(0.0, overflow.max),
             all_suspect: some_in_use && in_use.all(|m| m.state.is_suspect()),
             new_normal: congested_since.is_some_and(|at| now.since(at) >= NEW_NORMAL),

@@ -10,6 +10,7 @@
 //! *misconfigured* are not part of it, since our own probes find them again, nor are strikes, which are
 //! evidence about requests that the new process did not see. *Drained* is kept beside the pools.
 
+use crate::routing::guard::lower_median;
 use crate::routing::health::State;
 use crate::routing::pool::{Pool, Target};
 use crate::routing::settings::{Mode, Settings};
@@ -18,10 +19,13 @@ use crate::routing::target::{Known, TargetState};
 use crate::time::Time;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 /// Up to this age a record tells of the present.
 const FRESH: Duration = Duration::from_mins(10);
+/// A base of fewer samples does not tell what the model usually takes.
+const SETTLED: u32 = 20;
 /// Beyond this age it tells nothing.
 const OUTDATED: Duration = Duration::from_hours(24);
 
@@ -47,6 +51,20 @@ pub struct LearnedNorm {
     pub ln_total_ms: f64,
     /// Samples of those.
     pub totals: u32,
+    /// The same by what was asked for; files of former versions have none.
+    #[serde(default)]
+    pub classes: BTreeMap<String, LearnedTotal>,
+}
+
+/// How long whole responses of one class take.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LearnedTotal {
+    /// Logarithm of the usual milliseconds.
+    pub ln_ms: f64,
+    /// One is late after so many times the usual time.
+    pub late_mult: f64,
+    /// Samples that it was learned from.
+    pub samples: u32,
 }
 
 /// How TTFT depends on one prompt size.
@@ -71,6 +89,9 @@ pub struct LearnedTarget {
     pub flag_left_ms: Option<u64>,
     /// How much longer it rests after a 429, milliseconds.
     pub limited_ms: u64,
+    /// From how many tokens on a request is kept away by that; 0: every one.
+    #[serde(default)]
+    pub limited_tokens: u64,
 }
 
 /// What is normal for one target.
@@ -100,6 +121,20 @@ pub struct Recalled {
     pub targets: usize,
     /// The positions of those that are degraded.
     pub degraded: Vec<usize>,
+}
+
+impl LearnedPool {
+    /// After how long a first token is late on most of its targets: the middle of their times, with the usual margin.
+    /// `None` while too few were seen.
+    pub fn late(&self) -> Option<Duration> {
+        let known = self.targets.values().filter_map(|target| target.base);
+        let mut bases: Vec<f64> = known
+            .filter(|base| base.samples >= SETTLED && POSSIBLE_MS.contains(&base.ln_ms.exp()))
+            .map(|base| base.ln_ms.exp())
+            .collect();
+        let late_ms = lower_median(&mut bases)? * self.norm.late_mult;
+        Duration::try_from_secs_f64(late_ms / 1000.0).ok()
+    }
 }
 
 impl Pool {
@@ -139,6 +174,8 @@ impl Pool {
             for (target, found) in &blank {
                 target.state.change(|known| moment.recall(known, found));
             }
+            // Some may rest.
+            self.shared().trickle_at.store(0, Relaxed);
             self.look(now);
         }
         Recalled { targets: blank.len(), degraded: self.fleet().load().degraded.clone() }
@@ -146,15 +183,19 @@ impl Pool {
 }
 
 fn of_target(state: &TargetState, now: Time) -> LearnedTarget {
-    state.with(|known| LearnedTarget {
-        base: known.speed.learned(),
-        score: known
-            .speed
-            .raw_score()
-            .map(|(ms, at)| LearnedScore { ms, age_ms: whole_ms(now.since(at)) }),
-        state: known.health.state,
-        flag_left_ms: known.health.flag_left(now).map(whole_ms),
-        limited_ms: whole_ms(known.rest.until.since(now)),
+    state.with(|known| {
+        let (limited_tokens, limited) = known.rest.longest(now);
+        LearnedTarget {
+            base: known.speed.learned(),
+            score: known
+                .speed
+                .raw_score()
+                .map(|(ms, at)| LearnedScore { ms, age_ms: whole_ms(now.since(at)) }),
+            state: known.health.state,
+            flag_left_ms: known.health.flag_left(now).map(whole_ms),
+            limited_ms: whole_ms(limited),
+            limited_tokens,
+        }
     })
 }
 
@@ -191,7 +232,8 @@ impl Moment<'_> {
         }
         let flag_left = found.flag_left_ms.map(|ms| self.left(ms));
         known.health.resume(self.settings, (found.state, flag_left), self.now);
-        known.rest.resume(&self.settings.limit, self.left(found.limited_ms), self.now);
+        let rest = (found.limited_tokens, self.left(found.limited_ms));
+        known.rest.resume(&self.settings.limit, rest, self.now);
         let score = found.score.filter(|score| (0.0..=*POSSIBLE_MS.end()).contains(&score.ms));
         if let Some((ms, at)) = score.and_then(|score| self.score(known, score)) {
             known.speed.set_score(ms, at);

@@ -5,15 +5,22 @@
 //!
 //! Until then it has deadlines: D (late), T and 2 T. They are data: whoever runs the attempt arms a timer for
 //! [`Lease::next_deadline`] and calls [`Lease::overdue`] then. Nothing scans.
+//!
+//! They count from dispatch while there is no connection, so that one that hangs is noticed. They stand still while
+//! the request is uploaded, and count anew from the moment at which its last byte was taken: an upload is no work of
+//! the model. What feeds the score counts from then, too.
 
 use crate::routing::errors::Backing;
-use crate::routing::expected::Expected;
+use crate::routing::expected::{Basis, Expected};
 use crate::routing::outcome::Event;
+use crate::routing::patience::TimeLimit;
 use crate::routing::pool::Pool;
 use crate::routing::rescue::Urgency;
+use crate::routing::rest::Refusal;
 use crate::routing::seats::Seat;
 use crate::routing::settings::Mode;
 use crate::routing::target::TargetState;
+use crate::routing::totals::Class;
 use crate::time::Time;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,8 +31,7 @@ pub enum Timing {
     /// It has a first token: its wait counts in flight and feeds the score.
     #[default]
     FirstToken,
-    /// It is not streamed: how long it takes says nothing of the target, so it is not counted in flight. It is learned,
-    /// to know when such an answer is late.
+    /// It is not streamed: it comes as a whole, and is compared with others of its class.
     Untimed,
     /// As that, and what is answered is no work of the model: nothing is learned.
     Unmeasured,
@@ -40,8 +46,12 @@ pub struct Ask {
     pub timing: Timing,
     /// About how long its prompt is.
     pub prompt_tokens: u64,
+    /// About how many tokens it counts as: its prompt, and the most that may be generated.
+    pub tokens: u64,
     /// Requests with the same number are sent to the same target, if it does: they share a prompt cache.
     pub affinity: Option<u64>,
+    /// What its response is compared with, if that is not streamed.
+    pub class: Class,
     /// Hash of the app that sent it: budgets are shared fairly between apps.
     pub app: u64,
     /// Hash of the key or token subject that sent it: errors of two of them are two witnesses.
@@ -95,6 +105,8 @@ pub struct Lease {
     pub(super) slot: Slot,
     stage: Stage,
     counted_late: bool,
+    /// When the header of its response came, if that was told.
+    header: Option<Time>,
     /// Taken by who holds it for longer.
     seat: Option<Seat>,
 }
@@ -105,7 +117,29 @@ pub(super) struct Slot {
     pub(super) target: usize,
     pub(super) ask: Ask,
     pub(super) expected: Expected,
+    /// When it was dispatched.
     pub(super) sent: Time,
+    /// From when its wait counts: dispatch, then the end of the upload; [`Time::END`] during the upload.
+    pub(super) began: Time,
+    /// For how long after that the upstream may still have been reading the request.
+    pub(super) tail: Duration,
+}
+
+impl Slot {
+    /// What is judged by `expected` from `sent` on.
+    pub(super) fn new(target: usize, ask: Ask, expected: Expected, sent: Time) -> Self {
+        Self { target, ask, expected, sent, began: sent, tail: Duration::ZERO }
+    }
+
+    /// How long it has waited at least for what the model makes of it; zero during the upload.
+    pub(super) fn waited(&self, now: Time) -> Duration {
+        now.since(self.began + self.tail)
+    }
+
+    /// Whether a first token now tells how fast the target is: most of the wait was for the model.
+    fn is_telling(&self, now: Time) -> bool {
+        self.began != Time::END && self.tail <= now.since(self.began) / 2
+    }
 }
 
 impl Lease {
@@ -115,14 +149,16 @@ impl Lease {
         (target, ask, expected): (usize, Ask, Expected),
         sent: Time,
     ) -> Self {
-        if ask.timing == Timing::FirstToken {
-            state.enter();
+        match ask.timing {
+            Timing::FirstToken => state.enter(),
+            Timing::Untimed => state.whole.enter(),
+            Timing::Unmeasured => {}
         }
         let settings = pool.settings();
         let timed = settings.detect.mode == Mode::Relative || settings.hedge.enabled;
         let stage = if timed { Stage::Late } else { Stage::None };
-        let slot = Slot { target, ask, expected, sent };
-        Self { pool, state, slot, stage, counted_late: false, seat: Some(seat) }
+        let slot = Slot::new(target, ask, expected, sent);
+        Self { pool, state, slot, stage, counted_late: false, header: None, seat: Some(seat) }
     }
 
     /// Its seat, to be held until the answer is at its end; left here it is free when the lease ends, which is
@@ -141,23 +177,36 @@ impl Lease {
         self.slot.ask
     }
 
-    /// When the attempt was sent.
+    /// When the attempt was dispatched.
     pub fn sent(&self) -> Time {
         self.slot.sent
     }
 
-    /// When to call [`Lease::overdue`]; `None`: never again.
+    /// The connection is there, and the request is being written: no deadline passes meanwhile.
+    pub fn upload_began(&mut self) {
+        self.slot.began = Time::END;
+    }
+
+    /// The last byte of the request was taken at `at`. Deadlines count from then, and `tail` later: for so long the
+    /// upstream may still be reading.
+    pub fn body_sent(&mut self, at: Time, tail: Duration) {
+        (self.slot.began, self.slot.tail) = (at, tail);
+    }
+
+    /// When to call [`Lease::overdue`]; `None`: never again, or not during the upload.
     pub fn next_deadline(&self) -> Option<Time> {
-        let Slot { ask, expected, sent, .. } = self.slot;
-        let after = match (self.stage, ask.timing) {
-            (Stage::None, _) => return None,
-            (Stage::Stuck { again }, _) => return Some(again),
-            (Stage::Late, Timing::FirstToken) => expected.late,
-            (_, Timing::Untimed | Timing::Unmeasured) => self.pool.total_late(&expected),
-            (Stage::Trip, Timing::FirstToken) => expected.trip,
-            (Stage::Double, Timing::FirstToken) => expected.trip.saturating_mul(2),
+        let Slot { expected, began, tail, .. } = self.slot;
+        if began == Time::END {
+            return None;
+        }
+        let after = match self.stage {
+            Stage::None => return None,
+            Stage::Stuck { again } => return Some(again),
+            Stage::Late => expected.late,
+            Stage::Trip => expected.trip,
+            Stage::Double => expected.trip.saturating_mul(2),
         };
-        Some(sent + after)
+        Some(began + tail + after)
     }
 
     /// The deadline of [`Lease::next_deadline`] has passed. Without one, nothing happens.
@@ -166,11 +215,8 @@ impl Lease {
         if self.next_deadline().is_none_or(|due| now < due) {
             return Overdue::default();
         }
-        if self.slot.ask.timing != Timing::FirstToken {
-            // How long it takes is no evidence, but another may be faster. It is never stuck: answers three times
-            // as long as usual are usual.
-            self.stage = Stage::None;
-            return Overdue { hedge: Some(Urgency::Late), ..Overdue::default() };
+        if self.slot.ask.timing != Timing::FirstToken && self.slot.expected.basis == Basis::Cold {
+            return self.late_for_all_we_know(now);
         }
         self.stage = match stage {
             Stage::Late => Stage::Trip,
@@ -181,24 +227,63 @@ impl Lease {
             Stage::Double | Stage::Stuck { .. } | Stage::None => Stage::None,
         };
         if stage == Stage::Late {
-            self.state.enter_late();
             self.counted_late = true;
+        }
+        if self.slot.ask.timing == Timing::Untimed {
+            if stage == Stage::Late {
+                self.state.whole.enter_late();
+            }
+            return self.pool.whole_overdue(&self.slot, stage, now);
+        }
+        if stage == Stage::Late {
+            self.state.enter_late();
         }
         self.pool.overdue(&self.slot, stage, now)
     }
 
-    /// The first content token arrived: the only thing that feeds a score.
+    /// A whole response that nothing was known about when it was sent: it is measured by what is known by now. If
+    /// that is nothing it is looked at again in a while, and in the end it may be raced: that is no evidence.
+    fn late_for_all_we_know(&mut self, now: Time) -> Overdue {
+        let (waited, last) =
+            (self.slot.waited(now), self.pool.settings().hedge.non_stream_deadline);
+        let Slot { ask, expected, .. } = &mut self.slot;
+        let known = self.pool.measure(&self.state, ask);
+        if known.basis != Basis::Cold {
+            *expected = known;
+        } else if ask.timing == Timing::Unmeasured || waited >= last {
+            self.stage = Stage::None;
+            return Overdue { hedge: Some(Urgency::Late), ..Overdue::default() };
+        } else {
+            expected.late = expected.late.saturating_mul(2).min(last);
+        }
+        Overdue::default()
+    }
+
+    /// The first content token arrived: the only thing that feeds a score, unless the time was mostly the upload's.
     pub fn first_token(mut self, now: Time) -> Option<Event> {
+        if !self.slot.is_telling(now) {
+            return self.answered(now);
+        }
+        self.state.heard(self.slot.sent);
         let tripped = self.catch_up(now);
         // Both count, whichever is told.
         let answered = self.pool.first_token(&self.slot, now);
         tripped.or(answered)
     }
 
-    /// A good answer whose speed says nothing about time to first token (it was not streamed).
+    /// The header of its response came. Told before [`Lease::answered`], it is what absolute mode times.
+    pub fn header_came(&mut self, at: Time) {
+        self.header = Some(at);
+    }
+
+    /// A good answer without a first token (it was not streamed, say).
     pub fn answered(self, now: Time) -> Option<Event> {
+        self.state.heard(self.slot.sent);
         self.pool.answered(&self.slot, now);
-        None
+        if self.slot.ask.timing != Timing::Untimed || !self.slot.is_telling(now) {
+            return None;
+        }
+        self.pool.whole_came(&self.slot, self.header.unwrap_or(now), now)
     }
 
     /// Failed before any content: connect, reset, 5xx, error event, early end.
@@ -212,28 +297,67 @@ impl Lease {
         self.pool.passed(&self.slot, refused, now)
     }
 
-    /// A 429, with the rest it asked for.
-    pub fn limited(self, asked: Option<Duration>, now: Time) -> Option<Event> {
-        Some(self.pool.limited(self.slot.target, asked, (self.slot.sent, now)))
+    /// A 429, with the rest it asked for, and what it counts.
+    pub fn limited(self, refusal: impl Into<Refusal>, now: Time) -> Option<Event> {
+        Some(self.pool.limited(&self.slot, refusal.into(), now))
     }
 
-    /// No first token within the time-out: counted as a slow answer. Untimed: as an error.
+    /// Its time-out, from the end of its upload. `elapsed`: how long after the first attempt of its request it was
+    /// dispatched.
+    pub fn time_out(&self, limit: TimeLimit, elapsed: Duration) -> Duration {
+        let expected = &self.slot.expected;
+        limit.of_attempt((!expected.is_cold()).then_some(expected.late), elapsed)
+    }
+
+    /// No first token within the time-out, or no whole response: counted as slow. Unmeasured: as an error.
     pub fn timed_out(mut self, now: Time) -> Option<Event> {
-        if self.slot.ask.timing != Timing::FirstToken {
-            return self.failed(Backing::Elsewhere, now).event;
+        self.give_evidence(now)
+    }
+
+    /// No first token within the time-out, and it goes on: as [`Lease::timed_out`], unless nothing shows that this
+    /// model can be any quicker. Its deadlines are over.
+    pub fn outlasted(&mut self, now: Time) -> Option<Event> {
+        let quick = match self.slot.ask.timing {
+            Timing::FirstToken => self.pool.can_be_quicker(&self.slot, now),
+            Timing::Untimed => !self.slot.expected.is_cold(),
+            Timing::Unmeasured => true,
+        };
+        let event = if quick { self.give_evidence(now) } else { self.catch_up(now) };
+        self.stage = Stage::None;
+        event
+    }
+
+    fn give_evidence(&mut self, now: Time) -> Option<Event> {
+        if self.slot.ask.timing == Timing::Unmeasured {
+            return self.pool.failed(&self.slot, Backing::Elsewhere, now).event;
         }
         let tripped = self.catch_up(now);
-        let outlasted = self.pool.outlasted(&self.slot, self.stage, now);
+        let outlasted = if self.slot.ask.timing == Timing::Untimed {
+            self.pool.whole_timed_out(&self.slot, self.stage, now)
+        } else {
+            self.pool.outlasted(&self.slot, self.stage, now)
+        };
         tripped.or(outlasted)
     }
 
-    /// It was given up before the first token: the client left, or another attempt won. Its wait is a lower
-    /// bound of its TTFT, never a strike.
+    /// It was given up before the first token: the client left. Its wait is a lower bound of its TTFT, never a
+    /// strike.
     pub fn cancelled(self, now: Time) -> Option<Event> {
-        if self.slot.ask.timing == Timing::FirstToken {
-            self.pool.cancelled(&self.slot, now);
+        match self.slot.ask.timing {
+            Timing::FirstToken => self.pool.cancelled(&self.slot, now),
+            Timing::Untimed => self.pool.whole_cancelled(&self.slot, now),
+            Timing::Unmeasured => {}
         }
         None
+    }
+
+    /// It was given up since another attempt of its request was answered first. That is a strike only for a whole
+    /// response that took long: the same request took less elsewhere.
+    pub fn lost(self, now: Time) -> Option<Event> {
+        if self.slot.ask.timing == Timing::Untimed {
+            return self.pool.whole_lost(&self.slot, now);
+        }
+        self.cancelled(now)
     }
 
     /// Deadlines that passed unseen, by a timer that came late.
@@ -249,11 +373,22 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if self.counted_late {
-            self.state.leave_late();
+        let late = self.counted_late;
+        match self.slot.ask.timing {
+            Timing::FirstToken => {
+                if late {
+                    self.state.leave_late();
+                }
+                self.state.leave();
+            }
+            Timing::Untimed => {
+                if late {
+                    self.state.whole.leave_late();
+                }
+                self.state.whole.leave();
+            }
+            Timing::Unmeasured => {}
         }
-        if self.slot.ask.timing == Timing::FirstToken {
-            self.state.leave();
-        }
+        self.state.throttle.over(self.slot.sent);
     }
 }

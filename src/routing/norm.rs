@@ -11,6 +11,7 @@
 use crate::routing::learned::{LearnedNorm, LearnedSize};
 use crate::routing::settings::{Baseline, Bounds, Detect, Settings};
 use crate::routing::size::{SIZES, Size};
+use crate::routing::totals::{Class, Totals, Usual};
 use std::ops::RangeInclusive;
 
 /// The most that one sample counts, as a logarithm.
@@ -33,9 +34,11 @@ pub(super) struct Norm {
     counts: [u32; SIZES],
     samples: u32,
     late_mult: f64,
-    /// Logarithm of the typical time of a whole answer that is not streamed.
+    /// Logarithm of the typical time of a whole answer that is not streamed, of any class.
     ln_total: f64,
     totals: u32,
+    /// The same by class.
+    classes: Totals,
 }
 
 impl Norm {
@@ -51,6 +54,7 @@ impl Norm {
             late_mult: late_mult.start,
             ln_total: 0.0,
             totals: 0,
+            classes: Totals::default(),
         }
     }
 
@@ -101,7 +105,8 @@ impl Norm {
     }
 
     /// Learns from the time of a whole answer that was not streamed.
-    pub(super) fn learn_total(&mut self, total_ms: f64) {
+    pub(super) fn learn_total(&mut self, class: Class, total_ms: f64) {
+        self.classes.learn(class, total_ms);
         let ln_sample = total_ms.max(0.01).ln();
         self.totals = self.totals.saturating_add(1);
         if self.totals == 1 {
@@ -114,6 +119,16 @@ impl Norm {
     /// The typical time of a whole answer that is not streamed; `None` while too few were seen.
     pub(super) fn total_ms(&self, settings: &Settings) -> Option<f64> {
         (self.totals >= settings.baseline.warm_samples).then(|| self.ln_total.exp())
+    }
+
+    /// Learns from whether a whole response was late for its class.
+    pub(super) fn learn_total_late(&mut self, detect: &Detect, class: Class, lateness: Lateness) {
+        self.classes.learn_late(class, detect.late_quantile, lateness);
+    }
+
+    /// What is usual for whole responses of that class; `None` before the first.
+    pub(super) fn usual(&self, class: Class) -> Option<Usual> {
+        self.classes.usual(class)
     }
 
     /// What the next process may start with. Sizes that were never seen are left to its own prior.
@@ -129,6 +144,7 @@ impl Norm {
             late_mult: self.late_mult,
             ln_total_ms: self.ln_total,
             totals: self.totals,
+            classes: self.classes.learned(),
         }
     }
 
@@ -159,10 +175,12 @@ impl Norm {
         if learned.totals > 0 && POSSIBLE_LN_MS.contains(&learned.ln_total_ms) {
             (self.ln_total, self.totals) = (learned.ln_total_ms, learned.totals);
         }
+        self.classes.recall(&learned.classes, &POSSIBLE_LN_MS);
     }
 
     pub(super) fn check_invariants(&self, detect: &Detect) {
         debug_assert!(self.ln_total.is_finite(), "{}", self.ln_total);
+        self.classes.check_invariants();
         let Bounds { min, max, .. } = detect.late_mult;
         debug_assert!((min..=max).contains(&self.late_mult), "late_mult {}", self.late_mult);
         debug_assert!(self.ln_shape.iter().all(|ln| ln.is_finite()), "{:?}", self.ln_shape);
@@ -222,7 +240,7 @@ mod tests {
         let mut rng = Rng::from_seed(2);
         for n in 0..2000_u32 {
             assert_eq!(norm.total_ms(&settings).is_none(), n < 20);
-            norm.learn_total(rng.lognormal(6_000.0, 0.5));
+            norm.learn_total(Class::default(), rng.lognormal(6_000.0, 0.5));
         }
         let total = norm.total_ms(&settings).unwrap();
         assert!((5_200.0..6_900.0).contains(&total), "{total}");

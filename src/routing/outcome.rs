@@ -6,6 +6,8 @@ use crate::routing::health::{Cause, Change, State};
 use crate::routing::lease::{Ended, Slot, Stage, Timing};
 use crate::routing::norm::Lateness;
 use crate::routing::pool::{Pool, Target};
+use crate::routing::rest::{Counts, Refusal, Refused};
+use crate::routing::served_rate::Cut;
 use crate::routing::settings::Mode;
 use crate::routing::strikes::Strike;
 use crate::routing::target::Known;
@@ -34,21 +36,29 @@ pub struct Event {
 impl Pool {
     /// The first content token came.
     pub(super) fn first_token(&self, slot: &Slot, now: Time) -> Option<Event> {
-        let ttft = now.since(slot.sent);
+        let ttft = now.since(slot.began);
         match self.settings().detect.mode {
-            Mode::Absolute => self.timed(slot.target, ttft, (slot.sent, now)),
+            Mode::Absolute => {
+                let Target { state, .. } = self.targets().get(slot.target)?;
+                state.change(|known| known.rest.served(slot.ask.tokens, slot.sent, now));
+                self.timed(slot.target, ttft, (slot.sent, now))
+            }
             Mode::Relative => self.answer_came(slot, millis(ttft), now),
         }
     }
 
     /// Absolute mode: an answer, or the lower bound of one, judged by fixed times.
-    fn timed(&self, target: usize, ttft: Duration, (sent, now): (Time, Time)) -> Option<Event> {
+    pub(super) fn timed(
+        &self,
+        target: usize,
+        ttft: Duration,
+        (sent, now): (Time, Time),
+    ) -> Option<Event> {
         let settings = self.settings();
         let state = &self.targets().get(target)?.state;
         let ttft_ms = millis(ttft);
         state.answered(now);
         let (change, due) = state.change(|known| {
-            known.rest.answered();
             known.health.strikes.good_outcome();
             known.unserved.ended(Served::Yes, ttft_ms, now);
             self.move_score(known, ttft_ms, now);
@@ -85,8 +95,9 @@ impl Pool {
         state.answered(now);
         let (change, ln_base) = state.change(|known| {
             known.errors.good(slot.sent);
+            known.rest.served(slot.ask.tokens, slot.sent, now);
             self.credit_answer(known, expected, ttft_ms, now);
-            let in_time = now.since(slot.sent) < expected.trip;
+            let in_time = now.since(slot.began) < expected.trip;
             known.over_run = if in_time { 0 } else { known.over_run.saturating_add(1) };
             let long_run = known.over_run >= REBASE_RUN && nobody_better;
             if long_run && known.over_run == REBASE_RUN {
@@ -105,7 +116,6 @@ impl Pool {
 
     fn credit_answer(&self, known: &mut Known, expected: &Expected, ttft_ms: f64, now: Time) {
         let detect = &self.settings().detect;
-        known.rest.answered();
         known.health.strikes.good_outcome();
         known.unserved.ended(Served::Yes, self.known_score(known, now), now);
         self.move_score(known, ttft_ms / expected.shape, now);
@@ -138,7 +148,7 @@ impl Pool {
     fn learn_norm(&self, slot: &Slot, (ttft_ms, ln_base): (f64, Option<f64>), now: Time) {
         let detect = &self.settings().detect;
         let expected = &slot.expected;
-        let late = now.since(slot.sent) > expected.late;
+        let late = now.since(slot.began) > expected.late;
         let lateness = if late { Lateness::Late } else { Lateness::InTime };
         self.shared().with_norm(|norm| {
             if let Some(ln_base) = ln_base {
@@ -181,20 +191,12 @@ impl Pool {
         known.reading(settings).score_ms(settings, unknown, now)
     }
 
-    /// When an answer that is not streamed is late: at D, or at half more than they usually take.
-    pub(super) fn total_late(&self, expected: &Expected) -> Duration {
-        let settings = self.settings();
-        let usual = self.shared().with_norm(|norm| norm.total_ms(settings));
-        let known = usual.and_then(|ms| Duration::try_from_secs_f64(1.5 * ms / 1000.0).ok());
-        known.map_or(settings.hedge.non_stream_deadline, |late| late.max(expected.late))
-    }
-
     /// An attempt was given up by our own time-out.
     pub(super) fn outlasted(&self, slot: &Slot, stage: Stage, now: Time) -> Option<Event> {
         match self.settings().detect.mode {
             Mode::Absolute => {
                 let trip = Duration::try_from_secs_f64(self.settings().detect.trip_ms / 1000.0);
-                let age = now.since(slot.sent).max(trip.unwrap_or_default());
+                let age = slot.waited(now).max(trip.unwrap_or_default());
                 self.timed(slot.target, age, (slot.sent, now))
             }
             Mode::Relative => {
@@ -217,7 +219,7 @@ impl Pool {
         let settings = self.settings();
         let Some(Target { state, .. }) = self.targets().get(slot.target) else { return };
         let expected = &slot.expected;
-        let age = now.since(slot.sent);
+        let age = slot.waited(now);
         let (counts, bound_ms) = match settings.detect.mode {
             Mode::Absolute => (millis(age) >= settings.detect.trip_ms, millis(age)),
             Mode::Relative => (age > expected.late, millis(age) / expected.shape),
@@ -225,11 +227,7 @@ impl Pool {
         if !counts {
             return;
         }
-        state.change(|known| {
-            if bound_ms > self.known_score(known, now) {
-                self.move_score(known, bound_ms, now);
-            }
-        });
+        state.change(|known| self.raise_score(known, bound_ms, now));
         if expected.basis == Basis::Proven {
             self.shared().with_norm(|norm| norm.learn_late(&settings.detect, Lateness::Late));
         }
@@ -294,12 +292,19 @@ impl Pool {
         refuses_too_much(refused, others.map(|(_, other)| other.state.refused_share()))
     }
 
-    /// A good answer whose speed says nothing.
+    /// A lower bound moves the score, if it lies above it.
+    pub(super) fn raise_score(&self, known: &mut Known, bound_ms: f64, now: Time) {
+        if bound_ms > self.known_score(known, now) {
+            self.move_score(known, bound_ms, now);
+        }
+    }
+
+    /// A good answer without a first token.
     pub(super) fn answered(&self, slot: &Slot, now: Time) {
         let Some(Target { state, .. }) = self.targets().get(slot.target) else { return };
         state.answered(now);
         state.change(|known| {
-            known.rest.answered();
+            known.rest.served(slot.ask.tokens, slot.sent, now);
             known.health.strikes.good_outcome();
             known.health.strikes.void_errors();
             known.errors.good(slot.sent);
@@ -308,27 +313,52 @@ impl Pool {
             let served = if timed { Served::No } else { Served::Yes };
             self.count_unserved(known, slot, served, now);
         });
-        if slot.ask.timing == Timing::Untimed {
-            self.shared().with_norm(|norm| norm.learn_total(millis(now.since(slot.sent))));
+    }
+
+    /// A 429.
+    pub(super) fn limited(&self, slot: &Slot, refusal: Refusal, now: Time) -> Event {
+        let told = |wait| Event { target: slot.target, change: Change::Limited(wait) };
+        let Some(Target { state, .. }) = self.targets().get(slot.target) else {
+            return told(Duration::ZERO);
+        };
+        let (ask, sent) = (&slot.ask, slot.sent);
+        let size = if refusal.counts == Counts::Tokens { ask.tokens } else { 0 };
+        let refused = Refused { request: ask.request, size, asked: refusal.asked, sent };
+        let was_open = state.throttle.next_trickle(now).is_none();
+        let wait = state.change(|known| {
+            known.refused += 1;
+            known.look(state.throttle.sent(), now);
+            // What was sent to a target that rested says that it does still, and nothing of its rate.
+            let held = known.rest.held(ask.tokens, sent);
+            let taken = known.rest.take(&self.settings().limit, &refused, now);
+            let size = taken.confirmed.unwrap_or(size);
+            if !held && !known.rest.is_unusual(size) {
+                let cut = Cut { size, sent, confirmed: taken.confirmed.is_some() };
+                known.served.cut(&cut, now);
+            }
+            known.health.probe_later(now + known.rest.left(0, now));
+            taken.wait
+        });
+        state.throttle.refused();
+        if was_open {
+            let first = state.throttle.begin_trickle(now);
+            self.shared().trickle_at.fetch_min(first.nanos(), Relaxed);
+        }
+        told(wait)
+    }
+
+    /// A request was limited on several targets and served by none: it is its own suspect, and what this target
+    /// refuses by its word alone it need not refuse to others.
+    pub(super) fn forgive_limit(&self, target: usize, request: u64) {
+        if let Some(Target { state, .. }) = self.targets().get(target) {
+            state.change(|known| known.rest.forgive(request));
         }
     }
 
-    /// A 429 to what was sent at `sent`.
-    pub(super) fn limited(
-        &self,
-        target: usize,
-        asked: Option<Duration>,
-        (sent, now): (Time, Time),
-    ) -> Event {
-        let take = |t: &Target| {
-            t.state.change(|known| {
-                let wait = known.rest.take(&self.settings().limit, asked, (sent, now));
-                known.health.probe_later(known.rest.until);
-                wait
-            })
-        };
-        let wait = self.targets().get(target).map(take).unwrap_or_default();
-        Event { target, change: Change::Limited(wait) }
+    /// Whether a request of that size may have been refused for its size, as far as what is served there tells.
+    pub(super) fn may_be_oversize(&self, target: usize, size: u64) -> bool {
+        let of = |t: &Target| t.state.with(|known| known.rest.may_be_oversize(size));
+        self.targets().get(target).is_some_and(of)
     }
 
     /// A streamed answer to that request broke off after its first content, whose lease had ended well.

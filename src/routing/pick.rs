@@ -10,8 +10,9 @@
 //! 4. Else draw `candidates` and take the least `cost = score x (1 + inflight / slack)`. A fast score alone
 //!    would send everybody to the same place: lowest score wins is itself an outage where no single region
 //!    can carry the load. A target that comes back takes part with a probability that grows over its ramp.
-//! 5. *Panic*: nothing usable, or all suspect: the same over all open targets, those that fail last. Limited and
-//!    blocked ones are never picked.
+//! 5. *Panic*: nothing usable, or all suspect: the same over all open targets, those that fail last. Blocked ones are
+//!    never picked, nor those that rest after a 429 or have no place in their pace; but for the trickle, which comes
+//!    before all that.
 //!
 //! A target that is failing (see `errors`) is as good as degraded here.
 //!
@@ -60,6 +61,8 @@ pub enum Why {
     Asked,
     /// Other things of its app are there.
     Home,
+    /// It rests after a 429: one of the few that try whether it still must.
+    Trickle,
 }
 
 impl Why {
@@ -77,6 +80,7 @@ impl Why {
             Self::Rescue => "rescue",
             Self::Asked => "asked",
             Self::Home => "home",
+            Self::Trickle => "trickle",
         }
     }
 }
@@ -93,7 +97,8 @@ pub struct Picked {
 /// Why there is no choice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoTarget {
-    /// Every target that could be tried rests after a 429; the first is free again after this long.
+    /// Every target that could be tried rests after a 429, or has no place in its pace; the first is free again
+    /// after this long.
     AllLimited(Duration),
     /// A target could be tried, but has as many attempts as it may have, and so have all like it.
     AllFull,
@@ -106,11 +111,14 @@ pub enum NoTarget {
 impl Pool {
     /// Chooses a target among those that this request has not used.
     pub fn pick(&self, used: &Used, now: Time, rng: &mut Rng) -> Result<Picked, NoTarget> {
+        let found = |target, why| Ok(Picked { target, why });
+        if let Some(target) = self.trickle(used, now) {
+            return found(target, Why::Trickle);
+        }
         if self.settings().policy == Policy::RoundRobin {
             return self.next_turn(used, now);
         }
         let fleet = self.fleet().load();
-        let found = |target, why| Ok(Picked { target, why });
         if let Some(target) = self.overflow(&fleet, used, (now, rng)) {
             return found(target, Why::Overflow);
         }
@@ -133,7 +141,7 @@ impl Pool {
         // Slow is better than broken, and what broke longest ago is most likely well again.
         drawn.map(|(target, _)| target).or_else(|| {
             let may = |(index, target): &(usize, &Target)| {
-                target.state.is_open(now)
+                target.state.admits(used.size(), now)
                     && target.has(Room::Any, self.settings())
                     && !used.contains(*index)
             };
@@ -169,15 +177,19 @@ impl Pool {
     /// Whether [`Pool::pick`] would find anything.
     pub fn can_pick(&self, used: &Used, now: Time) -> bool {
         let open = |(index, target): (usize, &Target)| {
-            let may = target.state.is_open(now) && target.has(Room::Any, self.settings());
+            let may =
+                target.state.admits(used.size(), now) && target.has(Room::Any, self.settings());
             may && !used.contains(index)
         };
         self.targets().iter().enumerate().any(open)
     }
 
-    /// Whether a target is open and not degraded.
-    pub(super) fn is_usable(&self, target: usize, now: Time) -> bool {
-        self.targets().get(target).is_some_and(|target| target.state.is_usable(now))
+    /// Whether a request of that size may go to a target, and it is not degraded.
+    pub(super) fn is_usable(&self, target: usize, size: u64, now: Time) -> bool {
+        let usable = |t: &Target| {
+            t.state.admits(size, now) && !t.state.is_degraded(now) && !t.state.is_passed_over(now)
+        };
+        self.targets().get(target).is_some_and(usable)
     }
 
     /// Whether `target` is out of use as degraded or failing while a healthy one is left that this request has not
@@ -190,16 +202,17 @@ impl Pool {
     /// Whether a target in use with room is left that this request has not used.
     pub(super) fn has_usable(&self, used: &Used, now: Time) -> bool {
         let left = |(index, other): (usize, &Target)| {
-            let may = other.state.is_usable(now) && other.has(Room::Any, self.settings());
-            may && !used.contains(index)
+            let room = other.has(Room::Any, self.settings());
+            room && !used.contains(index) && self.is_usable(index, used.size(), now)
         };
         self.targets().iter().enumerate().any(left)
     }
 
     /// Whether a target is open and in use, though its recent responses may be errors.
-    pub(super) fn may_try_again(&self, target: usize, now: Time) -> bool {
+    pub(super) fn may_try_again(&self, target: usize, size: u64, now: Time) -> bool {
         let may = |t: &Target| {
-            t.state.is_open(now) && !t.state.is_degraded(now) && t.has(Room::Any, self.settings())
+            let room = t.has(Room::Any, self.settings());
+            room && t.state.admits(size, now) && !t.state.is_degraded(now)
         };
         self.targets().get(target).is_some_and(may)
     }
@@ -216,17 +229,19 @@ impl Pool {
 
     /// Why there is nothing to choose.
     pub fn why_none(&self, used: &Used, now: Time) -> NoTarget {
-        let full = |t: &Target| t.state.is_open(now) && !t.has(Room::Any, self.settings());
+        let size = used.size();
+        let full = |t: &Target| t.state.admits(size, now) && !t.has(Room::Any, self.settings());
         if self.targets().iter().any(full) {
             return NoTarget::AllFull;
         }
-        let resting = self
-            .targets()
-            .iter()
-            .filter(|t| !t.state.is_blocked())
-            .map(|t| t.state.limited(now))
-            .filter(|wait| !wait.is_zero());
-        match resting.min() {
+        let open = self.targets().iter().enumerate().filter(|(_, t)| !t.state.is_blocked());
+        // Of one that it has asked the request was told itself.
+        let waits = open.map(|(index, t)| {
+            let told =
+                if used.contains(index) { t.state.throttle.claimed(now) } else { Duration::ZERO };
+            t.state.throttle.wait(size, now).max(told)
+        });
+        match waits.filter(|wait| !wait.is_zero()).min() {
             Some(wait) => NoTarget::AllLimited(wait),
             None if used.is_empty() => NoTarget::AllBlocked,
             None => NoTarget::AllUsed,
@@ -378,9 +393,9 @@ impl<'a> Draw<'a> {
             return false;
         }
         let settings = self.pool.settings();
-        let unknown = self.fleet.unknown_ms(settings);
+        let rates = (self.fleet.unknown_ms(settings), self.fleet.whole);
         let in_flight = target.state.in_flight();
-        let cost = target.state.cost(settings, unknown, self.now);
+        let cost = target.state.cost(settings, rates, self.now);
         let bid = Bid { cost, in_flight, coin: rng.bits(), index };
         let ramp = if self.among == Among::Answering {
             1.0
@@ -408,11 +423,8 @@ impl<'a> Draw<'a> {
             Among::Answering => true,
         };
         let room = target.has(self.room, self.pool.settings());
-        right
-            && room
-            && !state.is_passed_over(now)
-            && state.is_open(now)
-            && !self.used.contains(index)
+        let admits = state.admits(self.used.size(), now) && !state.is_passed_over(now);
+        right && room && admits && !self.used.contains(index)
     }
 
     /// A draw by weight among the targets in band; `None` without weights, or if none is in band.

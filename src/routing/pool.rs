@@ -51,6 +51,8 @@ pub(super) struct Shared {
     /// Held while a trip is decided: two targets must not go by the same free place.
     pub(super) trips: Mutex<()>,
     pub(super) hedges: HedgeBudget,
+    /// When the first target that rests is due to be tried, in nanoseconds.
+    pub(super) trickle_at: AtomicU64,
     pub(super) counters: Counters,
 }
 
@@ -78,6 +80,7 @@ impl Shared {
             norm: Mutex::new(Norm::new(settings.detect.late_mult)),
             trips: Mutex::default(),
             hedges: HedgeBudget::new(&settings.hedge),
+            trickle_at: AtomicU64::new(Time::END.nanos()),
             counters: Counters::default(),
         }
     }
@@ -183,7 +186,8 @@ impl Pool {
         if state.is_failing() && !state.is_passed_over(now) {
             state.change(|known| known.errors.take_try(now));
         }
-        let expected = self.expected(&state, Size::of(ask.prompt_tokens));
+        let expected = self.measure(&state, &ask);
+        state.throttle.dispatched(ask.tokens, now);
         Some(Lease::open((Arc::clone(self), state), seat, (target, ask, expected), now))
     }
 
@@ -198,16 +202,17 @@ impl Pool {
     pub fn probes_due(&self, now: Time) -> Vec<usize> {
         let due = |t: &Target| {
             t.state.is_degraded(now)
-                && t.state.is_open(now)
+                && !t.state.is_blocked()
+                && t.state.throttle.rest(0, now).is_zero()
                 && t.state.with(|known| known.health.next_probe.is_some_and(|at| at <= now))
         };
         let found = self.targets.iter().enumerate().filter(|(_, target)| due(target));
         found.map(|(index, _)| index).collect()
     }
 
-    /// How long a target still rests after a 429; `None` if it does not.
-    pub fn rest(&self, target: usize, now: Time) -> Option<Duration> {
-        let rest = self.targets.get(target)?.state.limited(now);
+    /// How long a target still keeps requests of that many tokens away after a 429; `None` if it does not.
+    pub fn rest(&self, target: usize, tokens: u64, now: Time) -> Option<Duration> {
+        let rest = self.targets.get(target)?.state.throttle.rest(tokens, now);
         Some(rest).filter(|rest| !rest.is_zero())
     }
 
@@ -230,7 +235,15 @@ impl Pool {
     pub fn tick(&self, now: Time) -> Vec<Event> {
         let mut events = Vec::new();
         for (target, t) in self.targets.iter().enumerate() {
-            let change = t.state.change(|known| known.health.tick(&self.settings, now));
+            let accepted = t.state.throttle.accepted(now);
+            let change = t.state.change(|known| {
+                if let Some((size, sent)) = accepted {
+                    known.rest.tolerated(size, sent, now);
+                }
+                known.look(t.state.throttle.sent(), now);
+                known.health.tick(&self.settings, now)
+            });
+            accepted.inspect(|(_, sent)| t.state.throttle.over(*sent));
             events.extend(change.map(|change| Event { target, change }));
         }
         self.look(now);
@@ -241,6 +254,7 @@ impl Pool {
     pub(super) fn look(&self, now: Time) {
         let before = self.fleet.load();
         let next = before.look(&self.settings, &self.members(), now);
+        let next = next.with_totals(self.shared.with_norm(|norm| norm.total_ms(&self.settings)));
         if next.new_normal && !before.new_normal {
             self.shared.counters.rebased.fetch_add(1, Relaxed);
         }

@@ -79,10 +79,11 @@ impl ProbeLease {
             (Mode::Relative, State::Degraded) => Stage::Late,
             (Mode::Relative, State::Healthy | State::Recovering) => Stage::Trip,
         };
+        state.throttle.probed();
         // Errors of two probes are errors of two requests.
         let (request, timing) = (sent.nanos(), Timing::FirstToken);
         let ask = Ask { request, timing, ..Ask::default() };
-        Self { pool, state, slot: Slot { target, ask, expected, sent }, stage }
+        Self { pool, state, slot: Slot::new(target, ask, expected, sent), stage }
     }
 
     /// When to call [`ProbeLease::overdue`]; `None`: never again, only the prober's own time-out counts.
@@ -107,9 +108,13 @@ impl ProbeLease {
         if stage == Stage::Late {
             return ProbeOverdue { event: None, give_up: true };
         }
+        let give_up = stage == Stage::Double;
+        if !self.pool.can_be_quicker(&self.slot, now) {
+            return ProbeOverdue { event: None, give_up };
+        }
         let weight = if stage == Stage::Trip { CONFIRM_TRIP } else { CONFIRM_DOUBLE };
         let event = self.pool.strike((self.slot.target, self.slot.sent), Strike::Slow, weight, now);
-        ProbeOverdue { event, give_up: stage == Stage::Double }
+        ProbeOverdue { event, give_up }
     }
 
     /// What it found.
@@ -142,7 +147,7 @@ impl ProbeLease {
             (ProbeOutcome::Answered, Mode::Relative) => self.judge(now.since(slot.sent), now),
             (ProbeOutcome::Answered, Mode::Absolute) => {
                 state.change(|known| {
-                    known.rest.answered();
+                    known.rest.probed(slot.sent, now);
                     known.health.strikes.void_errors();
                 });
                 None
@@ -166,9 +171,7 @@ impl ProbeLease {
                 self.bad(now);
                 pool.failed(slot, Backing::Probe, now).event
             }
-            (ProbeOutcome::Limited(asked), _) => {
-                Some(pool.limited(slot.target, asked, (slot.sent, now)))
-            }
+            (ProbeOutcome::Limited(asked), _) => Some(pool.limited(slot, asked.into(), now)),
             (ProbeOutcome::AuthFailed | ProbeOutcome::Misconfigured, _) => None,
         }
     }
@@ -203,7 +206,7 @@ impl ProbeLease {
         let good = pool.is_good_probe(slot, millis(ttft));
         state.answered(now);
         let change = state.change(|known| {
-            known.rest.answered();
+            known.rest.probed(slot.sent, now);
             known.health.strikes.good_outcome();
             known.errors.good(slot.sent);
             if !known.health.is_news(slot.sent) {

@@ -75,7 +75,8 @@ impl Pool {
 
     fn left(&self, used: &Used, now: Time) -> Left {
         let targets = self.targets().iter().enumerate();
-        let may = |t: &Target| t.state.is_open(now) && t.has(Room::Any, self.settings());
+        let may =
+            |t: &Target| t.state.admits(used.size(), now) && t.has(Room::Any, self.settings());
         let open = targets.filter(|(index, t)| !used.contains(*index) && may(t));
         open.fold(Left::None, |left, (_, target)| match left {
             Left::None | Left::Degraded if target.state.is_degraded(now) => Left::Degraded,

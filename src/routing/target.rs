@@ -7,8 +7,10 @@
 use crate::routing::errors::RecentErrors;
 use crate::routing::health::{Cause, Health, State};
 use crate::routing::rest::Rest;
+use crate::routing::served_rate::{Door, ServedRate};
 use crate::routing::settings::Settings;
 use crate::routing::speed::{Reading, Speed};
+use crate::routing::throttle::Throttle;
 use crate::routing::unserved::Unserved;
 use crate::time::Time;
 use std::sync::atomic::AtomicU8;
@@ -83,11 +85,63 @@ pub(super) struct Known {
     pub(super) unserved: Unserved,
     /// It was found to refuse whatever it is asked, so a refused probe does not put it back.
     pub(super) refuses_all: bool,
+    pub(super) served: ServedRate,
+    /// Attempts that it refused for its limits.
+    pub(super) refused: u64,
     /// Answers over T in a row.
     pub(super) over_run: u32,
+    /// The part of the strikes that whole responses brought.
+    pub(super) whole_strikes: f64,
+}
+
+/// Whole responses that wait, and those of them that are late.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    open: AtomicU32,
+    late: AtomicU32,
+}
+
+impl Waiting {
+    pub(super) fn open(&self) -> u32 {
+        self.open.load(Relaxed)
+    }
+
+    pub(super) fn late(&self) -> u32 {
+        self.late.load(Relaxed)
+    }
+
+    /// Half or more of them are late.
+    pub(super) fn is_suspect(&self) -> bool {
+        let open = self.open();
+        open > 0 && self.late().saturating_mul(2) >= open
+    }
+
+    pub(super) fn enter(&self) {
+        self.open.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn leave(&self) {
+        let before = self.open.fetch_sub(1, Relaxed);
+        debug_assert!(before > 0, "a lease ended twice");
+    }
+
+    pub(super) fn enter_late(&self) {
+        self.late.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn leave_late(&self) {
+        let before = self.late.fetch_sub(1, Relaxed);
+        debug_assert!(before > 0, "a lease was late twice");
+    }
 }
 
 impl Known {
+    /// Takes note of what was accepted, of `sent` attempts in all.
+    pub(super) fn look(&mut self, sent: u64, now: Time) {
+        let door = if self.rest.usual_until() <= now { Door::Open } else { Door::Closed };
+        self.served.look(sent.saturating_sub(self.refused), door, now);
+    }
+
     /// For the score that counts.
     pub(super) fn reading(&self, settings: &Settings) -> Reading {
         let enough = self.speed.samples() >= settings.baseline.min_samples;
@@ -106,6 +160,8 @@ pub(super) struct TargetState {
     /// Attempts under way, to the end of their answers.
     seats: AtomicU32,
     late: AtomicU32,
+    /// Attempts that wait for a whole response.
+    pub(super) whole: Waiting,
     blocks: AtomicU8,
     /// Mirrors of [`Known`]: nanoseconds, or the bits of a float. NaN: unknown.
     score_bits: AtomicU64,
@@ -117,7 +173,7 @@ pub(super) struct TargetState {
     degraded_until: AtomicU64,
     /// 0: it is not recovering.
     recovering_since: AtomicU64,
-    limited_until: AtomicU64,
+    pub(super) throttle: Throttle,
     /// Until when it is passed over for its errors; 0: it is not failing.
     failing_until: AtomicU64,
     /// The last error that no good response has followed; 0: none.
@@ -129,6 +185,8 @@ pub(super) struct TargetState {
     refused_bits: AtomicU64,
     /// The last 2xx; 0: never.
     answered_at: AtomicU64,
+    /// When the latest attempt was sent that was answered; 0: none was.
+    heard_of: AtomicU64,
     known: Mutex<Known>,
 }
 
@@ -139,6 +197,7 @@ impl Default for TargetState {
             in_flight: AtomicU32::default(),
             seats: AtomicU32::default(),
             late: AtomicU32::default(),
+            whole: Waiting::default(),
             blocks: AtomicU8::default(),
             score_bits: unknown(),
             score_at: AtomicU64::default(),
@@ -147,7 +206,7 @@ impl Default for TargetState {
             samples: AtomicU32::default(),
             degraded_until: AtomicU64::default(),
             recovering_since: AtomicU64::default(),
-            limited_until: AtomicU64::default(),
+            throttle: Throttle::default(),
             failing_until: AtomicU64::default(),
             erred_at: AtomicU64::default(),
             ghosts_bits: AtomicU64::default(),
@@ -155,6 +214,7 @@ impl Default for TargetState {
             unserved_at: AtomicU64::default(),
             refused_bits: AtomicU64::default(),
             answered_at: AtomicU64::default(),
+            heard_of: AtomicU64::default(),
             known: Mutex::default(),
         }
     }
@@ -169,10 +229,18 @@ impl TargetState {
     }
 
     /// What a request costs there: the expected wait, and more the more wait there, or would if they were served.
-    pub(super) fn cost(&self, settings: &Settings, unknown_ms: f64, now: Time) -> f64 {
+    /// `whole`: what a whole response counts that waits there, in first tokens.
+    pub(super) fn cost(
+        &self,
+        settings: &Settings,
+        (unknown_ms, whole): (f64, f64),
+        now: Time,
+    ) -> f64 {
         let score_ms = self.score_ms(settings, unknown_ms, now);
         let unserved = self.unserved();
-        let waiting = f64::from(self.in_flight()) + unserved.ghosts_now(score_ms, now);
+        let waiting = f64::from(self.in_flight())
+            + whole * f64::from(self.whole.open())
+            + unserved.ghosts_now(score_ms, now);
         score_ms * (1.0 + waiting / settings.inflight_slack) * unserved.cost_factor(now)
     }
 
@@ -229,10 +297,16 @@ impl TargetState {
         self.degraded_until.load(Relaxed) > now.nanos()
     }
 
-    /// Half or more of what waits there is late.
+    /// Half or more of what waits there is late: of the first tokens, or of the whole responses.
     pub(super) fn is_suspect(&self) -> bool {
         let in_flight = self.in_flight();
-        in_flight > 0 && self.late().saturating_mul(2) >= in_flight
+        let first = in_flight > 0 && self.late().saturating_mul(2) >= in_flight;
+        first || self.whole.is_suspect()
+    }
+
+    /// Whether it has answered anything that was sent to it after `sent`.
+    pub(super) fn was_heard_since(&self, sent: Time) -> bool {
+        self.heard_of.load(Relaxed) > sent.nanos()
     }
 
     pub(super) fn blocks(&self) -> Blocks {
@@ -247,18 +321,16 @@ impl TargetState {
         self.blocks().has(Block::Drained)
     }
 
-    pub(super) fn limited(&self, now: Time) -> Duration {
-        Time::from_nanos(self.limited_until.load(Relaxed)).since(now)
+    /// Whether a request of that size may go there now: the rest is a matter of choice.
+    pub(super) fn admits(&self, size: u64, now: Time) -> bool {
+        !self.is_blocked() && self.throttle.admits(size, now)
     }
 
-    /// Whether a request may go there at all: the rest is a matter of choice.
-    pub(super) fn is_open(&self, now: Time) -> bool {
-        !self.is_blocked() && self.limited(now).is_zero()
-    }
-
-    /// Whether it is open, not degraded, and not passed over for its errors.
+    /// Whether it is in use for requests of the usual size, if not at every moment: neither blocked, nor degraded,
+    /// nor passed over for its errors, nor resting after a 429.
     pub(super) fn is_usable(&self, now: Time) -> bool {
-        self.is_open(now) && !self.is_degraded(now) && !self.is_passed_over(now)
+        let in_use = !self.is_blocked() && !self.is_degraded(now) && !self.is_passed_over(now);
+        in_use && self.throttle.usual_until() <= now.nanos()
     }
 
     /// Whether requests pass it over for its errors while another target is healthy.
@@ -284,23 +356,22 @@ impl TargetState {
 
     /// Whether it is out of use, or was limited until just now: what the guard of trips counts.
     pub(super) fn is_out(&self, settings: &Settings, now: Time) -> bool {
-        let limited = self.limited_until.load(Relaxed);
+        let limited = self.throttle.usual_until();
         let held = Time::from_nanos(limited) + settings.limit.out_hold;
         self.is_degraded(now) || self.is_blocked() || (limited != 0 && now < held)
     }
 
     /// The share of its traffic that it gets back after a 429 or a recovery: 1 when there was none lately.
     pub(super) fn ramp(&self, settings: &Settings, now: Time) -> f64 {
-        let since = |at: &AtomicU64, over: Duration| {
-            let at = at.load(Relaxed);
+        let since = |at: u64, over: Duration| {
             let since = now.since(Time::from_nanos(at));
             if at == 0 || since >= over {
                 return 1.0;
             }
             0.1 + 0.9 * since.as_secs_f64() / over.as_secs_f64()
         };
-        let limited = since(&self.limited_until, settings.limit.ramp);
-        limited.min(since(&self.recovering_since, settings.recover.ramp))
+        let limited = since(self.throttle.usual_until(), settings.limit.ramp);
+        limited.min(since(self.recovering_since.load(Relaxed), settings.recover.ramp))
     }
 
     pub(super) fn in_flight(&self) -> u32 {
@@ -368,6 +439,11 @@ impl TargetState {
         self.answered_at.fetch_max(now.nanos(), Relaxed);
     }
 
+    /// An attempt that was sent then was answered.
+    pub(super) fn heard(&self, sent: Time) {
+        self.heard_of.fetch_max(sent.nanos(), Relaxed);
+    }
+
     /// Changes what is known, and mirrors it.
     pub(super) fn change<R>(&self, change: impl FnOnce(&mut Known) -> R) -> R {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
@@ -387,7 +463,7 @@ impl TargetState {
         let normal = known.speed.normal_ms().unwrap_or(f64::NAN);
         self.normal_bits.store(normal.to_bits(), Relaxed);
         self.samples.store(known.speed.samples(), Relaxed);
-        self.limited_until.store(known.rest.until.nanos(), Relaxed);
+        self.throttle.mirror(&known.rest, &known.served);
         let (mut degraded, mut recovering) = (0, 0);
         match known.health.state {
             State::Healthy => {}

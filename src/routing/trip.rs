@@ -11,12 +11,13 @@ use crate::routing::settings::Mode;
 use crate::routing::strikes::Strike;
 use crate::routing::target::Known;
 use crate::time::Time;
+use crate::time::millis;
 use std::sync::PoisonError;
 
 /// A degraded target keeps a score of at least so many times its base.
 const DEGRADED_RATIO: f64 = 4.0;
 /// Answers after which a target's base is settled.
-const SETTLED_SAMPLES: u32 = 50;
+pub(super) const SETTLED_SAMPLES: u32 = 50;
 
 impl Pool {
     /// A deadline passed.
@@ -39,6 +40,12 @@ impl Pool {
             return overdue;
         }
         let suspect = state.is_suspect();
+        overdue.confirm = stage == Stage::Late
+            && suspect
+            && state.change(|known| known.health.take_confirm(self.settings(), now));
+        if !self.can_be_quicker(slot, now) {
+            return overdue;
+        }
         // What is normal for it is not well known yet, nor how widely times spread: half the evidence.
         let faith = if state.samples() < SETTLED_SAMPLES { 0.5 } else { 1.0 };
         let weight = match stage {
@@ -47,11 +54,22 @@ impl Pool {
             Stage::Trip => faith * detect.strike_trip,
             Stage::Double => detect.strike_double,
         };
-        overdue.confirm = stage == Stage::Late
-            && suspect
-            && state.change(|known| known.health.take_confirm(self.settings(), now));
         overdue.event = self.strike((slot.target, slot.sent), Strike::Slow, weight, now);
         overdue
+    }
+
+    /// Whether anything shows that a target of the model would have responded by now. Once the model is known, its
+    /// deadlines show that. Before, they are fixed numbers, which a model that thinks for minutes exceeds everywhere:
+    /// then one target must have been quicker. In absolute mode fixed numbers are the policy.
+    pub(super) fn can_be_quicker(&self, slot: &Slot, now: Time) -> bool {
+        let expected = &slot.expected;
+        let late_mult = self.settings().detect.late_mult.start;
+        let waited_ms = millis(slot.waited(now));
+        let is_quicker = |base_ms: f64| late_mult * expected.shape * base_ms <= waited_ms;
+        let bases = || self.targets().iter().filter_map(|target| target.state.base_ms());
+        self.settings().detect.mode == Mode::Absolute
+            || !expected.is_cold()
+            || bases().any(is_quicker)
     }
 
     /// Adds a strike for what was sent then, and trips the target if that is enough and the guards hold.
@@ -119,6 +137,7 @@ impl Pool {
             return false;
         }
         known.health.trip(settings, cause, now);
+        known.whole_strikes = 0.0;
         let normal = known.speed.normal_ms().filter(|_| settings.recover.flag_ttl.is_none());
         if let Some(normal) = normal {
             let score = self.known_score(known, now).max(DEGRADED_RATIO * normal);

@@ -15,7 +15,7 @@ impl Pool {
         let mut richest: Option<(i64, usize)> = None;
         for (index, (target, purse)) in self.targets().iter().zip(turns.iter_mut()).enumerate() {
             let room = target.has(Room::Any, self.settings());
-            if used.contains(index) || !target.state.is_open(now) || !room {
+            if used.contains(index) || !target.state.admits(used.size(), now) || !room {
                 continue;
             }
             let weight = i64::from(target.spec.weight);

@@ -1,14 +1,29 @@
-//! The targets that one request has used, as a small set without allocation.
+//! What one request brings to a choice of its next target. Plain values.
 
-/// The targets that one request has used. Holds as many as a request may have attempts; no allocation.
+/// What one request brings to a choice: the targets that it has used, as many as it may have attempts (no
+/// allocation), and its size.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Used {
     targets: [u16; Self::CAPACITY],
     len: usize,
+    /// Tokens of its prompt and of what it may generate.
+    size: u64,
+    /// Whether it has tried a target that rests.
+    pub(super) trickled: bool,
 }
 
 impl Used {
     const CAPACITY: usize = 12;
+
+    /// None yet, of a request of that size.
+    pub fn none_of(size: u64) -> Self {
+        Self { size, ..Self::default() }
+    }
+
+    /// The size of the request.
+    pub const fn size(&self) -> u64 {
+        self.size
+    }
 
     /// Adds one; false if there is no room for it, and the request must stop looking.
     #[must_use]

@@ -24,12 +24,18 @@ pub struct View {
     pub in_flight: u32,
     /// Those of them that are past their D.
     pub late: u32,
+    /// Attempts that wait for a whole response, and those of them that are past their D.
+    pub whole: (u32, u32),
     /// Attempts under way, to the end of their answers, timed or not.
     pub seats: u32,
     /// How much longer it rests after a 429; zero when it does not.
     pub limited: Duration,
     /// Its recent responses are errors: it is passed over while another target is in use.
     pub failing: bool,
+    /// From how many tokens on a request is kept away then; 0: every one. `None`: it does not rest.
+    pub limited_tokens: Option<u64>,
+    /// Requests in a second that it is given at most since it refused some; `None`: any number.
+    pub served_rate: Option<f64>,
     /// Why it is out of use beside its state, if it is.
     pub blocks: Blocks,
 }
@@ -70,8 +76,11 @@ impl Pool {
             strikes: state.with(|known| known.health.strikes.sum(settings, now)),
             in_flight: state.in_flight(),
             late: state.late(),
+            whole: (state.whole.open(), state.whole.late()),
             seats: state.seats(),
-            limited: state.limited(now),
+            limited: state.throttle.longest(now),
+            limited_tokens: state.throttle.smallest(now),
+            served_rate: state.throttle.rate(now),
             failing: state.is_failing(),
             blocks: state.blocks(),
         })

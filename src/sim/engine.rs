@@ -6,10 +6,11 @@
 
 use crate::rng::{Rng, stable_hash};
 use crate::routing::{
-    Ask, Attempts, Backing, Bound, Ended, Event, Failed, Lease, Limits, Next, Picked, Pool, Repeat,
-    RetryBudget, Settings, TargetSpec, Timing, Urgency, pause_before_again,
+    Ask, Attempts, Backing, Bound, Class, Counts, Ended, Event, Failed, Kind, Lease, Limits, Next,
+    Picked, Pool, Refusal, Repeat, RetryBudget, Settings, TargetSpec, TimeLimit, Timing, Urgency,
+    pause_before_again,
 };
-use crate::sim::balancer::{Balancer, Fact, Order, Outcome, Profile, Purpose};
+use crate::sim::balancer::{Balancer, Fact, Order, Outcome, Profile, Purpose, Quota, RateLimited};
 use crate::sim::prober::Prober;
 use crate::sim::scenario::{Region, Scenario};
 use crate::time::Time;
@@ -23,9 +24,9 @@ pub struct Tuning {
     /// The pool's numbers.
     pub settings: Settings,
     /// How long an attempt may take to its first token.
-    pub first_token: Duration,
+    pub first_token: TimeLimit,
     /// How long an attempt may take whose response is not streamed.
-    pub answer: Duration,
+    pub answer: TimeLimit,
     /// Primaries and retries of one request.
     pub max_attempts: u32,
     /// Retries as a share of the requests of the last minute.
@@ -43,8 +44,8 @@ impl Tuning {
     pub fn lookout() -> Self {
         Self {
             settings: Settings::lookout(),
-            first_token: Duration::from_mins(4),
-            answer: Duration::from_mins(10),
+            first_token: TimeLimit::evidence(Duration::from_mins(4)),
+            answer: TimeLimit::evidence(Duration::from_mins(10)),
             max_attempts: 5,
             retry_share: 0.1,
             retry_min: 10,
@@ -57,7 +58,7 @@ impl Tuning {
     pub fn ema() -> Self {
         Self {
             settings: Settings::ema(),
-            first_token: Duration::from_mins(1),
+            first_token: TimeLimit::evidence(Duration::from_mins(1)),
             rounds: Some((Duration::from_mins(15), 3)),
             ..Self::lookout()
         }
@@ -79,10 +80,18 @@ pub struct Engine {
 struct Leg {
     request: u64,
     lease: Lease,
+    /// Its time-out, from its dispatch.
+    time_out: Duration,
+    /// Whether it goes on after that.
+    outlasted: bool,
 }
+
+/// How a lease is given up.
+type GiveUp = fn(Lease, Time) -> Option<Event>;
 
 /// One request that waits for its first token.
 struct Life {
+    began: Time,
     attempts: Attempts,
     legs: Vec<u64>,
 }
@@ -92,7 +101,7 @@ struct Life {
 enum End {
     Failed,
     Unreachable,
-    Limited(Option<Duration>),
+    Limited(Refusal),
     TimedOut,
 }
 
@@ -130,7 +139,7 @@ impl Engine {
         let bound = profile.bound.map_or(Bound::Free, Bound::Only);
         let limits = Limits { max_attempts: self.tuning.max_attempts, repeat, bound };
         self.pool.admit(&ask, now);
-        let life = Life { attempts: Attempts::new(ask, limits), legs: Vec::new() };
+        let life = Life { began: now, attempts: Attempts::new(ask, limits), legs: Vec::new() };
         self.requests.insert(request, life);
         self.send(request, Purpose::First, now, orders);
     }
@@ -168,20 +177,50 @@ impl Engine {
         self.next_attempt += 1;
         life.legs.push(attempt);
         orders.push(Order::Send { attempt, request, region: lease.target(), purpose });
-        let leg = Leg { request, lease };
+        let elapsed = now.since(life.began);
+        let time_out = lease.time_out(self.limit(&lease), elapsed);
+        let leg = Leg { request, lease, time_out, outlasted: false };
         self.arm(attempt, &leg, orders);
         self.legs.insert(attempt, leg);
     }
 
     fn arm(&self, attempt: u64, leg: &Leg, orders: &mut Vec<Order>) {
-        let time_out = self.time_out(&leg.lease);
+        let time_out = self.time_out(leg);
         let at = leg.lease.next_deadline().map_or(time_out, |due| due.min(time_out));
         orders.push(Order::Wake { attempt, at });
     }
 
-    fn time_out(&self, lease: &Lease) -> Time {
+    fn time_out(&self, leg: &Leg) -> Time {
+        let total = self.limit(&leg.lease).total();
+        leg.lease.sent() + if leg.outlasted { total } else { leg.time_out }
+    }
+
+    fn limit(&self, lease: &Lease) -> TimeLimit {
         let streamed = lease.ask().timing == Timing::FirstToken;
-        lease.sent() + if streamed { self.tuning.first_token } else { self.tuning.answer }
+        if streamed { self.tuning.first_token } else { self.tuning.answer }
+    }
+
+    /// An attempt has outlasted the default time-out, and goes on.
+    fn outlast(&mut self, attempt: u64, mut leg: Leg, now: Time, orders: &mut Vec<Order>) {
+        note(leg.lease.outlasted(now), orders);
+        leg.outlasted = true;
+        self.arm(attempt, &leg, orders);
+        let request = leg.request;
+        self.legs.insert(attempt, leg);
+        self.race_what_outlasts(request, now, orders);
+    }
+
+    /// Races the attempts of a request that have all outlasted the default time-out, if that is allowed.
+    fn race_what_outlasts(&mut self, request: u64, now: Time, orders: &mut Vec<Order>) {
+        let Some(life) = self.requests.get_mut(&request) else { return };
+        let mut open = life.legs.iter().filter_map(|leg| self.legs.get(leg));
+        let Some(target) = open.clone().last().map(|leg| leg.lease.target()) else { return };
+        if open.all(|leg| leg.outlasted)
+            && life.attempts.outlasted(&self.pool, target, now)
+            && let Ok(picked) = life.attempts.next(&self.pool, now, &mut self.rng)
+        {
+            self.open(request, (picked, Purpose::Retry), now, orders);
+        }
     }
 
     fn due(&mut self, attempt: u64, now: Time, orders: &mut Vec<Order>) {
@@ -189,7 +228,10 @@ impl Engine {
             self.prober.due(attempt, now, orders);
             return;
         };
-        if now >= self.time_out(&leg.lease) {
+        if now >= self.time_out(&leg) {
+            if !leg.outlasted && !self.limit(&leg.lease).is_bound() {
+                return self.outlast(attempt, leg, now, orders);
+            }
             orders.push(Order::Drop { attempt });
             self.failed(attempt, (leg, End::TimedOut), now, orders);
             return;
@@ -222,7 +264,7 @@ impl Engine {
             Outcome::Failed => self.failed(attempt, (leg, End::Failed), now, orders),
             Outcome::Unreachable => self.failed(attempt, (leg, End::Unreachable), now, orders),
             Outcome::Limited(limited) => {
-                self.failed(attempt, (leg, End::Limited(limited.retry_after)), now, orders);
+                self.failed(attempt, (leg, End::Limited(refusal(limited))), now, orders);
             }
             // As on the wire, both are passed on: a 4xx teaches nothing, a 2xx is good.
             Outcome::Refused(_) => {
@@ -240,7 +282,7 @@ impl Engine {
 
     /// The client gets a response that is of no use to it.
     fn pass_on(&mut self, request: u64, now: Time, orders: &mut Vec<Order>) {
-        self.close(request, now, orders);
+        self.close((request, Lease::lost), now, orders);
         orders.push(Order::Refuse { request });
     }
 
@@ -250,7 +292,7 @@ impl Engine {
             let events = life.attempts.served(&self.pool, now);
             orders.extend(events.into_iter().map(Order::Note));
         }
-        self.close(request, now, orders);
+        self.close((request, Lease::lost), now, orders);
     }
 
     /// Sends a probe that shall tell whether it is the target or the request.
@@ -268,19 +310,19 @@ impl Engine {
         }
     }
 
-    /// The request is over: what is still open of it is dropped.
-    fn close(&mut self, request: u64, now: Time, orders: &mut Vec<Order>) {
+    /// The request is over: what is still open of it is dropped, and ends so.
+    fn close(&mut self, (request, end): (u64, GiveUp), now: Time, orders: &mut Vec<Order>) {
         let legs = self.requests.remove(&request).map(|life| life.legs);
         for attempt in legs.into_iter().flatten() {
             if let Some(leg) = self.legs.remove(&attempt) {
-                note(leg.lease.cancelled(now), orders);
+                note(end(leg.lease, now), orders);
                 orders.push(Order::Drop { attempt });
             }
         }
     }
 
     fn failed(&mut self, attempt: u64, (leg, end): (Leg, End), now: Time, orders: &mut Vec<Order>) {
-        let Leg { request, lease } = leg;
+        let Leg { request, lease, .. } = leg;
         let target = lease.target();
         let how = match end {
             End::Failed => Failed::Error,
@@ -302,7 +344,7 @@ impl Engine {
         let (next, forgiven) = life.attempts.failed(&self.pool, target, how, now);
         orders.extend(forgiven.into_iter().map(Order::Note));
         match next {
-            Next::Wait => {}
+            Next::Wait => self.race_what_outlasts(request, now, orders),
             Next::Retry => self.send(request, Purpose::Retry, now, orders),
             Next::Again => {
                 let at = now + pause_before_again(&mut self.rng);
@@ -316,16 +358,28 @@ impl Engine {
     }
 }
 
+fn refusal(limited: RateLimited) -> Refusal {
+    let counts = match limited.of {
+        Quota::Tokens => Counts::Tokens,
+        Quota::Requests | Quota::Unknown => Counts::Requests,
+    };
+    Refusal { asked: limited.retry_after, counts }
+}
+
 fn ask(request: u64, profile: Profile) -> Ask {
     let timing = if profile.streamed { Timing::FirstToken } else { Timing::Untimed };
     // As peek does with a name.
     let affinity = profile.conversation.map(|one| stable_hash(&one.to_le_bytes()));
+    // None is named by who says 0.
+    let allowed = Some(profile.max_tokens).filter(|most| *most > 0);
     let app = u64::from(profile.app);
     Ask {
         request,
         timing,
         prompt_tokens: profile.prompt_tokens,
+        tokens: profile.prompt_tokens.saturating_add(profile.max_tokens),
         affinity,
+        class: Class::of(Kind::Chat, allowed, 1),
         app,
         credential: app,
         wary: !profile.repeatable && profile.bound.is_none(),
@@ -342,7 +396,7 @@ impl Balancer for Engine {
             Fact::Arrived { request, profile } => self.arrived(request, profile, now, orders),
             Fact::Heard { attempt, outcome } => self.heard(attempt, outcome, now, orders),
             Fact::Due { attempt } => self.due(attempt, now, orders),
-            Fact::Left { request } => self.close(request, now, orders),
+            Fact::Left { request } => self.close((request, Lease::cancelled), now, orders),
             Fact::Reminded { request } => self.again(request, now, orders),
             Fact::Tick => {
                 orders.extend(self.pool.tick(now).into_iter().map(Order::Note));

@@ -384,7 +384,7 @@ mod tests {
             &[
                 "3:18  faults[0].region[1]: `c` is not known here",
                 "4:13  faults[1].region: not only names; write names, or one of the words alone",
-                "5:36  faults[2].status: not a client's mistake",
+                "5:38  faults[2].status: not a client's mistake",
                 "6:3  faults[3]: `max_tokens` is missing",
             ],
         );

@@ -112,9 +112,9 @@ pub struct Attempt {
     pub outcome: &'static str,
     /// Status received; 0 when none was.
     pub status: u16,
-    /// From dispatch to the response header, milliseconds.
+    /// From the end of its upload to the response header, milliseconds.
     pub first_byte_ms: Option<f64>,
-    /// From dispatch to the first content token, milliseconds.
+    /// From the end of its upload to the first content token, milliseconds.
     pub ttft_ms: Option<f64>,
     /// From dispatch to its end or its first content, milliseconds.
     pub ms: f64,

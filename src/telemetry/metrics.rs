@@ -67,6 +67,7 @@ families! {
     hedge_lead: HistogramVec = HEDGE_LEAD;
     hedge_tokens_left: GaugeVec = HEDGE_TOKENS_LEFT;
     hedge_tokens_spent: CounterVec = HEDGE_TOKENS_SPENT;
+    stored_copies: IntCounterVec = STORED_COPIES;
     stream_gap: HistogramVec = STREAM_GAP;
     stream_rate: HistogramVec = STREAM_RATE;
     tokens: IntCounterVec = TOKENS;
@@ -83,6 +84,8 @@ families! {
     target_seats: IntGaugeVec = TARGET_SEATS;
     target_late: IntGaugeVec = TARGET_LATE;
     target_limited: GaugeVec = TARGET_LIMITED;
+    target_limited_tokens: GaugeVec = TARGET_LIMITED_TOKENS;
+    target_served_rate: GaugeVec = TARGET_SERVED_RATE;
     target_changes: IntCounterVec = TARGET_CHANGES;
     suspect_models: IntGaugeVec = SUSPECT_MODELS;
     pool_late_mult: GaugeVec = POOL_LATE_MULT;
@@ -116,13 +119,15 @@ families! {
 impl Metrics {
     /// Forgets what is read anew at each scrape, so that nothing stays of what is gone.
     pub(super) fn forget_readings(&self) {
-        let readings: [&GaugeVec; 12] = [
+        let readings: [&GaugeVec; 14] = [
             &self.jwks_age,
             &self.target_score,
             &self.target_base,
             &self.target_expected,
             &self.target_strikes,
             &self.target_limited,
+            &self.target_limited_tokens,
+            &self.target_served_rate,
             &self.pool_late_mult,
             &self.pool_now,
             &self.pool_base,

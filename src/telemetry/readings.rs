@@ -85,6 +85,10 @@ impl Metrics {
         self.target_seats.with_label_values(&labels).set(i64::from(view.seats));
         self.target_late.with_label_values(&labels).set(i64::from(view.late));
         self.target_limited.with_label_values(&labels).set(view.limited.as_secs_f64());
+        let tokens =
+            view.limited_tokens.map(|tokens| f64::from(u32::try_from(tokens).unwrap_or(u32::MAX)));
+        set_or_remove(&self.target_limited_tokens, &labels, tokens);
+        set_or_remove(&self.target_served_rate, &labels, view.served_rate);
     }
 
     fn read_pool(&self, model: &str, view: &PoolView) {

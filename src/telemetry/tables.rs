@@ -49,11 +49,11 @@ rows! {
     PICKS = "firstlight_picks_total" ["model", "backend", "why"]
         "Choices of a target by reason.";
     TTFT = "firstlight_ttft_seconds" ["model", "backend", "size"]
-        "From an attempt's dispatch to its first content token: what feeds the routing. By the prompt's tokens: from 0, 256, 512, 1k up to 64k.";
+        "From the end of an attempt's upload to its first content token: what feeds the routing. By the prompt's tokens: from 0, 256, 512, 1k up to 64k.";
     TTFT_BY_EFFORT = "firstlight_ttft_by_effort_seconds" ["model", "effort"]
         "The same by the reasoning effort that the request names, if it does.";
     FIRST_BYTE = "firstlight_first_byte_seconds" ["model", "backend"]
-        "From an attempt's dispatch to its response header.";
+        "From the end of an attempt's upload to its response header.";
     RETRIES = "firstlight_retries_total" ["model", "reason"]
         "Attempts repeated on another target, by how the one before ended.";
     RETRY_BUDGET_EXHAUSTED = "firstlight_retry_budget_exhausted_total" ["model"]
@@ -66,6 +66,8 @@ rows! {
         "Prompt tokens that hedges may still spend.";
     HEDGE_TOKENS_SPENT = "firstlight_hedge_tokens_spent_total" ["model"]
         "Prompt tokens that hedges have spent.";
+    STORED_COPIES = "firstlight_stored_copies_total" ["model", "backend", "result"]
+        "Second copies of responses that Azure stores by default, which a hedge or a retry left at a backend: deleted, missing (the backend does not have it), failed (not deleted), skipped (too many deletions pending), unseen (its id was not read in time, so that it may still be stored).";
     STREAM_GAP = "firstlight_stream_gap_seconds" ["model", "backend"]
         "The longest time between two bursts of content of a stream. Measured, not acted on.";
     STREAM_RATE = "firstlight_stream_tokens_per_second" ["model", "backend"]
@@ -97,7 +99,11 @@ rows! {
     TARGET_LATE = "firstlight_target_late" ["model", "backend"]
         "Those of them that are late.";
     TARGET_LIMITED = "firstlight_target_limited_seconds" ["model", "backend"]
-        "How much longer a target rests after a 429.";
+        "How much longer a target rests after a 429: for requests of how many tokens, firstlight_target_limited_tokens tells.";
+    TARGET_LIMITED_TOKENS = "firstlight_target_limited_tokens" ["model", "backend"]
+        "Requests of at least so many tokens are kept away from a target that rests after a 429, 0 for all of them; absent while it does not rest.";
+    TARGET_SERVED_RATE = "firstlight_target_served_rate" ["model", "backend"]
+        "Requests in a second that a target is given at most since it answered 429; absent while it is given any number.";
     TARGET_CHANGES = "firstlight_target_changes_total" ["model", "backend", "change"]
         "Changes of state: degraded_slow, degraded_errors, recovering, recovered, limited.";
     SUSPECT_MODELS = "firstlight_backend_suspect_models" ["backend"]

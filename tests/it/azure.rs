@@ -31,7 +31,7 @@ mod usage;
 // ---- The body peek ----
 
 /// The members that may stand in a body once.
-const DECIDING: [&str; 4] = ["model", "stream", "store", "background"];
+const DECIDING: [&str; 5] = ["model", "stream", "store", "background", "tools"];
 
 /// Small documents in which the members that decide are common.
 fn json() -> impl Strategy<Value = Value> {
@@ -56,11 +56,14 @@ fn object() -> impl Strategy<Value = Value> {
 }
 
 fn key() -> impl Strategy<Value = String> {
-    const KNOWN: [&str; 14] = [
+    const KNOWN: [&str; 17] = [
         "model",
         "stream",
         "store",
         "background",
+        "tools",
+        "type",
+        "conversation",
         "reasoning",
         "reasoning_effort",
         "effort",
@@ -109,6 +112,12 @@ fn check_against(body: &Value, found: &firstlight::azure::peek::Peek<'_>) {
     assert_eq!(body["stream"].as_bool().unwrap_or(false), found.stream);
     assert_eq!(body["store"].as_bool(), found.store);
     assert_eq!(body["background"].as_bool(), found.background);
+    assert_eq!(!body["conversation"].is_null(), found.conversation);
+    let tools = &body["tools"];
+    let none = tools.is_null() || tools.as_array().is_some_and(Vec::is_empty);
+    assert!(none || !found.tools.may_repeat(&[]), "no type here is known to be harmless: {tools}");
+    let hidden = ["prompt", "agent", "agent_reference"].iter().any(|key| body[key].is_object());
+    assert_eq!(none && !hidden, found.tools.may_repeat(&[]), "{body}");
     let limits = ["max_tokens", "max_completion_tokens", "max_output_tokens"];
     let limit = limits.iter().filter_map(|key| body[key].as_u64()).max();
     // A member that stands there twice counts with its largest value, here with its last.

@@ -170,3 +170,40 @@ fn a_machine_without_certificate_authorities_is_told_so() {
     assert_eq!(output.status.code(), Some(3), "{printed}");
     assert!(printed.contains("ca-certificates"), "{printed}");
 }
+
+#[test]
+fn models_that_think_for_tens_of_minutes_want_time() {
+    let short = ["may think for tens of minutes", "first_token_seconds: 1800"];
+    for name in ["o3-pro", "gpt-5-pro", "o3-deep-research-2025-06-26"] {
+        check(&["check"], &local("127.0.0.1:0").replace("gpt-4o", name), 0, &short);
+    }
+    let long = local("127.0.0.1:0").replace("gpt-4o: {}", "o3-pro: { first_token_seconds: 1800 }")
+        + "timeouts: { answer_seconds: 1800 }\n";
+    for text in [long, local("127.0.0.1:0").replace("gpt-4o", "professor")] {
+        let file = file(&text);
+        let output = firstlight(&["check", &file.path().display().to_string()]);
+        let printed = String::from_utf8(output.stdout).unwrap();
+        assert!(!printed.contains("warning") && printed.contains("ok: 1 backends"), "{printed}");
+    }
+}
+
+#[test]
+fn a_time_out_below_what_the_model_takes_is_told() {
+    let state = tempfile::tempdir().unwrap();
+    let base = r#"{"base":{"ln_ms":11.0,"spread":1.0,"samples":100},"score":null,"state":"healthy","flag_left_ms":null,"limited_ms":0}"#;
+    let norm = r#"{"sizes":{},"samples":100,"late_mult":2.0,"ln_total_ms":0.0,"totals":0}"#;
+    let learned = format!(
+        r#"{{"version":1,"saved_at_unix_seconds":1,"drained":[],"models":{{"gpt-4o":{{"norm":{norm},"targets":{{"a":{base}}}}}}}}}"#
+    );
+    std::fs::write(state.path().join("learned.json"), learned).unwrap();
+    let text = |seconds: u32| {
+        let model = format!("gpt-4o: {{ first_token_seconds: {seconds} }}");
+        let state = state.path().display();
+        local("127.0.0.1:0").replace("gpt-4o: {}", &model) + &format!("state_directory: {state}\n")
+    };
+    let told = "models.gpt-4o.first_token_seconds: 60 s is less than this model usually takes";
+    check(&["check"], &text(60), 0, &["warning: ", told, "up to 119.7 s"]);
+    let file = file(&text(150));
+    let output = firstlight(&["check", &file.path().display().to_string()]);
+    assert!(!String::from_utf8(output.stdout).unwrap().contains("warning"));
+}

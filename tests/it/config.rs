@@ -60,7 +60,7 @@ models:
 apps:
   chat: { api_keys: [{ sha256: 1111111111111111111111111111111111111111111111111111111111111111, name: 2026-11 }], models: [4], probe: true }
 routing: { candidates: 0, detect: { trip_ms: 50.5, clear_ms: 50.5 }, probe: { interval_seconds: 7.5 } }
-retry: { hold_headers_seconds: 1.5 }
+retry: { hold_headers_seconds: 1.5, repeatable_tools: [mcp, code_interpreter] }
 timeouts: { first_token_seconds: 7.5 }
 limits: { body_mib: 1 }
 log: { access: false }

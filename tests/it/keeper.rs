@@ -47,7 +47,7 @@ impl Process {
         let pool = &snapshot.model("gpt-4o").unwrap().pool;
         for request in 0..answers {
             let timing = Timing::FirstToken;
-            let ask = Ask { request, timing, prompt_tokens: 700, ..Ask::default() };
+            let ask = Ask { request, timing, prompt_tokens: 700, tokens: 700, ..Ask::default() };
             let sent = self.live.clock().now();
             let lease = pool.dispatch(target, ask, sent).unwrap();
             lease.first_token(sent + Duration::from_millis(ms));
@@ -60,7 +60,7 @@ impl Process {
         let pool = &snapshot.model("gpt-4o").unwrap().pool;
         for request in 0..9 {
             let timing = Timing::FirstToken;
-            let ask = Ask { request, timing, prompt_tokens: 700, ..Ask::default() };
+            let ask = Ask { request, timing, prompt_tokens: 700, tokens: 700, ..Ask::default() };
             let now = self.live.clock().now();
             pool.dispatch(target, ask, now).unwrap().failed(Backing::Elsewhere, now);
         }

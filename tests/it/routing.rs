@@ -4,12 +4,16 @@ mod affinity;
 mod ema;
 mod errors;
 mod learned;
+mod limits;
 mod lookout;
+mod patience;
 mod recovery;
 mod requests;
 mod rescue;
 mod rules;
 mod tiers;
+mod uploads;
+mod whole;
 
 use firstlight::rng::Rng;
 use firstlight::routing::{
@@ -56,7 +60,13 @@ impl Bench {
     /// What a new request asks.
     fn ask(&self, timing: Timing, prompt_tokens: u64) -> Ask {
         self.requests.set(self.requests.get() + 1);
-        Ask { request: self.requests.get(), timing, prompt_tokens, ..Ask::default() }
+        Ask {
+            request: self.requests.get(),
+            timing,
+            prompt_tokens,
+            tokens: prompt_tokens,
+            ..Ask::default()
+        }
     }
 
     fn lease(&self, target: usize) -> Lease {

@@ -96,6 +96,7 @@ pub(crate) const MAY_KNOW: &[(&str, &[&str])] = &[
             "reload",
             "server",
             "sim",
+            "state_file",
             "telemetry",
             "upgrade",
         ],

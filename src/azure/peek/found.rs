@@ -10,6 +10,7 @@ use crate::azure::json::Cursor;
 use crate::azure::json::Token;
 use crate::azure::size::Media;
 use crate::azure::stream_options::StreamOptions;
+use crate::azure::tools::Tools;
 
 /// What has been read so far.
 #[derive(Default)]
@@ -31,6 +32,9 @@ pub(super) struct Found<'a> {
     decided: Vec<&'static str>,
     own_data: bool,
     session_model: Option<Token<'a>>,
+    conversation: bool,
+    tools: Tools<'a>,
+    has_tools: Once<()>,
 }
 
 impl<'a> Found<'a> {
@@ -45,6 +49,7 @@ impl<'a> Found<'a> {
         key: Token<'a>,
     ) -> Result<(), PeekError> {
         let key = key.text()?;
+        self.conversation |= key == "conversation" && cursor.next_byte() != Some(b'n');
         if let Some(key) = decisive(&key)
             && cursor.next_byte() == Some(b'"')
         {
@@ -75,6 +80,14 @@ impl<'a> Found<'a> {
             "conversation" if cursor.next_byte() == Some(b'{') => {
                 cursor.object(|cursor, key| self.conversation_member(cursor, key))
             }
+            "tools" => {
+                self.has_tools.set("tools", Some(()))?;
+                self.tools_member(cursor)
+            }
+            // Each may bring tools that do not stand in the body.
+            "prompt" | "agent" | "agent_reference" if cursor.next_byte() == Some(b'{') => {
+                self.tools_member(cursor)
+            }
             "data_sources" => {
                 self.own_data = true;
                 Ok(cursor.skip_value_seeing(&mut |string| self.ids.mention(string))?)
@@ -96,6 +109,15 @@ impl<'a> Found<'a> {
                 self.ids.mention(string);
             })?),
         }
+    }
+
+    /// Reads what brings tools, and sees the strings in it as everywhere else.
+    fn tools_member(&mut self, cursor: &mut Cursor<'a>) -> Result<(), PeekError> {
+        let Self { media, ids, tools, .. } = self;
+        Ok(tools.read(cursor, &mut |string| {
+            media.see(string);
+            ids.mention(string);
+        })?)
     }
 
     fn conversation_member(
@@ -166,6 +188,8 @@ impl<'a> Found<'a> {
             session_model: self.session_model.and_then(|token| token.text().ok()),
             session_model_span: self.session_model.map(|token| token.span()),
             ids: self.ids,
+            conversation: self.conversation,
+            tools: self.tools,
         })
     }
 }

@@ -1,10 +1,10 @@
 //! What a request body asks for, read in one pass without building a tree.
 //!
 //! Routing needs four things from a body before it may be sent on: which `model`, whether `stream`, whether
-//! the request leaves something behind (`store`, `background`), and about how long the prompt is; the limits
-//! of an app need to know how long the answer may become. Everything else passes unread but not unchecked: a
-//! body that is not strictly valid JSON is refused here, and so is one that says `model`, `stream`, `store` or
-//! `background` twice. Two readers disagree about such bodies (first wins, last wins), and then permission would
+//! the request leaves something behind (`store`, `background`, `tools`), and about how long the prompt is; the
+//! limits of an app need to know how long the answer may become. Everything else passes unread but not unchecked:
+//! a body that is not strictly valid JSON is refused here, and so is one that says `model`, `stream`, `store`,
+//! `background` or `tools` twice. Two readers disagree about such bodies (first wins, last wins), and then permission would
 //! be checked for one model and another would answer. What is only measured (the usage option, the reasoning
 //! effort, the length of the answer) decides nothing: whatever is wrong with it is left for Azure to say.
 //!
@@ -19,6 +19,7 @@ pub use crate::azure::effort::Effort;
 use crate::azure::ids::Named;
 use crate::azure::json::Cursor;
 use crate::azure::json::Fault;
+use crate::azure::tools::Tools;
 use found::Found;
 use std::borrow::Cow;
 use std::ops::Range;
@@ -61,6 +62,10 @@ pub struct Peek<'a> {
     pub session_model: Option<Cow<'a, str>>,
     /// Where its value stands, quotes included.
     pub session_model_span: Option<Range<usize>>,
+    /// Whether the response is to be added to a conversation.
+    pub conversation: bool,
+    /// The tools that may have an effect.
+    pub tools: Tools<'a>,
 }
 
 /// Why a body is not taken.

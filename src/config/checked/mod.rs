@@ -269,6 +269,8 @@ pub struct Retry {
     pub budget_min: u32,
     /// How long the header of a stream waits for the first token, so that the status can still change.
     pub hold_headers: Duration,
+    /// Types of tools with side effects that may be used twice all the same; `all` stands for every type.
+    pub repeatable_tools: Vec<String>,
 }
 
 /// How long each step may take.

@@ -191,7 +191,7 @@ pub struct Hedge {
     pub max_per_request: u32,
     /// Longer prompts are not hedged: tokens.
     pub max_prompt_tokens: u32,
-    /// Whether Responses that the backend stores are hedged too.
+    /// Whether Responses that are stored only by default are hedged too.
     pub stored_responses: bool,
     /// When an answer that is not streamed counts as late while nothing better is known.
     pub non_stream_deadline: Duration,

@@ -166,12 +166,15 @@ fn app_limits(limits: &AppLimits) -> Value {
 
 fn retry(config: &Config) -> Value {
     let retry = &config.retry;
-    map([
+    let numbers = [
         (keys::name(keys::MAX_ATTEMPTS.path), retry.max_attempts.into()),
         real(keys::BUDGET_SHARE.path, retry.budget_share),
         (keys::name(keys::BUDGET_MIN.path), retry.budget_min.into()),
         seconds(keys::HOLD_HEADERS.path, retry.hold_headers),
-    ])
+    ];
+    let tools = Some(&retry.repeatable_tools).filter(|tools| !tools.is_empty());
+    let tools = tools.map(|tools| (keys::name(keys::REPEATABLE_TOOLS.path), list(tools)));
+    map(numbers.into_iter().chain(tools))
 }
 
 fn map(entries: impl IntoIterator<Item = Entry>) -> Value {

@@ -88,8 +88,9 @@ pub(in crate::config) const HEDGE_PROMPT: Whole = Whole {
 
 pub(in crate::config) const STORED_RESPONSES: Flag = Flag {
     path: "routing.hedge.stored_responses",
-    default: Usual::of(false),
-    about: "Whether Responses without `store: false` are raced too: the loser's copy stays stored at its backend.",
+    default: Usual::of(true),
+    about: "Whether Responses without `store` in the body are raced too. Azure stores them by default: the loser's copy is\n\
+            deleted, where its id was read before its connection was closed. Failed ones are retried in any case.",
 };
 
 pub(in crate::config) const NON_STREAM_DEADLINE: Real = Real {
@@ -107,7 +108,7 @@ pub(in crate::config) const LIMIT_DEFAULT: Real = Real {
     least: 0.0,
     most: 3600.0,
     unit: "seconds",
-    about: "How long a target rests after a 429 that names no time. At most max_seconds.",
+    about: "The time that a 429 asks for that names none. At most max_seconds.",
 };
 
 pub(in crate::config) const LIMIT_MAX: Real = Real {
@@ -116,7 +117,7 @@ pub(in crate::config) const LIMIT_MAX: Real = Real {
     least: 0.01,
     most: 86_400.0,
     unit: "seconds",
-    about: "The longest rest after one 429, whatever it says.",
+    about: "The longest time that is believed, whatever a 429 asks for.",
 };
 
 pub(in crate::config) const LIMIT_RAMP: Real = Real {
@@ -164,7 +165,8 @@ pub(super) const HEDGING: &[Key] = &[
     Key::Group(&Group {
         path: "routing.limit",
         sample: "",
-        about: "What a 429 does. It is never a strike: a full quota is not a slow region.",
+        about: "What a 429 does. It is never a strike: a full quota is not a slow region. One is believed for a second, two of\n\
+                different requests for the time that they ask; both for requests of their size and above where tokens are counted.",
     }),
     Key::Real(&LIMIT_DEFAULT),
     Key::Real(&LIMIT_MAX),

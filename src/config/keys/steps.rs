@@ -65,8 +65,11 @@ pub(in crate::config) const FIRST_TOKEN: Real = Real {
     least: 0.01,
     most: 3600.0,
     unit: "seconds",
-    about: "Until an attempt's first content token; after that another backend is tried. Reasoning models think for\n\
-            minutes. `ema`, which does nothing before that, gives up sooner and counts it as a slow answer.",
+    about: "Until an attempt's first content token, from the end of its upload. The default is evidence, not a cut:\n\
+            reasoning models think for minutes. Another attempt then races the first, which goes on; it is at least\n\
+            three times what is late for the model. Any other value is a bound: the attempt is cut and another backend\n\
+            is tried once, for at least half of this time. `ema`, which does nothing before that, gives up sooner and\n\
+            counts it as a slow answer.",
 };
 
 pub(in crate::config) const ANSWER: Real = Real {
@@ -75,7 +78,8 @@ pub(in crate::config) const ANSWER: Real = Real {
     least: 0.01,
     most: 3600.0,
     unit: "seconds",
-    about: "Until the first body byte of an answer that is not streamed: nothing shows before it is complete.",
+    about: "Until the first body byte of a response that is not streamed: nothing shows before it is complete. The\n\
+            default is evidence and any other value a bound, as with first_token_seconds.",
 };
 
 pub(in crate::config) const IDLE: Real = Real {
@@ -204,6 +208,16 @@ pub(in crate::config) const STATE_DIRECTORY: Text = Text {
             a path that is written must work. `none` switches it off.",
 };
 
+pub(in crate::config) const REPEATABLE_TOOLS: Text = Text {
+    path: "retry.repeatable_tools",
+    shown: "[mcp]",
+    need: Need::Optional,
+    about: "Types of tools that may be used twice for one request, beside those without side effects (function, custom,\n\
+            file_search, web_search, web_search_preview, computer use). A request with any other tool (mcp,\n\
+            code_interpreter, image_generation, shell, ...) is neither hedged nor retried once a backend may have begun\n\
+            it. `all` stands for every type, and for tools that a stored prompt or an agent brings.",
+};
+
 /// The rows of this part.
 pub(super) const STEPS: &[Key] = &[
     Key::Group(&Group {
@@ -215,6 +229,7 @@ pub(super) const STEPS: &[Key] = &[
     Key::Real(&BUDGET_SHARE),
     Key::Whole(&BUDGET_MIN),
     Key::Real(&HOLD_HEADERS),
+    Key::Text(&REPEATABLE_TOOLS),
     Key::Group(&Group {
         path: "timeouts",
         sample: "",

@@ -49,6 +49,21 @@ fn tabs() {
 }
 
 #[test]
+fn tools_that_are_no_types() {
+    let at = "retry.repeatable_tools";
+    let told = |list: &str| with(&format!("retry: {{ repeatable_tools: {list} }}"));
+    let odd = format!(
+        "13:29  {at}[0]: not the type of a tool; write types as requests name them, such as `mcp`, or `all`"
+    );
+    assert_eq!(told("[MCP]"), odd);
+    assert_eq!(told("[\"*\"]"), odd);
+    let twice = format!("13:34  {at}[1]: it stands twice in the list; keep one of them");
+    assert_eq!(told("[mcp, mcp]"), twice);
+    assert_eq!(told("[]"), format!("13:28  {at}: empty; write [mcp]"));
+    assert_eq!(told("mcp"), format!("13:28  {at}: text, not a list; write [mcp]"));
+}
+
+#[test]
 fn too_little_indentation() {
     let inner = "    endpoint: https://east.example\n    auth:";
     assert_eq!(

@@ -293,7 +293,7 @@ drain_seconds:"#,
 retry: 3",
         r"
 1:10  routing: a list, not a map; write a map with `policy`, `candidates`, `inflight_slack`, `ema_alpha`, `score_ttl_seconds`, `default_score_ms`, `spill_share`, `affinity`, `detect`, `baseline`, `recover`, `probe`, `overflow`, `hedge`, `limit`
-2:8  retry: a number, not a map; write a map with `max_attempts`, `budget_share`, `budget_min`, `hold_headers_seconds`
+2:8  retry: a number, not a map; write a map with `max_attempts`, `budget_share`, `budget_min`, `hold_headers_seconds`, `repeatable_tools`
 ",
     );
     wrong(

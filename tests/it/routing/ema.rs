@@ -2,8 +2,8 @@
 
 use super::{Bench, changed, spec};
 use firstlight::routing::{
-    Block, Cause, Change, Event, Limit, NoTarget, Pool, ProbeOutcome, RetryBudget, Settings, State,
-    Switch, Timing, Used, Why,
+    Ask, Block, Cause, Change, Class, Event, Kind, Limit, NoTarget, Pool, ProbeOutcome,
+    RetryBudget, Settings, State, Switch, Timing, Used, Why,
 };
 use std::time::Duration;
 
@@ -78,6 +78,85 @@ fn a_good_answer_that_is_not_streamed_forgives_errors_and_nothing_else() {
     lease.answered(bench.now);
     assert_eq!((bench.fail(0), bench.fail(0)), (None, None));
     assert!((bench.score(0) - 1000.0).abs() < 1e-6);
+}
+
+/// A whole response on `target` that takes this long, of a class with so many tokens.
+fn whole(bench: &mut Bench, (target, max_tokens): (usize, u64), seconds: f64) -> Option<Event> {
+    let class = Class::of(Kind::Chat, Some(max_tokens), 1);
+    let ask = Ask { class, ..bench.ask(Timing::Untimed, 700) };
+    let lease = bench.pool.dispatch(target, ask, bench.now).unwrap();
+    bench.pass(seconds);
+    lease.answered(bench.now)
+}
+
+/// Three targets whose short responses take half a second, and whose long ones take 20.
+fn three_with_totals() -> Bench {
+    let mut bench = three();
+    for n in 0..90 {
+        let found = [whole(&mut bench, (n % 3, 16), 0.5), whole(&mut bench, (n % 3, 4096), 20.0)];
+        assert_eq!(found, [None; 2], "what is usual is no sign of a bad region, however long");
+    }
+    bench
+}
+
+#[test]
+fn whole_responses_are_timed_and_the_usual_one_of_each_class_is_the_default_score() {
+    let mut bench = three_with_totals();
+    assert!((0..3).all(|target| (bench.score(target) - 1000.0).abs() < 1.0));
+    whole(&mut bench, (0, 4096), 40.0);
+    assert!((bench.score(0) - 1300.0).abs() < 2.0, "twice as long: 0.3 x 2000 + 0.7 x 1000");
+    assert!(bench.picked().unwrap().0 != 0, "the lowest score wins");
+    whole(&mut bench, (1, 16), 1.0);
+    assert!((bench.score(1) - 1300.0).abs() < 2.0, "the same for a short one");
+}
+
+#[test]
+fn a_region_whose_whole_responses_are_slow_is_left_after_two() {
+    for (max_tokens, seconds) in [(16, 5.0), (4096, 200.0)] {
+        let mut bench = three_with_totals();
+        assert_eq!(whole(&mut bench, (0, max_tokens), seconds), None);
+        let second = whole(&mut bench, (0, max_tokens), seconds);
+        assert_eq!(second, changed(0, Change::Degraded(Cause::Slow)), "{max_tokens}");
+    }
+    let mut bench = three_with_totals();
+    whole(&mut bench, (0, 16), 5.0);
+    whole(&mut bench, (0, 16), 0.5);
+    assert_eq!(whole(&mut bench, (0, 16), 5.0), None, "a good one forgives");
+}
+
+#[test]
+fn a_time_out_of_a_whole_response_is_slow() {
+    let mut bench = three_with_totals();
+    let time_out = |bench: &mut Bench| {
+        let lease = bench.pool.dispatch(0, bench.ask(Timing::Untimed, 700), bench.now).unwrap();
+        bench.pass(60.0);
+        lease.timed_out(bench.now)
+    };
+    assert_eq!(time_out(&mut bench), None);
+    assert_eq!(time_out(&mut bench), changed(0, Change::Degraded(Cause::Slow)));
+}
+
+#[test]
+fn the_first_responses_of_a_class_are_no_strikes() {
+    let mut bench = three();
+    whole(&mut bench, (0, 16), 0.5);
+    for _ in 0..10 {
+        assert_eq!(whole(&mut bench, (0, 16), 60.0), None);
+    }
+    assert!(bench.score(0) > 1000.0, "but they count in the score");
+}
+
+#[test]
+fn what_is_timed_is_the_header() {
+    let mut bench = three_with_totals();
+    let class = Class::of(Kind::Chat, Some(16), 1);
+    let ask = Ask { class, ..bench.ask(Timing::Untimed, 700) };
+    let mut lease = bench.pool.dispatch(0, ask, bench.now).unwrap();
+    bench.pass(1.0);
+    lease.header_came(bench.now);
+    bench.pass(60.0);
+    lease.answered(bench.now);
+    assert!((bench.score(0) - 1300.0).abs() < 2.0, "{}", bench.score(0));
 }
 
 #[test]
@@ -269,11 +348,17 @@ fn a_request_that_has_no_room_for_more_targets_is_told() {
 fn when_all_are_limited_the_first_to_return_is_told() {
     let mut bench = three();
     for (target, seconds) in [(0, 20), (1, 5), (2, 60)] {
+        // The word of one request is believed for a second.
+        bench.lease(target).limited(Some(Duration::from_secs(seconds)), bench.now);
+        assert_eq!(bench.view(target).limited, Duration::from_secs(1));
         bench.lease(target).limited(Some(Duration::from_secs(seconds)), bench.now);
     }
     assert_eq!(bench.picked(), Err(NoTarget::AllLimited(Duration::from_secs(5))));
     assert!(!bench.pool.can_pick(&Used::default(), bench.now));
     bench.pass(5.0);
+    for resting in [0, 2] {
+        assert_eq!(bench.picked(), Ok((resting, Why::Trickle)), "it is due to be tried");
+    }
     assert_eq!(bench.picked(), Ok((1, Why::Cost)), "thinned, but the only one");
 }
 
@@ -283,7 +368,9 @@ fn a_target_returns_from_its_rest_little_by_little() {
     for t in 0..3 {
         bench.answer(t, if t == 0 { 100 } else { 900 });
     }
-    bench.lease(0).limited(Some(Duration::from_secs(5)), bench.now);
+    for _ in 0..2 {
+        bench.lease(0).limited(Some(Duration::from_secs(5)), bench.now);
+    }
     bench.pass(5.0);
     let share = |bench: &mut Bench| (0..1000).filter(|_| bench.picked().unwrap().0 == 0).count();
     let at_once = share(&mut bench);

@@ -5,7 +5,7 @@ use super::lookout::{degrade, warm};
 use super::{Bench, changed, spec};
 use firstlight::routing::{
     Backing, Change, LearnedBase, LearnedNorm, LearnedPool, LearnedScore, LearnedSize,
-    LearnedTarget, ProbeOutcome, Recalled, Settings, State, Timing,
+    LearnedTarget, LearnedTotal, ProbeOutcome, Recalled, Settings, State, Timing,
 };
 use firstlight::time::Time;
 use proptest::prelude::*;
@@ -134,13 +134,25 @@ fn a_score_goes_on_to_decay_as_if_nothing_had_happened() {
 #[test]
 fn a_rest_lasts_as_long_as_it_would_have() {
     let before = warm();
-    before.lease(2).limited(Some(Duration::from_secs(90)), before.now);
+    for _ in 0..2 {
+        before.lease(2).limited(Some(Duration::from_secs(90)), before.now);
+    }
     let learned = before.pool.learned(before.now);
     let left =
         |age| next(Settings::lookout(), &learned, Duration::from_secs(age)).0.view(2).limited;
     assert_eq!(left(0), Duration::from_secs(90));
     assert_eq!(left(30), MINUTE);
     assert_eq!(left(90), Duration::ZERO);
+}
+
+/// A state file of a version that knew no sizes.
+#[test]
+fn a_record_without_a_size_is_of_every_size() {
+    let mut record =
+        serde_json::to_value(LearnedTarget { limited_ms: 9, ..LearnedTarget::default() });
+    record.as_mut().unwrap().as_object_mut().unwrap().remove("limited_tokens").unwrap();
+    let read: LearnedTarget = serde_json::from_value(record.unwrap()).unwrap();
+    assert_eq!((read.limited_ms, read.limited_tokens), (9, 0));
 }
 
 #[test]
@@ -199,6 +211,28 @@ fn a_flag_lasts_as_long_as_it_would_have_and_a_change_of_policy_finds_a_way_back
     assert_eq!(bench.state(0), State::Degraded);
     bench.pass(900.0);
     assert_eq!(bench.state(0), State::Healthy, "a flag of its own");
+}
+
+#[test]
+fn what_is_usual_of_whole_responses_outlives_the_process() {
+    let mut bench = Bench::three(Settings::lookout());
+    for _ in 0..100 {
+        let lease = bench.pool.dispatch(0, bench.ask(Timing::Untimed, 700), bench.now).unwrap();
+        bench.pass(2.0);
+        lease.answered(bench.now);
+    }
+    let due = |bench: &Bench| {
+        let lease = bench.pool.dispatch(1, bench.ask(Timing::Untimed, 700), bench.now).unwrap();
+        lease.next_deadline().unwrap().since(bench.now).as_secs_f64()
+    };
+    let learned = bench.pool.learned(bench.now);
+    let (after, _) = next(Settings::lookout(), &through_json(&learned), MINUTE);
+    assert!((due(&after) - due(&bench)).abs() < 1e-6);
+    // A file of a former version knows only what is usual of all of them.
+    let mut written = serde_json::to_value(&learned).unwrap();
+    written["norm"].as_object_mut().unwrap().remove("classes").unwrap();
+    let (after, _) = next(Settings::lookout(), &serde_json::from_value(written).unwrap(), MINUTE);
+    assert!((due(&after) - 32.0).abs() < 1e-6, "16 times, until its class is known");
 }
 
 /// One thing that may happen to a target.
@@ -269,11 +303,16 @@ fn without_scores(pool: &LearnedPool) -> LearnedPool {
 fn check_same(a: &LearnedPool, b: &LearnedPool) -> Result<(), TestCaseError> {
     let norm = |pool: &LearnedPool| {
         let samples: Vec<_> = pool.norm.sizes.iter().map(|(k, s)| (k.clone(), s.samples)).collect();
-        (samples, pool.norm.samples, pool.norm.totals)
+        let classes: Vec<_> =
+            pool.norm.classes.iter().map(|(k, c)| (k.clone(), c.samples)).collect();
+        (samples, classes, pool.norm.samples, pool.norm.totals)
     };
     prop_assert_eq!(norm(a), norm(b));
     prop_assert!(near(a.norm.late_mult, b.norm.late_mult));
     prop_assert!(near(a.norm.ln_total_ms, b.norm.ln_total_ms));
+    for (x, y) in a.norm.classes.values().zip(b.norm.classes.values()) {
+        prop_assert!(near(x.ln_ms, y.ln_ms) && near(x.late_mult, y.late_mult), "{x:?} {y:?}");
+    }
     for (x, y) in a.norm.sizes.values().zip(b.norm.sizes.values()) {
         prop_assert!(near(x.ln_factor, y.ln_factor));
     }
@@ -330,6 +369,7 @@ fn any_target() -> impl Strategy<Value = LearnedTarget> {
         state,
         flag_left_ms,
         limited_ms,
+        limited_tokens: 700,
     })
 }
 
@@ -337,12 +377,20 @@ fn any_pool() -> impl Strategy<Value = LearnedPool> {
     let size =
         (float(), count()).prop_map(|(ln_factor, samples)| LearnedSize { ln_factor, samples });
     let sizes = proptest::collection::btree_map("(0|256|512|1k|2k|64k|nonsense)", size, 0..7);
-    let norm = (sizes, count(), float(), float(), count());
+    let class = (float(), float(), count()).prop_map(|(ln_ms, late_mult, samples)| LearnedTotal {
+        ln_ms,
+        late_mult,
+        samples,
+    });
+    let classes = proptest::collection::btree_map("(other|chat|chat 32|nonsense)", class, 0..4);
+    let norm = ((sizes, classes), count(), float(), float(), count());
     let targets = proptest::collection::btree_map("[abcz]", any_target(), 0..4);
-    (norm, targets).prop_map(|((sizes, samples, late_mult, ln_total_ms, totals), targets)| {
-        let norm = LearnedNorm { sizes, samples, late_mult, ln_total_ms, totals };
-        LearnedPool { norm, targets }
-    })
+    (norm, targets).prop_map(
+        |(((sizes, classes), samples, late_mult, ln_total_ms, totals), targets)| {
+            let norm = LearnedNorm { sizes, samples, late_mult, ln_total_ms, totals, classes };
+            LearnedPool { norm, targets }
+        },
+    )
 }
 
 proptest! {

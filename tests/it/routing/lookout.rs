@@ -374,17 +374,18 @@ fn answers_without_a_first_token_say_nothing_of_whole_answers() {
         let lease = bench.pool.dispatch(0, bench.ask(Timing::Untimed, 700), bench.now).unwrap();
         lease.next_deadline().unwrap().since(bench.now).as_secs()
     };
-    assert_eq!(late(&bench), 120, "nothing is known");
+    assert_eq!(late(&bench), 2, "nothing is known: it is looked at again");
     for _ in 0..40 {
         let lease = bench.pool.dispatch(0, bench.ask(Timing::Untimed, 700), bench.now).unwrap();
         bench.pass(20.0);
         lease.answered(bench.now);
     }
-    assert_eq!(late(&bench), 30);
+    let known = late(&bench);
+    assert!((32..=60).contains(&known), "{known}");
     for _ in 0..60 {
         let lease = bench.lease(0);
         bench.pass(0.5);
         lease.answered(bench.now);
     }
-    assert_eq!(late(&bench), 30);
+    assert_eq!(late(&bench), known);
 }

@@ -135,6 +135,20 @@ fn what_leaves_something_behind_is_repeated_only_if_nothing_was_done() {
 }
 
 #[test]
+fn what_must_not_run_twice_at_a_time_is_retried_and_not_hedged() {
+    let mut bench = three();
+    let limits = Limits { repeat: Repeat::NotHedged, ..LIMITS };
+    for how in [Failed::Error, Failed::TimedOut, Failed::Unclear, Failed::Connect, Failed::Limited]
+    {
+        let mut attempts = request(&bench, limits);
+        let target = next(&mut bench, &mut attempts).unwrap();
+        assert_eq!(hedge(&mut bench, &mut attempts), Err(NoHedge::NotAllowed));
+        let (next, _) = attempts.failed(&bench.pool, target, how, bench.now);
+        assert_eq!(next, Next::Retry, "{how:?}");
+    }
+}
+
+#[test]
 fn who_asks_for_one_target_gets_that_one_or_nothing() {
     let mut bench = three();
     let mut attempts = request(&bench, Limits { bound: Bound::Only(2), ..LIMITS });

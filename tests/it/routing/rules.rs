@@ -19,6 +19,7 @@ enum Step {
     Limited(usize, Option<u64>),
     TimedOut(usize),
     Cancelled(usize),
+    Lost(usize),
     Dropped(usize),
     Probed(usize, u64),
     ProbeFailed(usize),
@@ -41,6 +42,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (lease.clone(), proptest::option::of(0..200_000_u64)).prop_map(|(l, ms)| Step::Limited(l, ms)),
         1 => lease.clone().prop_map(Step::TimedOut),
         1 => lease.clone().prop_map(Step::Cancelled),
+        1 => lease.clone().prop_map(Step::Lost),
         1 => lease.prop_map(Step::Dropped),
         2 => (target.clone(), 0..20_000_u64).prop_map(|(t, ms)| Step::Probed(t, ms)),
         1 => target.clone().prop_map(Step::ProbeFailed),
@@ -101,8 +103,10 @@ fn apply(bench: &mut Bench, open: &mut Vec<Open>, step: &Step) {
         Step::Overdue => {
             for open in open.iter_mut() {
                 while open.lease.next_deadline().is_some_and(|due| due <= now) {
-                    open.lease.overdue(now);
-                    open.late |= open.timing == Timing::FirstToken;
+                    let overdue = open.lease.overdue(now);
+                    let known =
+                        open.timing == Timing::FirstToken || open.lease.next_deadline().is_some();
+                    open.late |= overdue.hedge.is_some() && known;
                 }
             }
         }
@@ -124,6 +128,9 @@ fn apply(bench: &mut Bench, open: &mut Vec<Open>, step: &Step) {
         Step::Cancelled(index) => {
             take(index).map(|lease| lease.cancelled(now));
         }
+        Step::Lost(index) => {
+            take(index).map(|lease| lease.lost(now));
+        }
         Step::Dropped(index) => drop(take(index)),
         Step::Probed(target, ms) => {
             bench.probe(target, ProbeOutcome::FirstToken(Duration::from_millis(ms)));
@@ -144,7 +151,12 @@ fn check_counts(bench: &Bench, open: &[Open]) {
         assert_eq!(usize::try_from(view.seats).unwrap(), here().count());
         let waiting = here().filter(|o| o.timing == Timing::FirstToken).count();
         assert_eq!(usize::try_from(view.in_flight).unwrap(), waiting);
-        assert_eq!(usize::try_from(view.late).unwrap(), here().filter(|o| o.late).count());
+        let late = here().filter(|o| o.late && o.timing == Timing::FirstToken).count();
+        assert_eq!(usize::try_from(view.late).unwrap(), late);
+        let whole = || here().filter(|o| o.timing == Timing::Untimed);
+        let counted = (whole().count(), whole().filter(|o| o.late).count());
+        let (open, late) = view.whole;
+        assert_eq!((usize::try_from(open).unwrap(), usize::try_from(late).unwrap()), counted);
     }
 }
 
@@ -190,14 +202,18 @@ fn is_full(bench: &Bench, target: usize) -> bool {
 }
 
 fn is_free(view: &View) -> bool {
-    view.limited.is_zero() && !view.blocks.any()
+    // One that is paced has no place at some moments.
+    view.limited.is_zero() && view.served_rate.is_none() && !view.blocks.any()
 }
 
 fn check_pick((target, why): (usize, Why), (views, usable): (&[View], usize), policy: Policy) {
     let lookout = policy == Policy::Lookout;
     let view = &views[target];
-    assert!(is_free(view), "a limited target was picked: {view:?}");
-    if why == Why::Panic {
+    assert!(!view.blocks.any(), "a blocked target was picked: {view:?}");
+    assert_eq!(why == Why::Trickle, !view.limited.is_zero(), "only a trickle tries it: {view:?}");
+    if why == Why::Trickle {
+        assert!(view.state != State::Degraded, "{view:?}");
+    } else if why == Why::Panic {
         assert!(lookout || usable == 0, "{views:?}");
     } else if why == Why::Overflow {
         assert!(lookout && view.state == State::Degraded);

@@ -14,8 +14,10 @@ use firstlight::time::Time;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// At most so many attempts of one request, hedges among them.
-const ATTEMPTS_MAX: usize = 4;
+/// At most so many attempts of one request, hedges among them, and one that a resting region refused.
+const ATTEMPTS_MAX: usize = 5;
+/// A region that rests is tried once in so long at most.
+const TRICKLE_LEAST: Duration = Duration::from_millis(100);
 
 /// What a watched run must hold; otherwise it says its seed.
 macro_rules! hold {
@@ -39,6 +41,10 @@ struct Watched {
     sent: BTreeSet<u64>,
     /// What the operator was told last of each region.
     told: Vec<Option<Change>>,
+    /// The sizes of the requests that may go to any region, by their numbers.
+    sizes: BTreeMap<u64, u64>,
+    /// When each region was tried last though it rests.
+    tried: Vec<Option<Time>>,
 }
 
 impl Watched {
@@ -54,6 +60,8 @@ impl Watched {
             requests: BTreeMap::new(),
             sent: BTreeSet::new(),
             told: vec![None; regions],
+            sizes: BTreeMap::new(),
+            tried: vec![None; regions],
         }
     }
 
@@ -61,6 +69,9 @@ impl Watched {
         match fact {
             Fact::Arrived { request, profile } => {
                 self.requests.insert(request, Vec::new());
+                if profile.bound.is_none() {
+                    self.sizes.insert(request, profile.prompt_tokens + profile.max_tokens);
+                }
                 if !profile.streamed {
                     self.totals.insert(request);
                 }
@@ -146,18 +157,14 @@ impl Watched {
     fn agree(&self, now: Time) {
         for region in 0..self.regions {
             let view = self.engine.pool().view(region, now).unwrap();
-            let open = self
-                .open
-                .values()
-                .filter(|(request, at)| *at == region && !self.totals.contains(request));
-            let open = open.count();
-            hold!(
-                self,
-                usize::try_from(view.in_flight) == Ok(open),
-                "in flight is not what is open",
-                now
-            );
+            let here = self.open.values().filter(|(_, at)| *at == region);
+            let (whole, first): (Vec<u64>, Vec<u64>) =
+                here.map(|(request, _)| *request).partition(|of| self.totals.contains(of));
+            let counted = [view.in_flight, view.whole.0].map(usize::try_from);
+            let open = [first.len(), whole.len()].map(Ok);
+            hold!(self, counted == open, "in flight is not what is open", now);
             hold!(self, view.late <= view.in_flight, "more late than in flight", now);
+            hold!(self, view.whole.1 <= view.whole.0, "more late than wait", now);
             hold!(self, view.score_ms.is_finite() && view.score_ms >= 0.0, "not a score", now);
             hold!(self, view.strikes.is_finite() && view.strikes >= 0.0, "not strikes", now);
         }
@@ -186,21 +193,24 @@ impl Balancer for Watched {
         self.engine.hear(fact, now, orders);
         for order in orders[before..].iter().copied() {
             self.note_order(order, now);
-            let Order::Send { region, purpose, .. } = order else { continue };
+            let Order::Send { request, region, purpose, .. } = order else { continue };
             if purpose == Purpose::Probe {
                 continue;
             }
-            hold!(
-                self,
-                views[region].limited.is_zero(),
-                "sent to a region that rests after a 429",
-                now,
-            );
+            let size = self.sizes.get(&request).copied();
+            if views[region].limited_tokens.zip(size).is_some_and(|(from, size)| size >= from) {
+                let before = self.tried[region].replace(now);
+                let seldom = before.is_none_or(|before| now.since(before) >= TRICKLE_LEAST);
+                hold!(self, seldom, "sent again and again to a region that rests after a 429", now);
+                hold!(self, purpose != Purpose::Hedge, "raced by a region that rests", now);
+            }
             hold!(self, refused_by != Some(region), "sent back to the region that refused it", now);
             // Before this order: the request's own region is among those that it has asked.
             let asked = |other: usize| other == region || self.asked_before(order, other);
             let in_use = |other: &usize| {
-                views[*other].limited.is_zero() && views[*other].state != State::Degraded
+                let view = &views[*other];
+                let has_room = view.limited.is_zero() && view.served_rate.is_none();
+                has_room && view.state != State::Degraded
             };
             let better = (0..self.regions).filter(in_use).any(|other| !asked(other));
             hold!(

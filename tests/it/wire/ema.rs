@@ -1,6 +1,6 @@
 //! The main job: a region that turns slow is noticed, left, and taken back.
 
-use crate::support::{Setup, World, wait_until};
+use crate::support::{Setup, V1_CHAT, World, chat, wait_until};
 use firstlight::mock::{Behaviour, Fault};
 
 /// Thresholds scaled down to a mock that answers in about 20 ms.
@@ -118,4 +118,24 @@ async fn embeddings_feed_the_score_by_their_headers() {
     }
     assert!(world.is_degraded("text-embedding-3-large", "a"));
     assert!(!world.is_degraded("gpt-4o", "a"), "a target is a model on a backend");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whole_responses_feed_the_score_by_their_headers() {
+    let world = World::of(Setup { behaviour: steady(), more: ROUTING, ..Setup::default() }).await;
+    for _ in 0..30 {
+        assert_eq!(world.post(V1_CHAT, &chat()).await.status, 200);
+    }
+    world.fault("a", Fault::Slow { factor: 1.0, add_ms: 1500.0 });
+    let mut slow = 0;
+    while !world.is_degraded("gpt-4o", "a") {
+        let answer = world.post(V1_CHAT, &chat()).await;
+        slow += u32::from(answer.backend() == Some("a"));
+        assert!(slow <= 2, "it is left after two");
+    }
+    let before = world.requests("a");
+    for _ in 0..20 {
+        assert_ne!(world.post(V1_CHAT, &chat()).await.backend(), Some("a"));
+    }
+    assert_eq!(world.requests("a"), before);
 }

@@ -186,7 +186,7 @@ fn response() -> Operation {
 }
 
 fn run() -> Operation {
-    let body = json!({"assistant_id": "asst_1", "stream": true});
+    let body = json!({"stream": true});
     let half = "event: thread.run.created\ndata: {\"id\":\"run_1\",\"object\":\"thread.run\"}\n\n\
         event: thread.message.delta\ndata: {\"delta\":{\"content\":[{\"index\":0,\"type\":\"text\"}]}}\n\n";
     Operation {

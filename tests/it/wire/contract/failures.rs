@@ -166,7 +166,7 @@ async fn what_leaves_something_behind_is_sent_twice_only_if_nobody_worked_on_it(
         }
         check_touched(Fault::Reset, "reset", asked).await;
     }
-    // Azure keeps a response unless it is told not to.
+    // Nothing of this one is kept.
     let world = ill(Fault::Status5xx { status: 500 }).await;
     let answer = world.post(V1_RESPONSES, &response()).await;
     assert_eq!((answer.status, answer.attempts()), (200, Some(2)), "{}", answer.text());

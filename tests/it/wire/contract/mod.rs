@@ -31,6 +31,7 @@
 //! The first region is where every request goes first.
 
 mod aside;
+mod bucket;
 mod canned;
 mod cut;
 mod encrypted;
@@ -178,9 +179,9 @@ fn response() -> Value {
     json!({"model": "gpt-4o", "stream": true, "store": false, "input": "Say hi"})
 }
 
-/// The same, as Azure does it unless it is told not to: its answer is kept.
+/// The same, and its answer is to be kept. (What only the default keeps is in `wire::effects`.)
 fn kept_response() -> Value {
-    json!({"model": "gpt-4o", "stream": true, "input": "Say hi"})
+    json!({"model": "gpt-4o", "stream": true, "store": true, "input": "Say hi"})
 }
 
 /// Waits until nothing of a request is under way any more.
