@@ -7,10 +7,12 @@
 //!
 //! [`Race::run`] may be left at its one await and called again: what it knows is in the struct.
 
+mod refusals;
+
 use crate::azure::error::ClientError;
 use crate::exchange::{Answer, AnswerKind, Begun, Failure, Outcome, rest_asked};
 use crate::proxy::admitted::Request;
-use crate::proxy::aside::{Aside, Refusal, Ruling};
+use crate::proxy::aside::Aside;
 use crate::proxy::body::Body;
 use crate::proxy::context::Chosen;
 use crate::proxy::copies;
@@ -19,9 +21,7 @@ use crate::proxy::leg::{Leg, first_to_speak};
 use crate::proxy::order::Order;
 use crate::proxy::passing::Passing;
 use crate::proxy::watch::{Aftermath, Watch};
-use crate::routing::{
-    Attempts, Failed, Next, NoHedge, NoTarget, Repeat, Urgency, pause_before_again,
-};
+use crate::routing::{Attempts, Next, NoHedge, NoTarget, Repeat, Urgency, pause_before_again};
 use crate::time::Time;
 use pingora_core::connectors::http::Connector as HttpConnector;
 use std::sync::Arc;
@@ -46,6 +46,8 @@ pub(super) struct Race {
     aside: Option<Aside>,
     /// Whether another attempt was asked for because of a refusal.
     looked: bool,
+    /// Whether a response was empty: then the header of the next is held until it has content.
+    saw_empty: bool,
     /// When the first target that refused with a rate limit may be asked again.
     limited_until: Option<Time>,
 }
@@ -86,6 +88,7 @@ impl Race {
             unsure: false,
             aside: None,
             looked: false,
+            saw_empty: false,
             limited_until: None,
         };
         race.send(first);
@@ -247,8 +250,9 @@ impl Race {
                 // (good ones were never seen with a Retry-After).
                 let may = self.request.admitted.repeat != Repeat::OnlyUntouched
                     || rest_asked(&answer, self.request.clock()).is_some();
-                // A refusal that was kept aside is another response that could be given.
+                // A refusal that was kept aside is another response that could be given; if all are empty, our own.
                 let other = self.aside.is_some()
+                    || self.saw_empty
                     || (may && self.attempts.could_go_elsewhere(pool, self.request.now()));
                 if !other {
                     return Some(self.pass_on(index, answer));
@@ -298,84 +302,6 @@ impl Race {
         }
     }
 
-    /// A refusal that would be passed on: it is kept aside while another attempt may still serve the request.
-    fn refused(&mut self, index: usize, answer: Answer) -> Option<Step> {
-        let leg = self.legs.get(index)?;
-        let refusal = Refusal {
-            is_first: leg.is_first,
-            is_alone: self.legs.len() == 1,
-            was_limited: self.limited_until.is_some(),
-            has_looked: self.looked,
-            is_of_model: self.request.admitted.is_of_model(),
-            ..Refusal::of(&answer, leg.watch.marks.status)
-        };
-        let ruling = refusal.rule();
-        if ruling == Ruling::Pass {
-            return Some(self.win(index, answer));
-        }
-        let mut watch = self.legs.swap_remove(index).watch;
-        watch.set_aside();
-        let target = watch.target();
-        let until = refusal.until(self.began, self.request.now());
-        let (better, other) = Aside { watch, answer, refusal, until }.better(self.aside.take());
-        self.aside = Some(better);
-        if let Some(other) = other {
-            self.put_away(other.answer);
-        }
-        if ruling == Ruling::Elsewhere {
-            return self.look_elsewhere(target);
-        }
-        self.attempts.closed();
-        (ruling == Ruling::End).then(|| self.give_up(Outcome::Refused))
-    }
-
-    /// Another target is asked after a refusal, if one may be.
-    fn look_elsewhere(&mut self, target: usize) -> Option<Step> {
-        self.looked = true;
-        let request = Arc::clone(&self.request);
-        let (model, now) = (request.model(), request.now());
-        let (next, forgiven) = self.attempts.failed(&model.pool, target, Failed::Refused, now);
-        for event in forgiven {
-            request.tell(Some(event));
-        }
-        if next != Next::Retry {
-            return Some(self.give_up(Outcome::Refused));
-        }
-        let retries = &request.services.telemetry.metrics.retries;
-        retries.with_label_values(&[&*model.name, Outcome::Refused.as_str()]).inc();
-        self.retry()
-    }
-
-    /// What was kept aside has waited for long enough: it ends the race.
-    fn use_aside(&mut self) -> Step {
-        if let Some(aside) = self.aside.take() {
-            self.beat_the_others(&aside.watch);
-            self.aside = Some(aside);
-        }
-        self.give_up(Outcome::Refused)
-    }
-
-    fn drop_aside(&mut self) {
-        if let Some(aside) = self.aside.take() {
-            self.put_away(aside.answer);
-        }
-    }
-
-    /// Nothing more is tried: the client gets what was kept aside, if anything, or our own refusal.
-    fn give_up(&mut self, last: Outcome) -> Step {
-        let Some(aside) = self.aside.take() else {
-            let request = Arc::clone(&self.request);
-            return Step::Lost(forward::give_up(&request, &mut self.attempts, last));
-        };
-        if let Some(until) = self.limited_until.filter(|_| aside.refusal.yields_to_limit()) {
-            self.put_away(aside.answer);
-            let retry_after = until.since(self.request.now());
-            return Step::Lost(ClientError::AllLimited { retry_after });
-        }
-        aside.watch.stands();
-        won(&aside.watch, aside.answer, None)
-    }
-
     /// There is no use in holding this one's header back: nothing else could be tried.
     fn pass_on(&mut self, index: usize, answer: Answer) -> Step {
         let mut leg = self.legs.swap_remove(index);
@@ -407,6 +333,7 @@ impl Race {
             copies::left_by(&request, &self.http, (&leg, failure.outcome));
         }
         self.unsure |= failure.outcome != Outcome::NotHere;
+        self.saw_empty |= matches!(failure.outcome, Outcome::Malformed | Outcome::EmptyStream);
         let spare = failure.answer.take();
         // What was looked for may be where nobody answered: then nobody knows that it is not there.
         let asked_all =
@@ -436,15 +363,6 @@ impl Race {
             }
             Next::GiveUp(_) => Some(self.give_up(failure.outcome)),
         }
-    }
-
-    /// Records when a target that refused with a rate limit may be asked again.
-    fn note_limit(&mut self, target: usize, asked: Option<Duration>) {
-        let now = self.request.now();
-        let rest = asked
-            .or_else(|| self.request.model().pool.rest(target, self.request.admitted.tokens, now));
-        let until = now + rest.unwrap_or_default();
-        self.limited_until = Some(self.limited_until.map_or(until, |before| before.min(until)));
     }
 
     /// Gives a connection back beside the race: nothing that was decided waits for it, or is lost with it.

@@ -82,7 +82,9 @@ async fn it_is_used_if_nothing_better_comes() {
             let answer = ask(&world, &first, &streamed_chat()).await;
             assert!(status.starts_with(&answer.status.to_string()), "{}", answer.text());
             assert_eq!((answer.error_code().as_str(), answer.complete), (code, true));
-            assert_eq!((answer.backend(), answer.attempts()), (Some(OTHERS[0]), Some(2)));
+            assert_eq!(answer.backend(), Some(OTHERS[0]));
+            // What is about the request ends it; else the first is tried once more.
+            assert!(matches!(answer.attempts(), Some(2 | 3)), "{:?}", answer.attempts());
             let line = world.log_line(answer.request_id()).await;
             assert_eq!(line["attempts"][1]["outcome"], "passed", "{line}");
         }

@@ -47,9 +47,9 @@ impl Canned {
         Self { gate: Some(Arc::new(Semaphore::new(0))), ..self }
     }
 
-    /// Lets one request be answered.
+    /// Lets requests be answered: it may be tried once more.
     pub(super) fn release(&self) {
-        self.gate.as_ref().unwrap().add_permits(1);
+        self.gate.as_ref().unwrap().add_permits(2);
     }
 
     /// How many requests of clients there were.
