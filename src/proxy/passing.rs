@@ -8,10 +8,12 @@ use crate::exchange::{AnswerKind, Failure, Found, Outcome};
 use crate::proxy::admitted::Request;
 use crate::proxy::watch::Watch;
 use crate::routing::Attempts;
+use crate::time::Time;
 use bytes::Bytes;
 use http::HeaderMap;
 use pingora_core::protocols::http::client::HttpSession;
 use pingora_core::{Error, ErrorType, Result};
+use std::future::ready;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,12 +57,7 @@ impl Passing {
             let mut reading = pin!(session.read_response_body());
             loop {
                 let now = self.request.now();
-                if self.watch.is_timed_out(now) {
-                    if self.watch.is_cut() {
-                        break Err(late());
-                    }
-                    self.watch.outlast(now);
-                }
+                let is_over = self.is_over(now);
                 self.watch.overdue(now);
                 let next =
                     self.watch.next_deadline().into_iter().chain(self.watch.time_out()).min();
@@ -68,6 +65,7 @@ impl Passing {
                 tokio::select! {
                     biased;
                     read = &mut reading => break read.map_err(|error| (Outcome::Reset, error)),
+                    () = ready(()), if is_over => break Err(late()),
                     () = sleep(pause) => {}
                 }
             }
@@ -76,6 +74,15 @@ impl Passing {
             self.fail(outcome, LimitKind::default());
             error
         })
+    }
+
+    /// Whether its time has run out; if that is evidence only, it goes on.
+    fn is_over(&mut self, now: Time) -> bool {
+        let timed_out = self.watch.is_timed_out(now);
+        if timed_out && !self.watch.is_cut() {
+            self.watch.outlast(now);
+        }
+        timed_out && self.watch.is_cut()
     }
 
     /// Takes what the next chunk came to; `None`: what the end did.

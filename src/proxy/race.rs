@@ -29,6 +29,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 /// The attempts of one request.
+#[expect(clippy::struct_excessive_bools, reason = "each is a question of its own")]
 pub(super) struct Race {
     request: Arc<Request>,
     http: Arc<HttpConnector>,
@@ -158,21 +159,17 @@ impl Race {
     /// Cuts the attempts whose time has run out, or notes that they outlasted it.
     fn look_at_time_outs(&mut self, now: Time) -> Option<Step> {
         let over = |leg: &Leg| leg.watch.is_timed_out(now);
-        while let Some(index) = self.legs.iter().position(over) {
+        let mut step = None;
+        while let (None, Some(index)) = (&step, self.legs.iter().position(over)) {
             match self.legs.get_mut(index) {
                 Some(leg) if !leg.watch.is_cut() => {
                     leg.watch.outlast(now);
                     self.race_what_outlasts(now);
                 }
-                Some(_) | None => {
-                    let step = self.fail(index, Failure::bare(Outcome::TimedOut));
-                    if step.is_some() {
-                        return step;
-                    }
-                }
+                Some(_) | None => step = self.fail(index, Failure::bare(Outcome::TimedOut)),
             }
         }
-        None
+        step
     }
 
     /// Races attempts that have all outlasted the default time-out, if that is allowed.
@@ -197,6 +194,15 @@ impl Race {
         }
     }
 
+    /// Counts a denied hedge, if it is denied for another reason than the last one.
+    fn deny(&mut self, no: NoHedge) {
+        if self.denied.replace(no) != Some(no) {
+            let denied = format!("denied_{}", no.as_str());
+            let hedges = &self.request.services.telemetry.metrics.hedges;
+            hedges.with_label_values(&[&*self.request.model().name, denied.as_str()]).inc();
+        }
+    }
+
     /// Races what is late, if that is allowed, with a backend whose name was resolved.
     fn hedge(&mut self, urgency: Urgency, now: Time) {
         let request = Arc::clone(&self.request);
@@ -206,12 +212,7 @@ impl Race {
             let picked = match self.attempts.hedge(&model.pool, urgency, now, rng) {
                 Ok(picked) => picked,
                 Err(no) => {
-                    if self.denied.replace(no) == Some(no) {
-                        return;
-                    }
-                    let denied = format!("denied_{}", no.as_str());
-                    hedges.with_label_values(&[&*model.name, denied.as_str()]).inc();
-                    return;
+                    return self.deny(no);
                 }
             };
             if forward::is_addressed(&request, picked)
