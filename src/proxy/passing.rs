@@ -8,6 +8,7 @@ use crate::exchange::{AnswerKind, Failure, Found, Outcome};
 use crate::proxy::admitted::Request;
 use crate::proxy::watch::Watch;
 use crate::routing::Attempts;
+use crate::time::Time;
 use bytes::Bytes;
 use http::HeaderMap;
 use pingora_core::protocols::http::client::HttpSession;
@@ -55,11 +56,8 @@ impl Passing {
             let mut reading = pin!(session.read_response_body());
             loop {
                 let now = self.request.now();
-                if self.watch.is_timed_out(now) {
-                    if self.watch.is_cut() {
-                        break Err(late());
-                    }
-                    self.watch.outlast(now);
+                if self.watch.is_timed_out(now) && !self.goes_on(now) {
+                    break Err(late());
                 }
                 self.watch.overdue(now);
                 let next =
@@ -76,6 +74,15 @@ impl Passing {
             self.fail(outcome, LimitKind::default());
             error
         })
+    }
+
+    /// Its time-out has passed: whether it goes on, which is then noted.
+    fn goes_on(&mut self, now: Time) -> bool {
+        let goes_on = !self.watch.is_cut();
+        if goes_on {
+            self.watch.outlast(now);
+        }
+        goes_on
     }
 
     /// Takes what the next chunk came to; `None`: what the end did.
