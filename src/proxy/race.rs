@@ -159,17 +159,23 @@ impl Race {
     /// Cuts the attempts whose time has run out, or notes that they outlasted it.
     fn look_at_time_outs(&mut self, now: Time) -> Option<Step> {
         let over = |leg: &Leg| leg.watch.is_timed_out(now);
-        let mut step = None;
-        while let (None, Some(index)) = (&step, self.legs.iter().position(over)) {
-            match self.legs.get_mut(index) {
-                Some(leg) if !leg.watch.is_cut() => {
-                    leg.watch.outlast(now);
-                    self.race_what_outlasts(now);
-                }
-                Some(_) | None => step = self.fail(index, Failure::bare(Outcome::TimedOut)),
+        while let Some(index) = self.legs.iter().position(over) {
+            let step = self.time_ran_out(index, now);
+            if step.is_some() {
+                return step;
             }
         }
-        step
+        None
+    }
+
+    fn time_ran_out(&mut self, index: usize, now: Time) -> Option<Step> {
+        let leg = self.legs.get_mut(index)?;
+        if leg.watch.is_cut() {
+            return self.fail(index, Failure::bare(Outcome::TimedOut));
+        }
+        leg.watch.outlast(now);
+        self.race_what_outlasts(now);
+        None
     }
 
     /// Races attempts that have all outlasted the default time-out, if that is allowed.

@@ -15,6 +15,17 @@ use crate::time::millis;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// How long the first content of an attempt is waited for.
+#[derive(Clone, Copy)]
+struct Wait {
+    /// The time-out, from the end of the upload.
+    limit: Duration,
+    /// Whether it has passed, and the attempt goes on.
+    outlasted: bool,
+    /// Whether chunks without content put it off.
+    shows_progress: bool,
+}
+
 /// One attempt, as the routing core, the metrics and the log know it.
 #[expect(clippy::struct_excessive_bools, reason = "each is a question of its own")]
 pub(super) struct Watch {
@@ -28,12 +39,7 @@ pub(super) struct Watch {
     /// When its last byte was taken; `sent`, until then.
     taken: Time,
     stand: Stand,
-    /// Its time-out, from then.
-    limit: Duration,
-    /// Whether it has passed, and the attempt goes on.
-    outlasted: bool,
-    /// Whether chunks without content put it off.
-    shows_progress: bool,
+    wait: Wait,
     /// Where its record is.
     place: usize,
     why: Why,
@@ -51,8 +57,8 @@ impl Watch {
         let seat = lease.take_seat();
         let lease = Some(lease);
         let limit = request.patience.first_content;
-        let (limit, shows_progress) = (limit.total(), !limit.is_bound());
-        let (stand, outlasted) = (Stand::default(), false);
+        let shows_progress = !limit.is_bound();
+        let wait = Wait { limit: limit.total(), outlasted: false, shows_progress };
         Self {
             request,
             lease,
@@ -60,10 +66,8 @@ impl Watch {
             target,
             sent,
             taken: sent,
-            stand,
-            limit,
-            outlasted,
-            shows_progress,
+            stand: Stand::default(),
+            wait,
             place,
             why,
             is_aside: false,
@@ -119,12 +123,14 @@ impl Watch {
     /// It was dispatched so long after the first attempt of its request.
     pub(super) fn limit_after(&mut self, elapsed: Duration) {
         let limit = self.request.patience.first_content;
-        self.limit = self.lease.as_ref().map_or(self.limit, |it| it.time_out(limit, elapsed));
+        if let Some(lease) = &self.lease {
+            self.wait.limit = lease.time_out(limit, elapsed);
+        }
     }
 
     /// Nothing else can be tried: chunks without content put its time-out off, whoever set it.
     pub(super) fn keep_by_progress(&mut self) {
-        self.shows_progress = true;
+        self.wait.shows_progress = true;
     }
 
     /// When its time-out passes, or the total bound of an attempt that outlasted it. `None` during the upload, which
@@ -133,12 +139,12 @@ impl Watch {
         let Upload::Taken { at, .. } = self.stand.upload else { return None };
         let patience = &self.request.patience;
         let total = at + patience.first_content.total();
-        if self.outlasted {
+        if self.wait.outlasted {
             return Some(total);
         }
-        let sign = self.stand.last_chunk.filter(|_| self.shows_progress);
-        let kept = sign.map(|sign| sign + patience.idle.min(self.limit));
-        Some(kept.map_or(at + self.limit, |kept| kept.max(at + self.limit)).min(total))
+        let sign = self.stand.last_chunk.filter(|_| self.wait.shows_progress);
+        let kept = sign.map(|sign| sign + patience.idle.min(self.wait.limit));
+        Some(kept.map_or(at + self.wait.limit, |kept| kept.max(at + self.wait.limit)).min(total))
     }
 
     /// Whether that has passed.
@@ -148,18 +154,18 @@ impl Watch {
 
     /// Whether it is then cut.
     pub(super) fn is_cut(&self) -> bool {
-        self.outlasted || self.request.patience.first_content.is_bound()
+        self.wait.outlasted || self.request.patience.first_content.is_bound()
     }
 
     /// It goes on after its time-out, which is evidence.
     pub(super) fn outlast(&mut self, now: Time) {
-        self.outlasted = true;
+        self.wait.outlasted = true;
         let event = self.lease.as_mut().and_then(|lease| lease.outlasted(now));
         self.request.tell(event);
     }
 
     pub(super) fn is_outlasted(&self) -> bool {
-        self.outlasted
+        self.wait.outlasted
     }
 
     /// When to call [`Watch::overdue`].

@@ -78,6 +78,8 @@ pub struct Ended {
     pub confirm: bool,
 }
 
+/// An upload whose end took no longer is no matter.
+const SHORT_TAIL: Duration = Duration::from_millis(10);
 /// How often a stuck attempt asks again to be raced.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 
@@ -147,7 +149,7 @@ impl Slot {
 
     /// Whether a first token now tells how fast the target is: most of the wait was for the model.
     fn is_telling(&self, now: Time) -> bool {
-        self.began != Time::END && self.tail <= now.since(self.began) / 2
+        self.began != Time::END && self.tail <= SHORT_TAIL.max(now.since(self.began) / 2)
     }
 }
 

@@ -19,6 +19,10 @@ const DEGRADED_RATIO: f64 = 4.0;
 /// Answers after which a target's base is settled.
 pub(super) const SETTLED_SAMPLES: u32 = 50;
 
+/// While nothing shows that the model can be quicker, so many late attempts may be raced and looked into. More tell
+/// that it thinks for long.
+const FEW_LATE: u32 = 3;
+
 impl Pool {
     /// A deadline passed.
     pub(super) fn overdue(&self, slot: &Slot, stage: Stage, now: Time) -> Overdue {
@@ -26,6 +30,10 @@ impl Pool {
         let Some(Target { state, .. }) = self.targets().get(slot.target) else {
             return Overdue::default();
         };
+        let measured = self.can_be_quicker(slot, now);
+        if !measured && self.late_in_all() > FEW_LATE {
+            return Overdue::default();
+        }
         let hedge = match stage {
             Stage::Late => Some(Urgency::Late),
             Stage::Double => Some(Urgency::Stuck { on: slot.target }),
@@ -43,7 +51,7 @@ impl Pool {
         overdue.confirm = stage == Stage::Late
             && suspect
             && state.change(|known| known.health.take_confirm(self.settings(), now));
-        if !self.can_be_quicker(slot, now) {
+        if !measured {
             return overdue;
         }
         // What is normal for it is not well known yet, nor how widely times spread: half the evidence.
@@ -56,6 +64,11 @@ impl Pool {
         };
         overdue.event = self.strike((slot.target, slot.sent), Strike::Slow, weight, now);
         overdue
+    }
+
+    /// Attempts that wait for their first token past their D, at all targets.
+    fn late_in_all(&self) -> u32 {
+        self.targets().iter().map(|target| target.state.late()).sum()
     }
 
     /// Whether anything shows that a target of the model would have responded by now. Once the model is known, its
