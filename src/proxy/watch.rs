@@ -27,7 +27,6 @@ struct Wait {
 }
 
 /// One attempt, as the routing core, the metrics and the log know it.
-#[expect(clippy::struct_excessive_bools, reason = "each is a question of its own")]
 pub(super) struct Watch {
     request: Arc<Request>,
     /// Taken by whoever settles it.
