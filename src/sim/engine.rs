@@ -94,6 +94,8 @@ struct Life {
     began: Time,
     attempts: Attempts,
     legs: Vec<u64>,
+    /// Whether a region has said that what it asks for is not there.
+    looked: bool,
 }
 
 /// How an attempt ended without a first token.
@@ -139,7 +141,8 @@ impl Engine {
         let bound = profile.bound.map_or(Bound::Free, Bound::Only);
         let limits = Limits { max_attempts: self.tuning.max_attempts, repeat, bound };
         self.pool.admit(&ask, now);
-        let life = Life { began: now, attempts: Attempts::new(ask, limits), legs: Vec::new() };
+        let attempts = Attempts::new(ask, limits);
+        let life = Life { began: now, attempts, legs: Vec::new(), looked: false };
         self.requests.insert(request, life);
         self.send(request, Purpose::First, now, orders);
     }
@@ -268,19 +271,34 @@ impl Engine {
             Outcome::Limited(limited) => {
                 self.failed(attempt, (leg, End::Limited(refusal(limited))), now, orders);
             }
-            // As on the wire, both are passed on: a 4xx teaches nothing, a 2xx is good.
-            Outcome::Refused(_) => {
-                let target = leg.lease.target();
-                let ended = leg.lease.passed(Passed::Refusal, now);
-                if ended.confirm {
-                    self.confirm(target, now, orders);
-                }
-                self.pass_on(leg.request, now, orders);
-            }
-            Outcome::Unusable => {
-                note(leg.lease.answered(now), orders);
-                self.pass_on(leg.request, now, orders);
-            }
+            Outcome::Refused(status) => self.refused(attempt, (leg, status), now, orders),
+            // Not in its form: an error, as on the wire.
+            Outcome::Unusable => self.failed(attempt, (leg, End::Failed), now, orders),
+        }
+    }
+
+    /// As on the wire: what is not there is looked for in one other region, any other 4xx is the client's.
+    fn refused(
+        &mut self,
+        attempt: u64,
+        (leg, status): (Leg, u16),
+        now: Time,
+        orders: &mut Vec<Order>,
+    ) {
+        let (request, target) = (leg.request, leg.lease.target());
+        if leg.lease.passed(Passed::Refusal, now).confirm {
+            self.confirm(target, now, orders);
+        }
+        let Some(life) = self.requests.get_mut(&request) else { return };
+        let looks = matches!(status, 404 | 410) && !std::mem::replace(&mut life.looked, true);
+        if !looks {
+            return self.pass_on(request, now, orders);
+        }
+        life.legs.retain(|leg| *leg != attempt);
+        match life.attempts.failed(&self.pool, target, Failed::Refused, now).0 {
+            Next::Wait => {}
+            Next::Retry => self.send(request, Purpose::Retry, now, orders),
+            Next::Again | Next::GiveUp(_) => self.pass_on(request, now, orders),
         }
     }
 

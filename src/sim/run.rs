@@ -21,6 +21,8 @@ const TICK: Duration = Duration::from_millis(500);
 const AFTER: Duration = Duration::from_mins(2);
 /// The numbers of probes, as far as luck is concerned, begin here.
 const PROBES_FROM: u64 = 1 << 48;
+/// And those of requests that are sent to the same region once more: they have other luck there.
+const AGAIN_FROM: u64 = 1 << 49;
 
 /// A run that is over.
 #[derive(Clone, Debug)]
@@ -112,7 +114,7 @@ impl Driver {
     fn arrive(&mut self, request: u64, now: Time) -> Fact {
         let demand = self.world.demand(request, seconds(now));
         let profile = demand.profile();
-        let patient = Patient { arrived: now, demand };
+        let patient = Patient { arrived: now, demand, regions: 0 };
         // A moment later, so that a balancer's own time-out of the same length comes first.
         let patience = self.world.scenario.patience + Duration::from_millis(1);
         self.at(now + patience, What::Impatient(request));
@@ -192,11 +194,16 @@ impl Driver {
         let demand = if purpose == Purpose::Probe {
             Demand::probe(PROBES_FROM + attempt)
         } else {
-            let Some(patient) = self.requests.get(&request) else {
+            let Some(patient) = self.requests.get_mut(&request) else {
                 debug_assert!(false, "an attempt for a request that is over");
                 return;
             };
-            patient.demand
+            let here = 1_u64.rotate_left(u32::try_from(region).unwrap_or(0));
+            let first = patient.regions & here == 0;
+            patient.regions |= here;
+            let mut demand = patient.demand;
+            demand.number += if first { 0 } else { AGAIN_FROM };
+            demand
         };
         self.tally.sent(purpose, (region, demand.prompt_tokens), now);
         let open = Open { request, purpose, streams: false };

@@ -25,6 +25,8 @@ const PROBE_TOKENS_OUT: f64 = 1.0;
 pub(super) struct Patient {
     pub(super) arrived: Time,
     pub(super) demand: Demand,
+    /// The regions that it was sent to, a bit each.
+    pub(super) regions: u64,
 }
 
 /// The counts of one run.

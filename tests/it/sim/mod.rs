@@ -13,6 +13,7 @@
 mod affinity;
 mod bars;
 mod command;
+mod hard;
 mod limits;
 mod promises;
 mod shadow;
