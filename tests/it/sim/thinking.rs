@@ -16,7 +16,7 @@ fn world(median: u64, (rps, sigma): (f64, f64)) -> Scenario {
     world
 }
 
-fn check(world: &Scenario, what: &str) {
+fn check(world: &Scenario, what: &str, most_percent: f64) {
     for figures in &runs(world, "lookout", 1..5).runs {
         let Figures { requests, errors, false_exclusions, extra_requests, .. } = *figures;
         let found = format!(
@@ -24,19 +24,20 @@ fn check(world: &Scenario, what: &str) {
         );
         println!("{found}");
         assert!(errors == 0 && false_exclusions <= 1, "{found}");
-        assert!(100.0 * f64::from(extra_requests) <= 3.0 * f64::from(requests), "{found}");
+        assert!(100.0 * f64::from(extra_requests) <= most_percent * f64::from(requests), "{found}");
     }
 }
 
 #[test]
 fn what_takes_minutes_everywhere_is_neither_cut_nor_blamed() {
     for median in [220, 300] {
-        check(&world(median, (0.05, 0.06)), &format!("{median} s"));
+        check(&world(median, (0.05, 0.06)), &format!("{median} s"), 3.0);
     }
 }
 
 #[test]
 fn nor_does_it_where_times_spread_or_requests_are_many() {
-    check(&world(220, (0.05, 0.35)), "wide");
-    check(&world(300, (1.0, 0.06)), "many");
+    // One in fifty is past its D by design.
+    check(&world(220, (0.05, 0.35)), "wide", 4.0);
+    check(&world(300, (1.0, 0.06)), "many", 3.0);
 }

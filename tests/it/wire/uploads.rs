@@ -133,7 +133,9 @@ async fn an_upload_that_stalls_goes_elsewhere() {
         let live = world.proxy.live();
         let model = live.snapshot().model("gpt-4o").cloned().unwrap();
         let view = model.pool.view(0, live.clock().now()).unwrap();
-        let blamed = view.strikes > 0.0 || view.state == State::Degraded;
-        assert!(blamed && view.base_ms.is_none(), "an error, and no time: {view:?}");
+        assert_eq!(view.base_ms, None, "an error, and no time: {view:?}");
+        let stalled =
+            "firstlight_attempts_total{backend=\"a\",model=\"gpt-4o\",outcome=\"upload_stalled\"}";
+        assert_eq!(world.metric(stalled).await, "1");
     }
 }
