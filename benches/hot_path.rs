@@ -26,9 +26,7 @@ use firstlight::azure::route::Operation;
 use firstlight::azure::sse::Scanner;
 use firstlight::clock::Clock;
 use firstlight::rng::Rng;
-use firstlight::routing::{
-    Ask, Class, Lease, Policy, Pool, RetryBudget, Settings, TargetSpec, Timing, Used,
-};
+use firstlight::routing::{Ask, Lease, Policy, Pool, RetryBudget, Settings, TargetSpec, Used};
 use firstlight::time::Time;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};

@@ -391,6 +391,7 @@ pub(crate) async fn first_content(
     }
 }
 
+#[expect(clippy::result_large_err, reason = "as in the asynchronous steps around it")]
 fn opened(
     (answer, tokens): (Answer, u64),
     found: Found,

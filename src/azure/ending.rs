@@ -151,6 +151,7 @@ pub(super) struct Choices {
 
 impl Choices {
     /// Takes a choice of an event.
+    #[expect(clippy::fn_params_excessive_bools, reason = "a fact of the choice")]
     pub(super) fn add(&mut self, index: u32, is_finished: bool) {
         self.begun |= bit(index);
         if is_finished {

@@ -23,15 +23,28 @@ pub enum Form {
 
 impl Form {
     /// The form of the response to a request.
+    #[expect(clippy::fn_params_excessive_bools, reason = "a fact of the request")]
     pub fn of(route: &Route, streamed: bool) -> Self {
         match route.operation {
             Operation::Resource if is_object(route) => Self::Events,
             Operation::Embeddings => Self::Object,
-            _ if !route.operation.is_generated() && route.operation != Operation::Images => {
-                Self::Any
+            Operation::ChatCompletions
+            | Operation::Completions
+            | Operation::Responses
+            | Operation::Images
+                if streamed =>
+            {
+                Self::Events
             }
-            _ if streamed => Self::Events,
-            _ => Self::Object,
+            Operation::ChatCompletions
+            | Operation::Completions
+            | Operation::Responses
+            | Operation::Images => Self::Object,
+            Operation::Transcriptions
+            | Operation::Speech
+            | Operation::Models
+            | Operation::Realtime
+            | Operation::Resource => Self::Any,
         }
     }
 
@@ -47,6 +60,7 @@ impl Form {
     /// assert_eq!(Form::Object.fits(b"\n", false), None);
     /// assert_eq!(Form::Object.fits(b"\n", true), Some(false));
     /// ```
+    #[expect(clippy::fn_params_excessive_bools, reason = "a fact of the body")]
     pub fn fits(self, begin: &[u8], has_ended: bool) -> Option<bool> {
         if self == Self::Any {
             return Some(true);

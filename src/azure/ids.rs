@@ -293,7 +293,9 @@ impl Collector {
             self.key = match self.key {
                 Key::Id if colon => Key::Colon,
                 Key::Encrypted if colon => Key::EncryptedColon,
-                _ => Key::Other,
+                Key::Other | Key::Id | Key::Colon | Key::Encrypted | Key::EncryptedColon => {
+                    Key::Other
+                }
             };
         }
         if !rest.is_empty() {

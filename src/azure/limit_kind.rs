@@ -18,7 +18,6 @@ use crate::azure::json::Cursor;
 use crate::azure::json::Fault;
 use crate::azure::json::Token;
 use http::HeaderMap;
-use std::borrow::Cow;
 
 /// What a 429 counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -102,7 +101,7 @@ fn member(
     }
 }
 
-fn of_words(text: &Cow<'_, str>) -> Option<LimitKind> {
+fn of_words(text: &str) -> Option<LimitKind> {
     const TOKENS: [&str; 3] = ["token rate limit", "tokens per min", "tokens per day"];
     const EVERY: [&str; 5] =
         ["call rate limit", "requests per min", "requests per day", "peak load", "high demand"];

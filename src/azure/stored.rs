@@ -154,7 +154,7 @@ mod tests {
         let whole = format!(r#"data: {{"response":{{"id":"{ID}","instructions":"x"#);
         let end = whole.find(ID).unwrap() + ID.len() + 1;
         for cut in 0..=whole.len() {
-            check(&whole[..cut], (cut >= end).then_some(ID));
+            check(whole.get(..cut).unwrap(), (cut >= end).then_some(ID));
         }
     }
 
@@ -170,7 +170,7 @@ mod tests {
         let stored = StoredId::default();
         stored.search(format!("{}{found}", " ".repeat(SEARCHED_BYTES_MAX)).as_bytes());
         assert_eq!(stored.get(), None);
-        stored.clone().search(found.as_bytes());
+        stored.search(found.as_bytes());
         stored.search(br#"{"id":"resp_ffffffffffffffff"}"#);
         assert_eq!(stored.get(), Some(ID));
     }

@@ -147,6 +147,7 @@ mod tests {
         peek(body.as_bytes()).unwrap().tools.may_repeat(&allowed)
     }
 
+    #[expect(clippy::fn_params_excessive_bools, reason = "the answer that is expected")]
     fn check(tools: &str, expected: bool) {
         let body = format!(r#"{{"model":"m","tools":{tools},"input":"x"}}"#);
         assert_eq!(may(&body, &[]), expected, "{tools}");
@@ -263,7 +264,7 @@ mod tests {
         assert_eq!((found.types.len(), found.has_unknown), (TYPES_MAX, true));
         let allowed: Vec<String> = (0..20_000).map(|n| format!("t{n}")).collect();
         assert!(!found.may_repeat(&allowed));
-        let functions = [r#"{"type":"function"}"#; 20_000].join(",");
+        let functions = vec![r#"{"type":"function"}"#; 20_000].join(",");
         check(&format!("[{functions}]"), true);
         check(&format!(r#"[{functions},{{"type":"mcp"}}]"#), false);
     }

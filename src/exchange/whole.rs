@@ -24,6 +24,7 @@ pub(crate) struct Memory {
 }
 
 /// Reads as much of a 2xx as must be there before it is passed on; `readable`: whether its bytes can be looked at.
+#[expect(clippy::fn_params_excessive_bools, reason = "a fact of the response")]
 pub(super) async fn read(
     mut answer: Answer,
     sending: &Sending,

@@ -28,7 +28,7 @@ pub(super) struct Aside {
 /// How long a refusal waits for open attempts: so many times what the race took until then, within these bounds.
 const PATIENCE: u32 = 3;
 const PATIENCE_LEAST: Duration = Duration::from_secs(10);
-const PATIENCE_MOST: Duration = Duration::from_secs(60);
+const PATIENCE_MOST: Duration = Duration::from_mins(1);
 
 impl Aside {
     /// The one that tells the client more: what is about the request, else what came last.
@@ -91,7 +91,7 @@ impl Refusal {
     }
 
     /// What becomes of it.
-    pub(super) fn rule(&self) -> Ruling {
+    pub(super) fn rule(self) -> Ruling {
         // Of what is kept on one resource a 404 says that it is gone, if the right resource says so.
         let nothing_there = self.is_of_resource && !self.is_foreign_encryption && self.is_of_model;
         if !self.is_alone {
@@ -115,7 +115,7 @@ impl Refusal {
 
     /// Until when it waits for open attempts, in a race that began then. What only one resource can read waits for as
     /// long as they take.
-    pub(super) fn until(&self, began: Time, now: Time) -> Time {
+    pub(super) fn until(self, began: Time, now: Time) -> Time {
         if self.is_foreign_encryption {
             return Time::END;
         }
@@ -124,7 +124,7 @@ impl Refusal {
     }
 
     /// Whether an earlier rate limit, with its time, tells the client more.
-    pub(super) fn yields_to_limit(&self) -> bool {
+    pub(super) fn yields_to_limit(self) -> bool {
         self.is_foreign_encryption || (self.is_of_resource && !self.is_first)
     }
 }

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use pingora_core::protocols::http::client::HttpSession;
 use pingora_core::{Error, ErrorType, Result};
+use std::future::ready;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,9 +57,7 @@ impl Passing {
             let mut reading = pin!(session.read_response_body());
             loop {
                 let now = self.request.now();
-                if self.watch.is_timed_out(now) && !self.goes_on(now) {
-                    break Err(late());
-                }
+                let is_over = self.is_over(now);
                 self.watch.overdue(now);
                 let next =
                     self.watch.next_deadline().into_iter().chain(self.watch.time_out()).min();
@@ -66,6 +65,7 @@ impl Passing {
                 tokio::select! {
                     biased;
                     read = &mut reading => break read.map_err(|error| (Outcome::Reset, error)),
+                    () = ready(()), if is_over => break Err(late()),
                     () = sleep(pause) => {}
                 }
             }
@@ -76,13 +76,13 @@ impl Passing {
         })
     }
 
-    /// Its time-out has passed: whether it goes on, which is then noted.
-    fn goes_on(&mut self, now: Time) -> bool {
-        let goes_on = !self.watch.is_cut();
-        if goes_on {
+    /// Whether its time has run out; if that is evidence only, it goes on.
+    fn is_over(&mut self, now: Time) -> bool {
+        let timed_out = self.watch.is_timed_out(now);
+        if timed_out && !self.watch.is_cut() {
             self.watch.outlast(now);
         }
-        goes_on
+        timed_out && self.watch.is_cut()
     }
 
     /// Takes what the next chunk came to; `None`: what the end did.

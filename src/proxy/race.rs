@@ -29,6 +29,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 /// The attempts of one request.
+#[expect(clippy::struct_excessive_bools, reason = "each is a question of its own")]
 pub(super) struct Race {
     request: Arc<Request>,
     http: Arc<HttpConnector>,
@@ -199,6 +200,15 @@ impl Race {
         }
     }
 
+    /// Counts a denied hedge, if it is denied for another reason than the last one.
+    fn deny(&mut self, no: NoHedge) {
+        if self.denied.replace(no) != Some(no) {
+            let denied = format!("denied_{}", no.as_str());
+            let hedges = &self.request.services.telemetry.metrics.hedges;
+            hedges.with_label_values(&[&*self.request.model().name, denied.as_str()]).inc();
+        }
+    }
+
     /// Races what is late, if that is allowed, with a backend whose name was resolved.
     fn hedge(&mut self, urgency: Urgency, now: Time) {
         let request = Arc::clone(&self.request);
@@ -208,12 +218,7 @@ impl Race {
             let picked = match self.attempts.hedge(&model.pool, urgency, now, rng) {
                 Ok(picked) => picked,
                 Err(no) => {
-                    if self.denied.replace(no) == Some(no) {
-                        return;
-                    }
-                    let denied = format!("denied_{}", no.as_str());
-                    hedges.with_label_values(&[&*model.name, denied.as_str()]).inc();
-                    return;
+                    return self.deny(no);
                 }
             };
             if forward::is_addressed(&request, picked)

@@ -160,7 +160,11 @@ impl LlmSession {
             return Ok(None);
         }
         if answer.ended || answer.session.response_done() {
-            return if self.ended() { Ok(None) } else { self.broke_off(half()) };
+            return if self.ended() {
+                Ok(None)
+            } else {
+                half().or_else(|error| self.broke_off(error))
+            };
         }
         let read = match (self.passing.as_mut(), self.answer.as_mut()) {
             (Some(passing), Some(answer)) => passing.read(&mut answer.session).await,
@@ -173,7 +177,7 @@ impl LlmSession {
                 Ok(Some(chunk))
             }
             Ok(None) if self.ended() => Ok(self.last_chunk()),
-            Ok(None) => self.broke_off(half()),
+            Ok(None) => half().or_else(|error| self.broke_off(error)),
             Err(error) => self.broke_off(error),
         }
     }
@@ -282,8 +286,8 @@ impl LlmSession {
 }
 
 /// Why a body ends uncleanly whose upstream's ended cleanly.
-fn half() -> Box<Error> {
-    Error::explain(ErrorType::ConnectionClosed, "the stream ended within its response")
+fn half<T>() -> Result<T> {
+    Error::e_explain(ErrorType::ConnectionClosed, "the stream ended within its response")
 }
 
 fn refused(request: &Request, refusal: ClientError) -> Result<()> {

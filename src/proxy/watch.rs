@@ -8,7 +8,7 @@ use crate::live::LiveBackend;
 use crate::proxy::admitted::Request;
 use crate::proxy::{ProbeRequest, ProbeWish};
 use crate::routing::{
-    Attempts, Backing, Counts, Ended, Failed, Lease, Refusal, Seat, Size, Urgency, Why,
+    Attempts, Backing, Counts, Ended, Failed, Lease, Passed, Refusal, Seat, Size, Urgency, Why,
 };
 use crate::time::Time;
 use crate::time::millis;
@@ -192,8 +192,7 @@ impl Watch {
     pub(super) fn succeed(&mut self, kind: AnswerKind) {
         let Some(mut lease) = self.lease.take() else { return };
         if kind == AnswerKind::Passed {
-            let refused = is_refusal(self.marks.status);
-            self.told(lease.passed(refused, self.request.now()));
+            self.told(lease.passed(passed_as(self.marks.status), self.request.now()));
             let outcome = if self.is_aside { Outcome::Refused } else { Outcome::Passed };
             return self.close(outcome);
         }
@@ -352,14 +351,15 @@ pub(super) fn end_failed(
     } else if outcome.is_error() {
         return lease.failed(backing, now);
     } else {
-        return lease.passed(outcome == Outcome::DeploymentMissing, now);
+        let missing = outcome == Outcome::DeploymentMissing;
+        return lease.passed(if missing { Passed::Refusal } else { Passed::Other }, now);
     };
     Ended { event, confirm: false }
 }
 
 /// Whether a response says that what was asked for will not be done, or is not there.
-const fn is_refusal(status: u16) -> bool {
-    matches!(status, 400 | 404 | 405 | 410)
+const fn passed_as(status: u16) -> Passed {
+    if matches!(status, 400 | 404 | 405 | 410) { Passed::Refusal } else { Passed::Other }
 }
 
 /// What an outcome is to the routing core.

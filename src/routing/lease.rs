@@ -60,6 +60,15 @@ pub struct Ask {
     pub wary: bool,
 }
 
+/// What a response without content is that is passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Passed {
+    /// A refusal of what is asked (400, 404, 410): suspicious where other targets serve the same.
+    Refusal,
+    /// Anything else.
+    Other,
+}
+
 /// What follows from the end of an attempt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ended {
@@ -293,10 +302,9 @@ impl Lease {
         self.pool.failed(&self.slot, backing, now)
     }
 
-    /// Ended before any content by a response that is passed on, for what the request is; `refused`: it was
-    /// refused (400, 404, 410), which is suspicious where other targets serve the same.
-    pub fn passed(self, refused: bool, now: Time) -> Ended {
-        self.pool.passed(&self.slot, refused, now)
+    /// Ended before any content by a response that is passed on, for what the request is.
+    pub fn passed(self, what: Passed, now: Time) -> Ended {
+        self.pool.passed(&self.slot, what, now)
     }
 
     /// A 429, with the rest it asked for, and what it counts.

@@ -71,6 +71,7 @@ mod turns;
 mod unserved;
 mod used;
 mod view;
+mod waiting;
 mod whole;
 
 pub use attempts::{
@@ -84,7 +85,7 @@ pub use learned::{
     LearnedBase, LearnedNorm, LearnedPool, LearnedScore, LearnedSize, LearnedTarget, LearnedTotal,
     Recalled,
 };
-pub use lease::{Ask, Ended, Lease, Overdue, Timing};
+pub use lease::{Ask, Ended, Lease, Overdue, Passed, Timing};
 pub use outcome::Event;
 pub use patience::TimeLimit;
 pub use picked::{NoTarget, Picked, Why};

@@ -3,7 +3,7 @@
 use crate::routing::errors::{Backing, SeenError};
 use crate::routing::expected::{Basis, Expected};
 use crate::routing::health::{Cause, Change, State};
-use crate::routing::lease::{Ended, Slot, Stage, Timing};
+use crate::routing::lease::{Ended, Passed, Slot, Stage, Timing};
 use crate::routing::norm::Lateness;
 use crate::routing::pool::{Pool, Target};
 use crate::routing::rest::{Counts, Refusal, Refused};
@@ -261,11 +261,14 @@ impl Pool {
     }
 
     /// A response that is passed on before any content, for what the request is.
-    pub(super) fn passed(&self, slot: &Slot, refused: bool, now: Time) -> Ended {
+    pub(super) fn passed(&self, slot: &Slot, what: Passed, now: Time) -> Ended {
         let Some(Target { state, .. }) = self.targets().get(slot.target) else {
             return Ended::default();
         };
-        let served = if refused { Served::Refused } else { Served::No };
+        let served = match what {
+            Passed::Refusal => Served::Refused,
+            Passed::Other => Served::No,
+        };
         state.change(|known| {
             self.count_unserved(known, slot, served, now);
         });

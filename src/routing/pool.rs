@@ -237,9 +237,7 @@ impl Pool {
         for (target, t) in self.targets.iter().enumerate() {
             let accepted = t.state.throttle.accepted(now);
             let change = t.state.change(|known| {
-                if let Some((size, sent)) = accepted {
-                    known.rest.tolerated(size, sent, now);
-                }
+                accepted.inspect(|(size, sent)| known.rest.tolerated(*size, *sent, now));
                 known.look(t.state.throttle.sent(), now);
                 known.health.tick(&self.settings, now)
             });

@@ -13,8 +13,7 @@ use crate::routing::outcome::Event;
 use crate::routing::pool::Pool;
 use crate::routing::settings::Mode;
 use crate::routing::strikes::Strike;
-use crate::routing::target::{Block, TargetState};
-use crate::routing::unserved::Unserved;
+use crate::routing::target::{Block, Known, TargetState};
 use crate::time::Time;
 use crate::time::millis;
 use std::sync::Arc;
@@ -124,11 +123,7 @@ impl ProbeLease {
             ProbeOutcome::FirstToken(_) | ProbeOutcome::Answered => {
                 state.unblock(Block::AuthFailed);
                 state.unblock(Block::Misconfigured);
-                state.change(|known| {
-                    if std::mem::take(&mut known.refuses_all) {
-                        known.unserved = Unserved::default();
-                    }
-                });
+                state.change(Known::no_longer_refuses);
             }
             ProbeOutcome::Refused => self.refused(now),
             ProbeOutcome::AuthFailed => state.block(Block::AuthFailed),

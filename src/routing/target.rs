@@ -12,6 +12,7 @@ use crate::routing::settings::Settings;
 use crate::routing::speed::{Reading, Speed};
 use crate::routing::throttle::Throttle;
 use crate::routing::unserved::Unserved;
+use crate::routing::waiting::Waiting;
 use crate::time::Time;
 use std::sync::atomic::AtomicU8;
 use std::sync::atomic::AtomicU32;
@@ -94,48 +95,14 @@ pub(super) struct Known {
     pub(super) whole_strikes: f64,
 }
 
-/// Whole responses that wait, and those of them that are late.
-#[derive(Debug, Default)]
-pub(super) struct Waiting {
-    open: AtomicU32,
-    late: AtomicU32,
-}
-
-impl Waiting {
-    pub(super) fn open(&self) -> u32 {
-        self.open.load(Relaxed)
-    }
-
-    pub(super) fn late(&self) -> u32 {
-        self.late.load(Relaxed)
-    }
-
-    /// Half or more of them are late.
-    pub(super) fn is_suspect(&self) -> bool {
-        let open = self.open();
-        open > 0 && self.late().saturating_mul(2) >= open
-    }
-
-    pub(super) fn enter(&self) {
-        self.open.fetch_add(1, Relaxed);
-    }
-
-    pub(super) fn leave(&self) {
-        let before = self.open.fetch_sub(1, Relaxed);
-        debug_assert!(before > 0, "a lease ended twice");
-    }
-
-    pub(super) fn enter_late(&self) {
-        self.late.fetch_add(1, Relaxed);
-    }
-
-    pub(super) fn leave_late(&self) {
-        let before = self.late.fetch_sub(1, Relaxed);
-        debug_assert!(before > 0, "a lease was late twice");
-    }
-}
-
 impl Known {
+    /// Forgets that it refused everything, if it did.
+    pub(super) fn no_longer_refuses(&mut self) {
+        if std::mem::take(&mut self.refuses_all) {
+            self.unserved = Unserved::default();
+        }
+    }
+
     /// Takes note of what was accepted, of `sent` attempts in all.
     pub(super) fn look(&mut self, sent: u64, now: Time) {
         let door = if self.rest.usual_until() <= now { Door::Open } else { Door::Closed };

@@ -7,8 +7,8 @@
 use crate::rng::{Rng, stable_hash};
 use crate::routing::{
     Ask, Attempts, Backing, Bound, Class, Counts, Ended, Event, Failed, Kind, Lease, Limits, Next,
-    Picked, Pool, Refusal, Repeat, RetryBudget, Settings, TargetSpec, TimeLimit, Timing, Urgency,
-    pause_before_again,
+    Passed, Picked, Pool, Refusal, Repeat, RetryBudget, Settings, TargetSpec, TimeLimit, Timing,
+    Urgency, pause_before_again,
 };
 use crate::sim::balancer::{Balancer, Fact, Order, Outcome, Profile, Purpose, Quota, RateLimited};
 use crate::sim::prober::Prober;
@@ -214,7 +214,7 @@ impl Engine {
     fn race_what_outlasts(&mut self, request: u64, now: Time, orders: &mut Vec<Order>) {
         let Some(life) = self.requests.get_mut(&request) else { return };
         let mut open = life.legs.iter().filter_map(|leg| self.legs.get(leg));
-        let Some(target) = open.clone().last().map(|leg| leg.lease.target()) else { return };
+        let Some(target) = open.clone().next_back().map(|leg| leg.lease.target()) else { return };
         if open.all(|leg| leg.outlasted)
             && life.attempts.outlasted(&self.pool, target, now)
             && let Ok(picked) = life.attempts.next(&self.pool, now, &mut self.rng)
@@ -244,7 +244,9 @@ impl Engine {
         if let Some(urgency) = overdue.hedge {
             self.race(request, urgency, now, orders);
         }
-        self.confirm(overdue.confirm, target, now, orders);
+        if overdue.confirm {
+            self.confirm(target, now, orders);
+        }
     }
 
     fn heard(&mut self, attempt: u64, outcome: Outcome, now: Time, orders: &mut Vec<Order>) {
@@ -269,8 +271,10 @@ impl Engine {
             // As on the wire, both are passed on: a 4xx teaches nothing, a 2xx is good.
             Outcome::Refused(_) => {
                 let target = leg.lease.target();
-                let ended = leg.lease.passed(true, now);
-                self.confirm(ended.confirm, target, now, orders);
+                let ended = leg.lease.passed(Passed::Refusal, now);
+                if ended.confirm {
+                    self.confirm(target, now, orders);
+                }
                 self.pass_on(leg.request, now, orders);
             }
             Outcome::Unusable => {
@@ -296,10 +300,8 @@ impl Engine {
     }
 
     /// Sends a probe that shall tell whether it is the target or the request.
-    fn confirm(&mut self, wanted: bool, target: usize, now: Time, orders: &mut Vec<Order>) {
-        if wanted {
-            self.prober.send((&self.pool, target), &mut self.next_attempt, now, orders);
-        }
+    fn confirm(&mut self, target: usize, now: Time, orders: &mut Vec<Order>) {
+        self.prober.send((&self.pool, target), &mut self.next_attempt, now, orders);
     }
 
     /// The pause is over: the same target once more.
@@ -338,7 +340,9 @@ impl Engine {
             End::TimedOut => Ended { event: lease.timed_out(now), confirm: false },
         };
         note(ended.event, orders);
-        self.confirm(ended.confirm, target, now, orders);
+        if ended.confirm {
+            self.confirm(target, now, orders);
+        }
         let Some(life) = self.requests.get_mut(&request) else { return };
         life.legs.retain(|leg| *leg != attempt);
         let (next, forgiven) = life.attempts.failed(&self.pool, target, how, now);

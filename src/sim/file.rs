@@ -304,6 +304,7 @@ fn kind(fields: &Fields<'_>, word: &str) -> Kind {
 }
 
 /// True or false, or the default if it is not written.
+#[expect(clippy::fn_params_excessive_bools, reason = "the default of a flag is one")]
 fn flag(fields: &Fields<'_>, key: &str, default: bool) -> bool {
     if !fields.has(key) {
         return default;

@@ -188,7 +188,9 @@ impl Place {
             }
             fitting.push((gauge, amount));
         }
-        fitting.into_iter().for_each(|(gauge, amount)| gauge.bucket.take(amount));
+        for (gauge, amount) in fitting {
+            gauge.bucket.take(amount);
+        }
         Ok(())
     }
 
@@ -316,7 +318,7 @@ mod tests {
     #[test]
     fn a_quota_of_tokens_refuses_what_is_too_large_and_serves_the_rest() {
         let mut limited = scenario();
-        let retry_after = Some(Duration::from_secs(60));
+        let retry_after = Some(Duration::from_mins(1));
         let limit = RateLimit { per_second: 1000.0, burst: 60_000.0, retry_after };
         limited.regions[0].token_limit = Some(limit);
         let mut world = World::new(&limited, 1);

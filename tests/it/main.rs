@@ -1,10 +1,13 @@
 //! The one integration-test binary.
 #![expect(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::string_slice,
     reason = "a failed helper is a failed test, and its panic says where"
 )]
+#![expect(clippy::fn_params_excessive_bools, reason = "a case of a test is often a flag")]
 
 mod auth;
 mod azure;

@@ -85,7 +85,7 @@ impl Bench {
         let lease = self.lease(target);
         let request = lease.ask().request;
         let event = lease.failed(Backing::Elsewhere, self.now).event;
-        event.or(self.pool.served_elsewhere(target, request, self.now))
+        event.or_else(|| self.pool.served_elsewhere(target, request, self.now))
     }
 
     fn probe(&self, target: usize, outcome: ProbeOutcome) -> Option<Event> {

@@ -181,7 +181,7 @@ fn a_stream_that_is_cut_is_as_far_as_its_last_event() {
     for (operation, story) in stories() {
         let (mut text, mut ends) = (String::new(), vec![(0, Unknown)]);
         for (event, ending) in &story {
-            text += &format!("{event}\n\n");
+            text.extend([&**event, "\n\n"]);
             ends.push((text.len(), *ending));
         }
         let mut byte_by_byte = Scanner::new(operation);

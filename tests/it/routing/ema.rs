@@ -84,7 +84,7 @@ fn a_good_answer_that_is_not_streamed_forgives_errors_and_nothing_else() {
 fn whole(bench: &mut Bench, (target, max_tokens): (usize, u64), seconds: f64) -> Option<Event> {
     let class = Class::of(Kind::Chat, Some(max_tokens), 1);
     let ask = Ask { class, ..bench.ask(Timing::Untimed, 700) };
-    let lease = bench.pool.dispatch(target, ask, bench.now).unwrap();
+    let lease = bench.pool.dispatch(target, ask, bench.now)?;
     bench.pass(seconds);
     lease.answered(bench.now)
 }

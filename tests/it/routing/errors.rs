@@ -3,8 +3,8 @@
 use super::lookout::warmed;
 use super::{Bench, changed, spec};
 use firstlight::routing::{
-    Ask, Attempts, Backing, Block, Bound, Cause, Change, Denied, Failed, Limits, Next, Pool,
-    ProbeOutcome, Repeat, RetryBudget, Settings, State, Timing, Urgency, Used,
+    Ask, Attempts, Backing, Block, Bound, Cause, Change, Denied, Failed, Limits, Next, Passed,
+    Pool, ProbeOutcome, Repeat, RetryBudget, Settings, State, Timing, Urgency, Used,
 };
 use firstlight::time::Time;
 use std::sync::Arc;
@@ -159,7 +159,7 @@ fn share_of_refuser(bench: &mut Bench, slow_ms: u64) -> f64 {
         all += f64::from(u8::from(n >= 1_000));
         if target == 0 {
             refused += f64::from(u8::from(n >= 1_000));
-            lease.passed(true, now);
+            lease.passed(Passed::Refusal, now);
         } else {
             open.push((now + Duration::from_millis(slow_ms), lease));
         }
@@ -187,7 +187,7 @@ fn a_target_that_refuses_everything_is_found_by_a_probe_that_it_refuses_too() {
             bench.answer(target, 100);
         }
         let lease = bench.lease(0);
-        wanted += u32::from(lease.passed(true, bench.now).confirm);
+        wanted += u32::from(lease.passed(Passed::Refusal, bench.now).confirm);
     }
     assert!(wanted >= 1);
     let blocked = |bench: &Bench| bench.pool.blocks(0).unwrap().has(Block::Misconfigured);
@@ -206,7 +206,7 @@ fn requests_that_are_refused_everywhere_block_nothing() {
     for _ in 0..20 {
         for target in 0..3 {
             let lease = bench.lease(target);
-            assert!(!lease.passed(true, bench.now).confirm);
+            assert!(!lease.passed(Passed::Refusal, bench.now).confirm);
             bench.pass(0.1);
         }
     }

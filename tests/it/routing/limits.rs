@@ -252,8 +252,8 @@ fn an_overload_of_long_responses_is_served() {
 fn an_overload_of_tokens_is_served() {
     for asked in ASKED {
         let refusal = Refusal { counts: Counts::Tokens, ..Load::of(1.0, 1.0, asked).refusal };
-        let (size, cost): (fn(u64) -> u64, fn(u64) -> f64) =
-            (|n| 100 + n * 7_919 % 3_900, |size| f64::from(u32::try_from(size).unwrap()));
+        let size: fn(u64) -> u64 = |n| 100 + n * 7_919 % 3_900;
+        let cost: fn(u64) -> f64 = |size| f64::from(u32::try_from(size).unwrap());
         let load = Load { refusal, size, cost, most: 41_000.0, ..Load::of(90.0, 41_000.0, asked) };
         let came = load.run(240);
         // Tokens are what is served; on average a request has 2,050.
@@ -322,7 +322,7 @@ fn refused(bench: &mut Bench, attempts: &mut Attempts, asked: Option<u64>) -> Ne
 fn a_storm_of_429s_of_the_preferred_tier_is_tried_by_the_trickle_only() {
     let mut bench = Bench::of(Settings::lookout(), vec![spec("ptu", 0, 1), spec("payg", 1, 1)]);
     for _ in 0..2 {
-        bench.lease(0).limited(Some(Duration::from_secs(60)), bench.now);
+        bench.lease(0).limited(Some(Duration::from_mins(1)), bench.now);
     }
     let mut tried = 0;
     for _ in 0..600 {
@@ -331,7 +331,7 @@ fn a_storm_of_429s_of_the_preferred_tier_is_tried_by_the_trickle_only() {
             Ok((0, why)) => {
                 assert_eq!(why, Why::Trickle);
                 tried += 1;
-                bench.lease(0).limited(Some(Duration::from_secs(60)), bench.now);
+                bench.lease(0).limited(Some(Duration::from_mins(1)), bench.now);
             }
             other => assert_eq!(other, Ok((1, Why::Cost))),
         }
@@ -348,7 +348,7 @@ fn a_storm_of_429s_of_the_preferred_tier_is_tried_by_the_trickle_only() {
 fn what_is_not_refused_is_accepted_though_it_takes_long() {
     let mut bench = Bench::of(Settings::lookout(), vec![spec("a", 1, 1)]);
     for _ in 0..2 {
-        bench.lease(0).limited(Some(Duration::from_secs(60)), bench.now);
+        bench.lease(0).limited(Some(Duration::from_mins(1)), bench.now);
     }
     bench.pass(5.0);
     assert_eq!(bench.picked(), Ok((0, Why::Trickle)));
@@ -368,7 +368,7 @@ fn a_request_tries_one_resting_target_at_most() {
     let mut bench = Bench::three(Settings::lookout());
     for target in 0..3 {
         for _ in 0..2 {
-            bench.lease(target).limited(Some(Duration::from_secs(60)), bench.now);
+            bench.lease(target).limited(Some(Duration::from_mins(1)), bench.now);
         }
     }
     bench.pass(5.0);

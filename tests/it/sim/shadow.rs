@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// At most so many attempts of one request, hedges among them, and one that a resting region refused.
-const ATTEMPTS_MAX: usize = 5;
+const ATTEMPTS_MAX: usize = 7;
 /// A region that rests is tried once in so long at most.
 const TRICKLE_LEAST: Duration = Duration::from_millis(100);
 
@@ -134,15 +134,17 @@ impl Watched {
         let used = self.requests.get(&request);
         hold!(self, used.is_some(), "an attempt for a request that is over", now);
         let used = used.cloned().unwrap_or_default();
-        hold!(self, !used.contains(&region), "a region is used twice by one request", now);
-        hold!(self, used.len() < ATTEMPTS_MAX, "more attempts than allowed", now);
         let others = self.open.values().filter(|(of, _)| *of == request).count();
-        hold!(
-            self,
-            (purpose == Purpose::Hedge) == (others > 0),
-            "a hedge races, a retry does not",
-            now,
-        );
+        // Where nothing else is left, what failed once is tried once more.
+        let again = purpose == Purpose::Retry
+            && others == 0
+            && used.iter().filter(|before| **before == region).count() == 1;
+        hold!(self, again || !used.contains(&region), "a region is used twice by one request", now);
+        hold!(self, used.len() < ATTEMPTS_MAX, "more attempts than allowed", now);
+        // A retry races only what has outlasted its time-out.
+        let may_race = purpose == Purpose::Hedge || purpose == Purpose::Retry;
+        hold!(self, others == 0 || may_race, "a first attempt races", now);
+        hold!(self, others > 0 || purpose != Purpose::Hedge, "a hedge races nothing", now);
         self.open.insert(attempt, (request, region));
         self.requests.entry(request).or_default().push(region);
     }

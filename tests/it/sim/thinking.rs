@@ -22,7 +22,6 @@ fn check(world: &Scenario, what: &str, most_percent: f64) {
         let found = format!(
             "{what}: {requests} requests, {errors} errors, {false_exclusions} false exclusions, {extra_requests} extra"
         );
-        println!("{found}");
         assert!(errors == 0 && false_exclusions <= 1, "{found}");
         assert!(100.0 * f64::from(extra_requests) <= most_percent * f64::from(requests), "{found}");
     }

@@ -58,7 +58,12 @@ impl Balancer for Unbounded {
             Fact::Arrived { request, profile } => {
                 Fact::Arrived { request, profile: Profile { max_tokens: 0, ..profile } }
             }
-            other => other,
+            Fact::Heard { .. }
+            | Fact::Due { .. }
+            | Fact::Left { .. }
+            | Fact::Ended { .. }
+            | Fact::Reminded { .. }
+            | Fact::Tick => fact,
         };
         self.0.hear(fact, now, orders);
     }

@@ -34,8 +34,8 @@ async fn world(signs: bool, more: &'static str) -> World {
 
 /// Answers the first request of a connection. Whoever leaves meanwhile is not missed.
 async fn think(mut socket: TcpStream, signs: bool) -> Option<()> {
-    let mut read = [0; 64 << 10];
-    socket.read(&mut read).await.ok()?;
+    let mut read = vec![0; 8 << 10];
+    let _length = socket.read(&mut read).await.ok()?;
     socket.write_all(format!("{HEAD}{CREATED}").as_bytes()).await.ok()?;
     for _ in 0..SIGNS {
         tokio::time::sleep(THINKS / SIGNS).await;

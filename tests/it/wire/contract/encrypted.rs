@@ -4,6 +4,7 @@ use super::canned::{Canned, answer};
 use super::{ALL, FIRST, OTHERS, V1_RESPONSES, setup};
 use crate::support::{Answer, KEY, PROBE_KEY, World};
 use serde_json::{Value, json};
+use std::fmt::Write as _;
 
 /// As the model's resource writes it; clients and servers escape it differently.
 const CONTENT: &str = "gAAAAABo+x/Zq0_T-encrypted-in-westus==";
@@ -25,9 +26,11 @@ fn streamed() -> String {
          {{\"type\":\"response.completed\",\"response\":{{}}}}\n\n"
     );
     let pieces = body.as_bytes().chunks(60);
-    let chunks: String = pieces
-        .map(|piece| format!("{:x}\r\n{}\r\n", piece.len(), std::str::from_utf8(piece).unwrap()))
-        .collect();
+    let mut chunks = String::new();
+    for piece in pieces {
+        let text = std::str::from_utf8(piece).unwrap();
+        write!(chunks, "{:x}\r\n{text}\r\n", piece.len()).unwrap();
+    }
     format!(
         "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\
          connection: close\r\n\r\n{chunks}0\r\n\r\n"

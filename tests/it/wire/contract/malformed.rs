@@ -85,13 +85,21 @@ async fn a_stream_without_events_goes_elsewhere() {
         for said in framed(EVENTS, body) {
             let canned = Canned::new(said);
             let world = canned.first().await;
-            for question in [(V1_CHAT, streamed_chat()), (V1_RESPONSES, response())] {
-                let answer = world.post(question.0, &question.1).await;
-                assert_eq!((answer.status, answer.attempts()), (200, Some(2)), "{body:?}");
-            }
+            let answers = [
+                world.post(V1_CHAT, &streamed_chat()).await,
+                world.post(V1_RESPONSES, &response()).await,
+            ];
+            let served = |a: &Answer| (a.status, a.attempts()) == (200, Some(2));
+            assert!(answers.iter().all(served), "{body:?}");
             assert_eq!(attempts(&world, FIRST).await, "empty_stream 2", "{body:?}");
         }
     }
+}
+
+async fn check_malformed_everywhere(world: &World, question: &Value) {
+    let answer = world.post(V1_CHAT, question).await;
+    check_ours(&answer, (502, "upstream_malformed"), &ClientError::UpstreamMalformed);
+    assert_eq!(answer.attempts(), Some(3));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -100,13 +108,8 @@ async fn all_empty_is_a_502_of_ours() {
         for said in framed(kind, body) {
             let canned = Canned::new(said);
             let world = canned.everywhere().await;
-            let questions = [streamed_chat(), chat()];
-            for question in &questions {
-                let answer = world.post(V1_CHAT, question).await;
-                let error = ClientError::UpstreamMalformed;
-                check_ours(&answer, (502, "upstream_malformed"), &error);
-                assert_eq!(answer.attempts(), Some(3));
-            }
+            check_malformed_everywhere(&world, &streamed_chat()).await;
+            check_malformed_everywhere(&world, &chat()).await;
             settled(&world).await;
             assert_eq!(view(&world, FIRST).base_ms, None);
         }
