@@ -9,6 +9,8 @@ fn world(median: u64, (rps, sigma): (f64, f64)) -> Scenario {
     let mut world = Scenario::healthy(NAMES, rps, 30.0, Duration::from_hours(12));
     world.arrivals = Arrivals::even(rps);
     world.patience = Duration::from_hours(1);
+    // A prompt of a book would think for longer than anybody waits.
+    world.prompts.sigma = 0.2;
     for region in &mut world.regions {
         region.median = Duration::from_secs(median);
         (region.sigma, region.tail) = (sigma, Tail::NONE);
