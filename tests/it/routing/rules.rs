@@ -106,7 +106,8 @@ fn apply(bench: &mut Bench, open: &mut Vec<Open>, step: &Step) {
                     let overdue = open.lease.overdue(now);
                     let known =
                         open.timing == Timing::FirstToken || open.lease.next_deadline().is_some();
-                    open.late |= overdue.hedge.is_some() && known;
+                    let streamed = open.timing == Timing::FirstToken;
+                    open.late |= streamed || overdue.hedge.is_some() && known;
                 }
             }
         }
