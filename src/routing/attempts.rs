@@ -342,7 +342,7 @@ impl Attempts {
         let (Some(target), None, true) = (in_use.next(), in_use.next(), may) else {
             return Err(Denied::Targets);
         };
-        if !pool.retries().take(self.ask.app, now) {
+        if !pool.retries().take_again(self.ask.app, now) {
             return Err(Denied::Budget);
         }
         self.again = Some(target);

@@ -67,6 +67,16 @@ impl RetryBudget {
 
     /// Takes one retry of this app from the budget; false, and nothing taken, when it is spent.
     pub fn take(&self, app: u64, now: Time) -> bool {
+        self.take_of(1.0, app, now)
+    }
+
+    /// Takes one more attempt at the only target there is. It leaves a twentieth of the share to our own probes of
+    /// that target, so that all of it together stays within the share.
+    pub fn take_again(&self, app: u64, now: Time) -> bool {
+        self.take_of(0.95, app, now)
+    }
+
+    fn take_of(&self, part: f64, app: u64, now: Time) -> bool {
         let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
         let epoch = epoch(now);
         let (mut all, mut own) = (Counts::default(), Counts::default());
@@ -74,7 +84,7 @@ impl RetryBudget {
             all = all.plus(slot.all);
             own = own.plus(slot.by_app.get(&app).copied().unwrap_or_default());
         }
-        let granted = self.grants(all, own);
+        let granted = self.grants(part, all, own);
         if granted {
             window.current(epoch).add(app, Counts { requests: 0, retries: 1 });
         }
@@ -82,11 +92,12 @@ impl RetryBudget {
     }
 
     /// Whether one more is within the whole budget, and within the app's own part or the half that is lent.
-    fn grants(&self, all: Counts, own: Counts) -> bool {
-        let allowed = (f64::from(all.requests) * self.share).max(f64::from(self.min));
-        let part = f64::from(own.requests.max(1)) / f64::from(all.requests.max(1));
+    fn grants(&self, part: f64, all: Counts, own: Counts) -> bool {
+        let share = part * self.share;
+        let allowed = (f64::from(all.requests) * share).max(f64::from(self.min));
+        let of_all = f64::from(own.requests.max(1)) / f64::from(all.requests.max(1));
         let (spent, own_spent) = (f64::from(all.retries) + 1.0, f64::from(own.retries) + 1.0);
-        spent <= allowed && (own_spent <= (allowed * part).ceil() || spent <= allowed / 2.0)
+        spent <= allowed && (own_spent <= (allowed * of_all).ceil() || spent <= allowed / 2.0)
     }
 }
 

@@ -84,7 +84,8 @@ def test_every_region_is_rate_limited(form, mock, model):
     limited = {"status_429": {"retry_after": {"seconds": 5}}}
     with form.client() as client, mock.fault(limited), pytest.raises(openai.RateLimitError) as error:
         client.chat.completions.create(**ask_for(model))
-    assert 1 <= int(error.value.response.headers["retry-after"]) <= 5
+    # The backends' five seconds, and up to a quarter more, so that clients do not come back together.
+    assert 1 <= int(error.value.response.headers["retry-after"]) <= 7
     assert error.value.code == "rate_limit_exceeded"
 
 
