@@ -220,6 +220,10 @@ pub(super) fn give_up(request: &Request, attempts: &mut Attempts, last: Outcome)
     let rng = &mut request.services.live.rng();
     // Asked only to learn what is left.
     let left = attempts.next(&request.model().pool, request.now(), rng);
+    // The rest that the last one told may be over by now, or was not believed: the client is limited all the same.
+    if last == Outcome::Limited && matches!(left, Ok(_) | Err(NoTarget::AllUsed)) {
+        return shed::limited(shed::SOON, rng);
+    }
     left.map_or_else(|none| nothing_left(request, &none), |_| shed::come_back())
 }
 

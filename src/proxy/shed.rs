@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Answers take seconds: sooner nothing will have changed.
-const SOON: Duration = Duration::from_secs(1);
+pub(super) const SOON: Duration = Duration::from_secs(1);
 /// Those who are refused together do not come back together.
 const SPREAD: Duration = Duration::from_secs(3);
 

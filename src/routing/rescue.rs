@@ -68,21 +68,9 @@ impl Pool {
             }
             (Urgency::Stuck { .. }, Left::InUse) => self.pick_calm(used, now, rng),
             (Urgency::Stuck { .. }, Left::Degraded) => self.pick_open(used, now, rng),
-            (Urgency::Stuck { .. }, Left::None) => self.pick_paced(used, now),
-            (Urgency::Late, Left::InUse | Left::None) => None,
+            (Urgency::Late, Left::InUse | Left::None) | (Urgency::Stuck { .. }, Left::None) => None,
         };
         rescue.map(|target| Picked { target, why: Why::Rescue }).ok_or(NoHedge::Target)
-    }
-
-    /// A target in use that has no place in its pace just now, but does not rest: what is stuck goes before others.
-    fn pick_paced(&self, used: &Used, now: Time) -> Option<usize> {
-        let may = |(index, target): &(usize, &Target)| {
-            let in_use = target.state.is_usable(now) && target.has(Room::Any, self.settings());
-            let rests = !target.state.throttle.rest(used.size(), now).is_zero();
-            in_use && !rests && !used.contains(*index)
-        };
-        let paced = self.targets().iter().enumerate().filter(may);
-        paced.min_by_key(|(_, target)| target.state.in_flight()).map(|(index, _)| index)
     }
 
     fn left(&self, used: &Used, now: Time) -> Left {

@@ -4,7 +4,7 @@
 
 use super::bars::{NAMES, runs};
 use super::worlds::{FIVE, ONE_LEFT, WAITS, overloaded, refused, slow_or_failed, world};
-use firstlight::sim::{Fault, Kind, Scenario, Summary, Where};
+use firstlight::sim::{Kind, Scenario, Summary};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -165,23 +165,4 @@ fn alone_and_busy_retries_are_few() {
     let summary = lookout(&world("alone", (NAMES, 100.0, 9)), 1..3);
     let extra = summary.mean(|f| f64::from(f.extra_requests) / f64::from(f.requests));
     assert!(extra <= 0.1, "{extra} extra requests for each request of the fault");
-}
-
-#[test]
-fn a_denied_hedge_is_asked_for_again() {
-    let mut scenario = world("none", (&FIVE[..2], 1.0, 90));
-    scenario.not_streamed = 1.0;
-    let fault = |name: &str, kind, from: u64, to: u64| Fault {
-        place: Where::Named(vec![name.to_owned()]),
-        kind,
-        from: Duration::from_secs(from),
-        to: Duration::from_secs(to),
-    };
-    let silent = fault("a", Kind::Silent { share: 0.05 }, 1800, 3000);
-    let limited = Kind::Limited { share: 1.0, retry_after: Some(Duration::from_secs(1)) };
-    let pauses = (1800..3000).step_by(10).map(|at| fault("b", limited, at, at + 5));
-    scenario.faults = std::iter::once(silent).chain(pauses).collect();
-    let summary = lookout(&scenario, 1..9);
-    let left = summary.mean(|figures| f64::from(figures.unanswered));
-    assert!(left <= 1.0, "{left} left unanswered");
 }
