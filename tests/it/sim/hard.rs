@@ -4,9 +4,8 @@
 
 use super::bars::{NAMES, runs};
 use super::worlds::{FIVE, ONE_LEFT, WAITS, overloaded, refused, slow_or_failed, world};
-use firstlight::sim::{Kind, Scenario, Summary};
+use firstlight::sim::{Fault, Kind, Scenario, Summary};
 use std::ops::Range;
-use std::time::Duration;
 
 fn lookout(scenario: &Scenario, seeds: Range<u64>) -> Summary {
     runs(scenario, "lookout", seeds)
@@ -39,17 +38,23 @@ fn check_one_left(event: &str, regions: usize) {
 
 #[test]
 fn one_of_two_is_left() {
-    ONE_LEFT.iter().for_each(|event| check_one_left(event, 2));
+    for event in ONE_LEFT {
+        check_one_left(event, 2);
+    }
 }
 
 #[test]
 fn one_of_three_is_left() {
-    ONE_LEFT.iter().for_each(|event| check_one_left(event, 3));
+    for event in ONE_LEFT {
+        check_one_left(event, 3);
+    }
 }
 
 #[test]
 fn one_of_five_is_left() {
-    ONE_LEFT.iter().for_each(|event| check_one_left(event, 5));
+    for event in ONE_LEFT {
+        check_one_left(event, 5);
+    }
 }
 
 #[test]
@@ -134,16 +139,19 @@ fn one_apps_poison_hurts_nobody_else() {
     }
 }
 
+/// Six in ten of all requests.
+fn often(poison: &mut Fault) {
+    if let Kind::Poison { share, .. } = &mut poison.kind {
+        *share = 0.6;
+    }
+}
+
 #[test]
 fn a_busy_apps_poison_hurts_nobody_else() {
     for event in ["poison", "poison_stored"] {
         for rps in [1.0, 10.0] {
             let mut scenario = world(event, (NAMES, rps, 90));
-            for fault in &mut scenario.faults {
-                if let Kind::Poison { share, .. } = &mut fault.kind {
-                    *share = 0.6;
-                }
-            }
+            scenario.faults.iter_mut().for_each(often);
             let summary = lookout(&scenario, 1..9);
             let failed = refused(&summary);
             assert!(failed < 0.5, "{event}, {rps} requests/s: {failed} others failed");
